@@ -1,0 +1,55 @@
+# Needs python3 (>= 3.11) and make; every target sets up what it uses.
+#   make demo ARGS=--once   charge what is due, end to end, on this machine
+#   make test               all tests
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+.PHONY: setup demo up test check bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup   create $(VENV) and install the locked dependencies"
+	@echo "make demo    run the whole engine on this machine (ARGS=--once: end when all is settled)"
+	@echo "make up      run the embedded stack and the services in the foreground"
+	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make check   lint, types, import contracts, migrations, Django's checks"
+	@echo "make bench   measure the engine beside the bare limit program"
+
+setup: $(READY)
+
+$(READY): uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Kitaran needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot create virtual environments: install its venv package (Debian: apt install python3-venv)." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python manage.py demo $(ARGS)
+
+up: $(READY)
+	@$(BIN)/python manage.py up $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+
+bench: $(READY)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+clean:
+	rm -rf $(VENV)
