@@ -1,0 +1,1 @@
+"""Gateway accounts, their secrets, API keys and stop switches."""

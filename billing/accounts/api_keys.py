@@ -1,0 +1,53 @@
+"""Keys of the merchant's developers. A key is shown once and stored as a prefix and a SHA-256 hash.
+
+A key carries 256 random bits, so a plain hash is enough: there is nothing to guess.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+from billing.ids import new_id
+from billing.models import ApiKey, GatewayAccount
+
+SCOPES = ("read", "write", "charge")
+
+
+class ScopeError(ValueError):
+    """A scope that does not exist."""
+
+
+def create_api_key(
+    *, account: GatewayAccount, name: str, scopes: Sequence[str], now: datetime
+) -> tuple[ApiKey, str]:
+    """The row, and the key itself: the only time that it is seen. Raises ScopeError."""
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise ScopeError(f"scopes: choose from {', '.join(SCOPES)}; got {', '.join(scopes) or 'none'}")
+    prefix = f"kit_{secrets.token_hex(4)}"
+    key = f"{prefix}_{secrets.token_urlsafe(32)}"
+    row = ApiKey.objects.create(
+        public_id=new_id("key", now),
+        account=account,
+        name=name,
+        prefix=prefix,
+        key_hash=_digest(key),
+        scopes=sorted(set(scopes)),
+        created_at=now,
+    )
+    return row, key
+
+
+def find_api_key(key: str) -> ApiKey | None:
+    """The live key that `key` is, with its account; None for a wrong or revoked one."""
+    return ApiKey.objects.select_related("account").filter(key_hash=_digest(key), revoked_at=None).first()
+
+
+def revoke_api_key(*, api_key: ApiKey, now: datetime) -> bool:
+    """False: it was revoked already."""
+    return bool(ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=now))
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Arm, send, settle: the one way by which money is asked for, and everything that finds out what came of it."""

@@ -1,0 +1,136 @@
+"""reconcile: asks the gateway about every attempt whose outcome is not known, until evidence closes it.
+
+Absence never closes an attempt: after the last rung of the ladder a person decides.
+"""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from billing.charging.card_reading import CardRead, KnownCard, fetch, load, record
+from billing.charging.limits import Limits
+from billing.charging.settle import Told, settle
+from billing.domain.attempts import Finding, Source, Verdict
+from billing.gateway.connection import Gateway, GatewayUnavailableError, gateway_for
+from billing.models import GatewayAccount
+from billing.models.bulk import checking
+
+logger = logging.getLogger(__name__)
+
+READERS = 8
+BATCH = 64
+LEASE = timedelta(seconds=150)
+LONGEST_BACKOFF = timedelta(minutes=15)
+# Reads that fail do not count, but nobody waits longer than this for a person.
+PATIENCE = timedelta(days=3)
+
+
+@dataclass(slots=True)
+class Reconciled:
+    read: int = 0
+    failed: int = 0
+    closed: int = 0
+
+
+def reconcile(*, limits: Limits, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Reconciled:
+    """Reads the cards of all attempts whose next check has come, some at a time."""
+    done = Reconciled()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
+        while not should_stop():
+            claims = checking.claim(now=clock(), lease=LEASE, limit=BATCH)
+            if not claims:
+                return done
+            _check(claims, pool, done, limits=limits, clock=clock)
+    return done
+
+
+def _check(
+    claims: list[checking.Check],
+    pool: ThreadPoolExecutor,
+    done: Reconciled,
+    *,
+    limits: Limits,
+    clock: Callable[[], datetime],
+) -> None:
+    accounts = GatewayAccount.objects.in_bulk({check.account_id for check in claims})
+    by_card: dict[int, list[checking.Check]] = {}
+    for check in claims:
+        by_card.setdefault(check.payment_method_id, []).append(check)
+    cards = load(list(by_card))
+    gateways = {pk: gateway_for(account) for pk, account in accounts.items()}
+    reads = {card: pool.submit(_read, gateways[known.account_id], known) for card, known in cards.items()}
+    for card, future in reads.items():
+        read = future.result()
+        now = clock()
+        if isinstance(read, CardRead):
+            done.read += 1
+            told = _findings(read, by_card[card], limits, now)
+            counts = record(read, told, limits=limits, now=now)
+            done.closed += sum(counts.values())
+        else:
+            done.failed += 1
+            logger.warning("reconcile: card %s could not be read: %s", cards[card].public_id, read)
+            _postpone(by_card[card], limits, now)
+
+
+def _read(gateway: Gateway, card: KnownCard) -> CardRead | GatewayUnavailableError:
+    try:
+        return fetch(gateway, card)
+    except GatewayUnavailableError as error:
+        return error
+
+
+def _findings(read: CardRead, checks: list[checking.Check], limits: Limits, now: datetime) -> list[Told]:
+    """What the read says about each attempt: its own order, or absence, which counts one rung."""
+    told = list(read.findings)
+    absent = {attempt.id: attempt for attempt in read.absent}
+    for check in checks:
+        number = check.checks_done + 1
+        last = number >= len(limits.ladder)
+        if check.attempt_id in absent:
+            told.append(Told(check.attempt_id, _absence(number, last, inactive=_inactive(read, check))))
+    return [_at_last(one, checks, limits) for one in told]
+
+
+def _inactive(read: CardRead, check: checking.Check) -> bool:
+    return read.inactive and any(a.id == check.attempt_id and a.answered_with_error for a in read.absent)
+
+
+def _absence(number: int, last: bool, *, inactive: bool) -> Finding:
+    detail = {"check": number}
+    if inactive:
+        return Finding(Verdict.DECLINED, Source.ORDER_LIST, reason="card_inactive", detail=detail)
+    if last:
+        return Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report", detail=detail)
+    return Finding(Verdict.ABSENT, Source.ORDER_LIST, reason="absent", detail=detail)
+
+
+def _at_last(told: Told, checks: list[checking.Check], limits: Limits) -> Told:
+    """What the gateway has still not decided at the last rung goes to a person; each read is told as its own."""
+    check = next((check for check in checks if check.attempt_id == told.attempt_id), None)
+    if check is None or told.finding.verdict not in (Verdict.IN_PROCESS, Verdict.UNCLEAR, Verdict.REVERSED):
+        return told
+    number = check.checks_done + 1
+    detail = {**told.finding.detail, "check": number}
+    if number < len(limits.ladder):
+        return Told(told.attempt_id, replace(told.finding, detail=detail))
+    reason = f"still_{told.finding.reason or told.finding.verdict.value}"
+    return Told(
+        told.attempt_id, replace(told.finding, verdict=Verdict.ABSENT_AT_LAST, reason=reason, detail=detail)
+    )
+
+
+def _postpone(checks: list[checking.Check], limits: Limits, now: datetime) -> None:
+    given_up = [check for check in checks if now - check.armed_at > PATIENCE]
+    finding = Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="reads_keep_failing")
+    settle([Told(check.attempt_id, finding) for check in given_up], limits=limits, now=now)
+    first = min(limits.ladder[0], timedelta(seconds=30))
+    checking.postpone(
+        [
+            (check.attempt_id, now + min(first * 2 ** min(check.checks_failed, 10), LONGEST_BACKOFF))
+            for check in checks
+            if check not in given_up
+        ]
+    )

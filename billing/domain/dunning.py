@@ -1,0 +1,69 @@
+"""What happens after a decline: the next try, or the end of trying."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+MOST_TRIES = 4
+MOST_DAYS = 30
+DEFAULT_RETRY_DAYS = (3, 7, 14)
+
+
+class FinalAction(StrEnum):
+    """What becomes of the subscription when the last try is declined; the invoice is uncollectible."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    KEEP = "keep"  # stays past due; later periods are charged as they come
+
+
+class DunningError(ValueError):
+    """A policy that the rules do not allow; the message names the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class DunningPolicy:
+    """`retry_days` count from the first try of the invoice, so retries do not drift."""
+
+    retry_days: tuple[int, ...] = DEFAULT_RETRY_DAYS
+    final_action: FinalAction = FinalAction.CANCEL
+
+    def __post_init__(self) -> None:
+        check_retry_days(self.retry_days)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    action: FinalAction
+
+
+def check_retry_days(days: Sequence[int]) -> None:
+    if len(days) >= MOST_TRIES:
+        raise DunningError(
+            f"retry_days: at most {MOST_TRIES - 1} retries ({MOST_TRIES} tries in all), got {len(days)}"
+        )
+    if any(day < 1 or day > MOST_DAYS for day in days):
+        raise DunningError(
+            f"retry_days: each day is between 1 and {MOST_DAYS} after the first try, got {list(days)}"
+        )
+    if list(days) != sorted(set(days)):
+        raise DunningError(f"retry_days: each day is later than the one before, got {list(days)}")
+
+
+def next_step(
+    policy: DunningPolicy, *, tries: int, first_tried_at: datetime, now: datetime
+) -> RetryAt | GiveUp:
+    """After the `tries`-th decline (from 1) of an invoice first tried at `first_tried_at`.
+
+    A retry day that has passed already is skipped, so that an outage does not bring two tries in a row."""
+    for day in policy.retry_days[max(tries - 1, 0) :]:
+        at = first_tried_at + timedelta(days=day)
+        if at > now:
+            return RetryAt(at)
+    return GiveUp(policy.final_action)

@@ -1,0 +1,75 @@
+"""The states of subscriptions, cards and invoices, and which moves there are."""
+
+from enum import StrEnum
+
+
+class SubscriptionState(StrEnum):
+    INCOMPLETE = "incomplete"  # waits for a usable card
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"  # an invoice was declined and is being retried
+    PAUSED = "paused"
+    CANCELED = "canceled"
+    COMPLETED = "completed"  # all repetitions are over
+
+
+SS = SubscriptionState
+RUNNING = frozenset({SS.TRIALING, SS.ACTIVE, SS.PAST_DUE})
+ENDED = frozenset({SS.CANCELED, SS.COMPLETED})
+SUBSCRIPTION_MOVES: frozenset[tuple[SubscriptionState, SubscriptionState]] = frozenset(
+    {
+        *((SS.INCOMPLETE, to) for to in (SS.TRIALING, SS.ACTIVE, SS.CANCELED)),
+        *((SS.TRIALING, to) for to in (SS.ACTIVE, SS.PAST_DUE, SS.PAUSED, SS.CANCELED, SS.COMPLETED)),
+        *((SS.ACTIVE, to) for to in (SS.PAST_DUE, SS.PAUSED, SS.CANCELED, SS.COMPLETED)),
+        *((SS.PAST_DUE, to) for to in (SS.ACTIVE, SS.PAUSED, SS.CANCELED, SS.COMPLETED)),
+        *((SS.PAUSED, to) for to in (SS.TRIALING, SS.ACTIVE, SS.PAST_DUE, SS.CANCELED)),
+    }
+)
+
+
+class Collector(StrEnum):
+    """Who charges: our engine, or the gateway's own recurring engine (whose orders we mirror)."""
+
+    ENGINE = "engine"
+    GATEWAY = "gateway"
+
+
+class InvoiceState(StrEnum):
+    OPEN = "open"
+    PAID = "paid"
+    UNCOLLECTIBLE = "uncollectible"
+    VOID = "void"
+
+
+IS = InvoiceState
+INVOICE_MOVES: frozenset[tuple[InvoiceState, InvoiceState]] = frozenset(
+    {
+        (IS.OPEN, IS.PAID),
+        (IS.OPEN, IS.UNCOLLECTIBLE),
+        (IS.OPEN, IS.VOID),
+        (IS.UNCOLLECTIBLE, IS.PAID),  # late money, or a person collects it
+        (IS.UNCOLLECTIBLE, IS.OPEN),
+        (IS.PAID, IS.OPEN),  # the gateway reversed the payment
+    }
+)
+
+
+class CardState(StrEnum):
+    PENDING = "pending"  # the customer has not bound a card yet
+    ACTIVE = "active"
+    INACTIVE = "inactive"  # the gateway says it may not be charged
+    FAILED = "failed"
+    REVOKED = "revoked"
+
+
+class CardKind(StrEnum):
+    TOKENIZED = "tokenized"
+    RECURRING = "recurring"  # the gateway charges it on a schedule of its own
+
+
+class Hold(StrEnum):
+    """Why an open invoice is collected only by a person's decision."""
+
+    CATCH_UP = "catch_up"
+    REVERSED = "reversed"
+    SUBSCRIPTION_CANCELED = "subscription_canceled"

@@ -1,0 +1,87 @@
+"""The gateway's words into ours: answers and errors of `rm_gateway` become findings."""
+
+from typing import Any, assert_never
+
+from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.matching import carries, marker_in
+from rm_gateway.errors import GatewayError, NotSent, Rejected, Throttled
+from rm_gateway.models import Transaction, TransactionStatus
+
+# What of a transaction is kept as evidence: nothing that names a person or a card.
+_KEPT = ("transactionId", "referenceId", "status", "type", "method", "createdAt", "updatedAt", "transactionAt")
+_KEPT_OF_ORDER = ("id", "title", "detail", "additionalData", "currencyType", "amount")
+# Rejections that say the account is set up wrongly: asking again cannot help.
+_STOPS_ACCOUNT = frozenset({"signature", "permission", "path", "environment", "request"})
+
+
+def finding_from_transaction(transaction: Transaction, *, marker: str, source: Source) -> Finding:
+    """What a transaction says about the attempt that carries `marker`."""
+    words = f"{transaction.order_detail} {transaction.order_title}"
+    return Finding(
+        verdict=_verdict(transaction, source),
+        source=source,
+        reason=_reason(transaction),
+        amount_minor=transaction.amount_minor,
+        currency=transaction.currency,
+        store_id=transaction.store_id,
+        marker=marker if carries(words, marker) else marker_in(words),
+        transaction_id=transaction.transaction_id or None,
+        order_id=transaction.order_additional_data or None,
+        detail=redacted(transaction.raw),
+    )
+
+
+def finding_from_error(error: GatewayError, *, source: Source = Source.ANSWER) -> Finding:
+    """What a charge that raised says: provably nothing happened, or we do not know."""
+    detail = {"error": type(error).__name__, "kind": error.kind, "code": error.code, "http_status": error.http_status}
+    if not isinstance(error, (NotSent, Rejected)):
+        return Finding(Verdict.UNCLEAR, source, reason=error.code or error.kind or "unclear", detail=detail)
+    return Finding(
+        Verdict.NOT_SENT,
+        source,
+        reason=error.code or error.kind or "not_sent",
+        retry_after_seconds=error.retry_after_seconds if isinstance(error, Throttled) else None,
+        stops_account=error.kind in _STOPS_ACCOUNT,
+        detail=detail,
+    )
+
+
+def redacted(raw: Any) -> dict[str, Any]:
+    """The parts of a transaction that are kept."""
+    kept = {name: raw[name] for name in _KEPT if name in raw}
+    order = raw.get("order")
+    if isinstance(order, dict):
+        kept["order"] = {name: order[name] for name in _KEPT_OF_ORDER if name in order}
+    error = raw.get("error")
+    if isinstance(error, dict):
+        kept["error"] = {name: error[name] for name in ("code", "message") if name in error}
+    return kept
+
+
+def _verdict(transaction: Transaction, source: Source) -> Verdict:
+    match transaction.status:
+        case TransactionStatus.SUCCESS:
+            return Verdict.PAID
+        case TransactionStatus.FAILED:
+            return Verdict.DECLINED
+        case TransactionStatus.IN_PROCESS:
+            return Verdict.IN_PROCESS
+        case TransactionStatus.REVERSED:
+            return Verdict.REVERSED
+        case TransactionStatus.FULL_REFUNDED | TransactionStatus.PARTIAL_REFUNDED:
+            # Taken and given back before we ever saw it: not for a program to call.
+            return Verdict.UNCLEAR if source is Source.ANSWER else Verdict.CONTRADICTION
+        case TransactionStatus.UNRECOGNISED:
+            return Verdict.UNCLEAR
+        case _:
+            assert_never(transaction.status)
+
+
+def _reason(transaction: Transaction) -> str:
+    match transaction.status:
+        case TransactionStatus.FAILED:
+            return transaction.error_code or "declined"
+        case TransactionStatus.UNRECOGNISED:
+            return "status_not_recognised"
+        case _:
+            return transaction.status.value.lower()

@@ -1,0 +1,229 @@
+"""One account's connection to the gateway, in the project's own words.
+
+Nothing here runs inside a transaction, and nothing here retries a charge: one `send`, one POST.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from django.conf import settings
+
+from billing.accounts.encryption import decrypt
+from billing.domain.attempts import Finding, Source
+from billing.gateway.answers import finding_from_error, finding_from_transaction, redacted
+from billing.models import GatewayAccount
+from rm_gateway.client import ChargePath, Client, NewCustomer, PreparedRequest, Settings
+from rm_gateway.errors import GatewayError, NotFound
+from rm_gateway.models import Transaction
+
+T = TypeVar("T")
+
+__all__ = ["Charge", "Gateway", "GatewayUnavailableError", "PreparedRequest", "gateway_for"]
+
+
+class GatewayUnavailableError(Exception):
+    """A read or a binding got no usable answer; nothing is known from it. The message is safe for logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What is to be charged, before it is frozen."""
+
+    gateway_customer_id: str
+    amount_minor: int
+    currency: str
+    title: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardInfo:
+    gateway_customer_id: str
+    is_active: bool
+    is_recurring: bool
+    label: str
+    payment_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedOrder:
+    """One record of a card's complete order list; `created_at` is UTC, or None when the gateway gave none."""
+
+    order_id: str
+    transaction_id: str
+    status: str
+    amount_minor: int
+    currency: str
+    recurring_reference: str
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTransaction:
+    """A transaction read from the gateway; `words` are what it echoed of title and description."""
+
+    transaction: Transaction
+    words: str
+    content: dict[str, object]
+
+    def finding(self, marker: str, source: Source = Source.ORDER_LIST) -> Finding:
+        return finding_from_transaction(self.transaction, marker=marker, source=source)
+
+
+class Gateway:
+    """The calls of one account. Safe to share between threads."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def has_token(self) -> bool:
+        return self._client.has_token()
+
+    def ensure_token(self) -> None:
+        """Raises GatewayUnavailableError when the gateway gives no token."""
+        _read(self._client.ensure_token)
+
+    def freeze(self, charge: Charge, *, timestamp: int, charge_path: str) -> PreparedRequest:
+        """The signed request for `charge`; no network. `timestamp` is in Unix seconds."""
+        return self._client.prepare_charge(
+            customer_id=charge.gateway_customer_id,
+            amount_minor=charge.amount_minor,
+            currency=charge.currency,
+            title=charge.title,
+            description=charge.description,
+            timestamp=timestamp,
+            charge_path=ChargePath(charge_path),
+        )
+
+    def send(self, prepared: PreparedRequest, *, marker: str) -> Finding:
+        """Sends the frozen request once and says what came of it; never raises for the gateway's sake."""
+        try:
+            transaction = self._client.send(prepared)
+        except GatewayError as error:
+            return finding_from_error(error)
+        return finding_from_transaction(transaction, marker=marker, source=Source.ANSWER)
+
+    def create_tokenized_card(
+        self,
+        *,
+        email: str,
+        name: str,
+        country_code: str,
+        phone_number: str,
+        product_name: str,
+        product_description: str,
+        redirect_url: str,
+    ) -> CardInfo:
+        """A new card holder at the gateway, with the page where the card is bound. Takes no money."""
+        new = NewCustomer(
+            email=email,
+            name=name,
+            country_code=country_code,
+            phone_number=phone_number,
+            product_name=product_name,
+            product_description=product_description,
+            redirect_url=redirect_url,
+        )
+        info = _read(lambda: self._client.create_tokenized_customer(new))
+        return CardInfo(info.customer_id, info.is_active, info.is_recurring, info.label, info.payment_url)
+
+    def read_card(self, gateway_customer_id: str) -> CardInfo:
+        info = _read(lambda: self._client.get_customer(gateway_customer_id))
+        return CardInfo(info.customer_id, info.is_active, info.is_recurring, info.label, info.payment_url)
+
+    def read_orders(self, gateway_customer_id: str) -> list[ListedOrder]:
+        """All orders of the card. A list that cannot be read to its end raises: a partial read is no read."""
+        return [
+            ListedOrder(
+                order.order_id,
+                order.transaction_id or "",
+                order.status_text,
+                order.amount_minor,
+                order.currency,
+                order.recurring_reference or "",
+                order.created_at,
+            )
+            for order in _read(lambda: self._client.list_orders(gateway_customer_id))
+        ]
+
+    def read_transaction(self, transaction_id: str) -> ReadTransaction:
+        transaction = _read(lambda: self._client.get_transaction(transaction_id))
+        words = f"{transaction.order_detail} {transaction.order_title}"
+        return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
+
+
+def _read(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except NotFound as error:
+        raise GatewayUnavailableError(f"not found: {error}") from error
+    except GatewayError as error:
+        raise GatewayUnavailableError(f"{type(error).__name__}: {error}") from error
+
+
+class AlignedClock:
+    """The database's clock, carried on by this process's monotonic one: a stepped wall clock does not move it."""
+
+    def __init__(self) -> None:
+        self._base = (time.time(), time.monotonic())
+
+    def align(self, now: datetime) -> None:
+        """`now` was just read from the database."""
+        self._base = (now.timestamp(), time.monotonic())
+
+    def __call__(self) -> float:
+        seconds, read_at = self._base
+        return seconds + (time.monotonic() - read_at)
+
+
+clock = AlignedClock()
+_gateways: dict[int, tuple[str, Gateway]] = {}
+_lock = threading.Lock()
+
+
+def gateway_for(account: GatewayAccount) -> Gateway:
+    """The account's gateway, one a process, so that its token and connections are used again.
+
+    An account whose URLs or credentials changed gets a new one."""
+    fingerprint = _fingerprint(account)
+    with _lock:
+        known = _gateways.get(account.pk)
+        if known is None or known[0] != fingerprint:
+            known = (fingerprint, Gateway(Client(_client_settings(account), clock=clock)))
+            _gateways[account.pk] = known
+        return known[1]
+
+
+def _client_settings(account: GatewayAccount) -> Settings:
+    total = settings.KITARAN_GATEWAY_TOTAL_SECONDS
+    return Settings(
+        oauth_url=account.oauth_url,
+        api_url=account.api_url,
+        client_id=account.client_id,
+        client_secret=decrypt(account.client_secret_encrypted),
+        private_key_pem=decrypt(account.private_key_encrypted),
+        store_id=account.store_id,
+        charge_path=ChargePath(account.charge_path),
+        connect_timeout_seconds=min(5, total),
+        read_timeout_seconds=min(90, total),
+        total_timeout_seconds=total,
+        window_seconds=settings.KITARAN_SEND_WINDOW_SECONDS,
+    )
+
+
+def _fingerprint(account: GatewayAccount) -> str:
+    parts = (
+        account.oauth_url,
+        account.api_url,
+        account.client_id,
+        account.client_secret_encrypted,
+        account.private_key_encrypted,
+        account.store_id,
+        account.charge_path,
+    )
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()

@@ -1,0 +1,129 @@
+"""Tries to collect an invoice, and everything we were told about each."""
+
+from django.db import models
+from django.db.models import Q
+
+from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState, Source
+from billing.domain.money import CURRENCIES
+from billing.models.accounts import GatewayAccount
+from billing.models.choices import any_of, choices, only_if
+from billing.models.customers import PaymentMethod
+from billing.models.invoices import Invoice
+from billing.models.runs import ChargeRun
+
+
+def _values(states: frozenset[AttemptState]) -> list[str]:
+    return sorted(state.value for state in states)
+
+
+class PaymentAttempt(models.Model):
+    """One try to collect an invoice with one card, born *sending* with its request frozen beside it.
+
+    `request_*` and the amount never change (trigger). `window_ends_at` is when the request may no longer be
+    sent, `deadline_at` when its sender must have given up, `next_check_at` when the reconciler reads the card."""
+
+    public_id = models.TextField(unique=True)
+    account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="attempts")
+    payment_method = models.ForeignKey(PaymentMethod, on_delete=models.PROTECT)
+    run = models.ForeignKey(ChargeRun, on_delete=models.PROTECT, null=True, db_index=False)
+    number = models.IntegerField()
+    state = models.TextField(choices=choices(AttemptState))
+    state_reason = models.TextField(blank=True, db_default="")
+    marker = models.TextField(unique=True)
+    amount_minor = models.BigIntegerField()
+    currency = models.TextField()
+    gateway_customer_id = models.TextField()
+    charge_path = models.TextField()
+    title = models.TextField()
+    description = models.TextField()
+    request_method = models.TextField()
+    request_url = models.TextField()
+    request_body = models.BinaryField()
+    request_nonce = models.TextField(unique=True)
+    request_timestamp = models.BigIntegerField()
+    request_signature = models.TextField()
+    request_hash = models.TextField()
+    gateway_transaction_id = models.TextField(null=True, blank=True)
+    gateway_order_id = models.TextField(null=True, blank=True)
+    armed_at = models.DateTimeField()
+    window_ends_at = models.DateTimeField()
+    deadline_at = models.DateTimeField()
+    next_check_at = models.DateTimeField(null=True, blank=True)
+    checks_done = models.IntegerField(db_default=0)
+    checks_failed = models.IntegerField(db_default=0)
+    last_evidence_id = models.BigIntegerField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+    released_by = models.TextField(blank=True, db_default="")
+    released_reason = models.TextField(blank=True, db_default="")
+
+    class Meta:
+        constraints = (
+            any_of("state", AttemptState, name="attempt_state_known"),
+            models.UniqueConstraint(fields=("invoice", "number"), name="attempts_are_numbered"),
+            models.UniqueConstraint(
+                fields=("invoice",),
+                condition=Q(state__in=_values(HOLDS_PLACE)),
+                name="one_attempt_holds_the_place",
+            ),
+            models.UniqueConstraint(
+                fields=("payment_method",),
+                condition=Q(state__in=_values(UNRESOLVED), released_at__isnull=True),
+                name="one_unresolved_attempt_per_card",
+            ),
+            models.UniqueConstraint(
+                fields=("account", "gateway_transaction_id"), name="a_transaction_explains_one_attempt"
+            ),
+            models.UniqueConstraint(
+                fields=("account", "gateway_order_id"), name="an_order_explains_one_attempt"
+            ),
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="attempt_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(currency__in=sorted(CURRENCIES)), name="attempt_currency_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(marker__regex=r"^[0-9A-Z]{12}$"), name="marker_is_well_formed"
+            ),
+            only_if(
+                "released_at",
+                Q(state=AttemptState.NEEDS_HUMAN.value) & ~Q(released_reason="") & ~Q(released_by="")
+                | ~Q(state__in=_values(UNRESOLVED)),
+                name="only_a_card_behind_a_person_is_released",
+            ),
+            only_if(
+                "next_check_at",
+                Q(state__in=[AttemptState.UNKNOWN.value, AttemptState.IN_PROCESS.value]),
+                name="only_unknown_attempts_are_checked",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("deadline_at",), condition=Q(state=AttemptState.SENDING.value), name="attempt_sending"
+            ),
+            models.Index(
+                fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="attempt_to_check"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Evidence(models.Model):
+    """One thing we were told about an attempt: by whom, when, verbatim but redacted. Append-only."""
+
+    account_id = models.BigIntegerField()
+    attempt_id = models.BigIntegerField()
+    source = models.TextField(choices=choices(Source))
+    verdict = models.TextField()
+    reason = models.TextField(blank=True)
+    digest = models.TextField()
+    content = models.JSONField()
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("attempt_id", "source", "digest"), name="evidence_is_told_once"),
+            any_of("source", Source, name="evidence_source_known"),
+        )

@@ -1,0 +1,121 @@
+"""open: claim due subscriptions, insert their invoices, advance them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+from billing.models.bulk.sql import columns, rows, run
+
+
+@dataclass(frozen=True, slots=True)
+class DueSubscription:
+    id: int
+    account_id: int
+    customer_id: int
+    state: str
+    plan_name: str
+    amount_minor: int
+    currency: str
+    interval: str
+    target: int | None
+    every: int
+    charge_time: time
+    time_zone: str
+    anchor_date: date
+    occurrence: int
+    next_due_at: datetime
+    period_index: int
+    periods_charged: int
+    repetitions: int | None
+    catch_up: str
+
+
+def claim_due(now: datetime, limit: int) -> list[DueSubscription]:
+    """Locks up to `limit` subscriptions that are due at `now`, earliest first; skips what others hold."""
+    found = rows(
+        """SELECT s.id, s.account_id, s.customer_id, s.state, p.name, s.amount_minor, s.currency, s.interval,
+                  s.target, s.every, s.charge_time, s.time_zone, s.anchor_date, s.occurrence, s.next_due_at,
+                  s.period_index, s.periods_charged, s.repetitions, s.catch_up
+           FROM (SELECT * FROM billing_subscription WHERE next_due_at <= %s
+                 ORDER BY next_due_at LIMIT %s FOR UPDATE SKIP LOCKED) s
+           JOIN billing_plan p ON p.id = s.plan_id""",
+        [now, limit],
+    )
+    return [DueSubscription(*row) for row in found]
+
+
+def waiting_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:
+    """How many open invoices that were never tried each of the subscriptions has."""
+    return dict(
+        (int(subscription_id), int(count))
+        for subscription_id, count in rows(
+            """SELECT subscription_id, count(*) FROM billing_invoice
+               WHERE subscription_id = ANY(%s) AND state = 'open' AND attempt_count = 0
+               GROUP BY subscription_id""",
+            [list(subscription_ids)],
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvoice:
+    """`lines` is JSON text."""
+
+    public_id: str
+    account_id: int
+    customer_id: int
+    subscription_id: int
+    period_index: int
+    state: str
+    state_reason: str
+    description: str
+    lines: str
+    amount_minor: int
+    currency: str
+    due_at: datetime
+    next_attempt_at: datetime | None
+    hold: str | None
+    closed_at: datetime | None
+
+
+def insert_invoices(invoices: Sequence[NewInvoice], *, now: datetime) -> list[int]:
+    """Inserts and returns the new ids, in the order given."""
+    if not invoices:
+        return []
+    inserted = rows(
+        """INSERT INTO billing_invoice
+             (created_at, public_id, account_id, customer_id, subscription_id, period_index, state, state_reason,
+              description, lines, amount_minor, currency, due_at, next_attempt_at, hold, closed_at)
+           SELECT %s, n.* FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[],
+               %s::text[], %s::text[], %s::jsonb[], %s::bigint[], %s::text[], %s::timestamptz[],
+               %s::timestamptz[], %s::text[], %s::timestamptz[]) AS n
+           RETURNING public_id, id""",
+        [now, *columns(invoices, NewInvoice)],
+    )
+    by_public_id = dict(inserted)
+    return [by_public_id[invoice.public_id] for invoice in invoices]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Where a subscription stands after its due periods were opened."""
+
+    id: int
+    state: str
+    occurrence: int
+    next_due_at: datetime | None
+    period_index: int
+    periods_charged: int
+
+
+def advance_subscriptions(advances: Sequence[Advance]) -> None:
+    if advances:
+        run(
+            """UPDATE billing_subscription s
+               SET state = n.state, occurrence = n.occurrence, next_due_at = n.next_due_at,
+                   period_index = n.period_index, periods_charged = n.periods_charged
+               FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::int[])
+                    AS n(id, state, occurrence, next_due_at, period_index, periods_charged)
+               WHERE s.id = n.id""",
+            columns(advances, Advance),
+        )

@@ -1,0 +1,292 @@
+"""settle: lock everything an attempt touches, then write what the evidence did to it.
+
+The rows here are working copies: the use case changes their fields, and the writers below put back
+exactly the columns they name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.domain.attempts import HOLDS_PLACE, AttemptState
+from billing.models.bulk.sql import columns, rows, run
+
+
+@dataclass(slots=True)
+class AttemptRow:
+    id: int
+    public_id: str
+    account_id: int
+    invoice_id: int
+    payment_method_id: int
+    number: int
+    state: str
+    marker: str
+    amount_minor: int
+    currency: str
+    gateway_customer_id: str
+    store_id: str
+    armed_at: datetime
+    checks_done: int
+    gateway_transaction_id: str | None
+    gateway_order_id: str | None
+    state_reason: str
+    last_evidence_id: int | None
+    next_check_at: datetime | None
+    settled_at: datetime | None
+
+
+@dataclass(slots=True)
+class InvoiceRow:
+    id: int
+    public_id: str
+    account_id: int
+    subscription_id: int | None
+    state: str
+    state_reason: str
+    next_attempt_at: datetime | None
+    hold: str | None
+    tries: int
+    first_tried_at: datetime | None
+    not_sent_in_a_row: int
+    closed_at: datetime | None
+
+
+@dataclass(slots=True)
+class SubscriptionRow:
+    id: int
+    account_id: int
+    state: str
+    next_due_at: datetime | None
+    repetitions: int | None
+    periods_charged: int
+    ended_at: datetime | None
+    open_invoices: int
+
+
+@dataclass(slots=True)
+class AccountRow:
+    id: int
+    retry_days: list[int]
+    final_action: str
+    not_sent_in_a_row: int
+    stopped_at: datetime | None
+    stopped_reason: str
+    locked: bool
+
+
+Claim = tuple[int, str]  # account; "transaction …" or "order …"
+
+
+@dataclass(slots=True)
+class Locked:
+    """Everything that a settlement may change, locked. `attempts` holds the invoices' other attempts too."""
+
+    accounts: dict[int, AccountRow]
+    subscriptions: dict[int, SubscriptionRow]
+    invoices: dict[int, InvoiceRow]
+    attempts: dict[int, AttemptRow]
+
+
+def lock_for_settlement(attempt_ids: Sequence[int], *, lock_accounts: bool) -> Locked:
+    """Locks what the attempts touch, in the one order. `lock_accounts` when an account may be stopped."""
+    touched = rows(
+        """SELECT a.account_id, a.payment_method_id, i.subscription_id, a.invoice_id
+           FROM billing_paymentattempt a JOIN billing_invoice i ON i.id = a.invoice_id WHERE a.id = ANY(%s)""",
+        [list(attempt_ids)],
+    )
+    accounts, cards, subscriptions, invoices = (
+        sorted({value for value in column if value is not None}) for column in zip(*touched, strict=True)
+    )
+    account_rows = _account_rows(accounts, lock=lock_accounts)
+    if not lock_accounts and any(row.not_sent_in_a_row for row in account_rows):
+        account_rows = _account_rows(accounts, lock=True)  # the count is about to be set back
+    run("SELECT 1 FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [cards])
+    subscription_rows = rows(
+        """SELECT id, account_id, state, next_due_at, repetitions, periods_charged, ended_at
+           FROM billing_subscription WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE""",
+        [subscriptions],
+    )
+    invoice_rows = rows(
+        """SELECT id, public_id, account_id, subscription_id, state, state_reason, next_attempt_at, hold, tries,
+                  first_tried_at, not_sent_in_a_row, closed_at
+           FROM billing_invoice WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE""",
+        [invoices],
+    )
+    attempt_rows = rows(
+        """SELECT a.id, a.public_id, a.account_id, a.invoice_id, a.payment_method_id, a.number, a.state, a.marker,
+                  a.amount_minor, a.currency, a.gateway_customer_id, g.store_id, a.armed_at, a.checks_done,
+                  a.gateway_transaction_id, a.gateway_order_id, a.state_reason, a.last_evidence_id,
+                  a.next_check_at, a.settled_at
+           FROM billing_paymentattempt a JOIN billing_gatewayaccount g ON g.id = a.account_id
+           WHERE a.invoice_id = ANY(%s) ORDER BY a.id FOR NO KEY UPDATE OF a""",
+        [invoices],
+    )
+    still_open = _open_invoices([row[0] for row in subscription_rows if row[4] is not None])
+    return Locked(
+        accounts={row.id: row for row in account_rows},
+        subscriptions={row[0]: SubscriptionRow(*row, still_open.get(row[0], 0)) for row in subscription_rows},
+        invoices={row[0]: InvoiceRow(*row) for row in invoice_rows},
+        attempts={row[0]: AttemptRow(*row) for row in attempt_rows},
+    )
+
+
+def _account_rows(account_ids: Sequence[int], *, lock: bool) -> list[AccountRow]:
+    query = """SELECT id, retry_days, final_action, not_sent_in_a_row, stopped_at, stopped_reason
+               FROM billing_gatewayaccount WHERE id = ANY(%s) ORDER BY id"""
+    found = rows(query + (" FOR NO KEY UPDATE" if lock else ""), [list(account_ids)])
+    return [AccountRow(*row, locked=lock) for row in found]
+
+
+def _open_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:
+    """How many open invoices the subscriptions have; asked only for those that end after repetitions."""
+    if not subscription_ids:
+        return {}
+    return dict(
+        (int(subscription_id), int(count))
+        for subscription_id, count in rows(
+            """SELECT subscription_id, count(*) FROM billing_invoice
+               WHERE subscription_id = ANY(%s) AND state = 'open' GROUP BY subscription_id""",
+            [list(subscription_ids)],
+        )
+    )
+
+
+def claims(account_ids: Sequence[int], *, transactions: Sequence[str], orders: Sequence[str]) -> dict[Claim, int]:
+    """Which attempt already carries each of the gateway's transactions and orders."""
+    if not transactions and not orders:
+        return {}
+    found = rows(
+        """SELECT account_id, gateway_transaction_id, gateway_order_id, id FROM billing_paymentattempt
+           WHERE account_id = ANY(%(accounts)s) AND gateway_transaction_id = ANY(%(transactions)s)
+           UNION ALL
+           SELECT account_id, gateway_transaction_id, gateway_order_id, id FROM billing_paymentattempt
+           WHERE account_id = ANY(%(accounts)s) AND gateway_order_id = ANY(%(orders)s)""",
+        {"accounts": list(account_ids), "transactions": list(transactions), "orders": list(orders)},
+    )
+    return {
+        (account, name): attempt
+        for account, transaction, order, attempt in found
+        for name in (f"transaction {transaction}", f"order {order}")
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvidence:
+    """`content` is JSON text."""
+
+    account_id: int
+    attempt_id: int
+    source: str
+    verdict: str
+    reason: str
+    digest: str
+    content: str
+
+
+def insert_evidence(items: Sequence[NewEvidence], *, now: datetime) -> dict[tuple[int, str, str], int]:
+    """Records evidence; ids by (attempt, source, digest) of what was new. A repeat is not in the answer."""
+    inserted = rows(
+        """INSERT INTO billing_evidence
+             (recorded_at, account_id, attempt_id, source, verdict, reason, digest, content)
+           SELECT %s, n.* FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+                                      %s::jsonb[]) AS n
+           ON CONFLICT ON CONSTRAINT evidence_is_told_once DO NOTHING
+           RETURNING attempt_id, source, digest, id""",
+        [now, *columns(items, NewEvidence)],
+    )
+    return {(attempt, source, digest): evidence for attempt, source, digest, evidence in inserted}
+
+
+def write_attempts(attempts: Sequence[AttemptRow]) -> None:
+    """Attempts that leave the place of their invoice are written before those that take it."""
+    leaving = [attempt for attempt in attempts if AttemptState(attempt.state) not in HOLDS_PLACE]
+    _write_attempts(leaving)
+    _write_attempts([attempt for attempt in attempts if AttemptState(attempt.state) in HOLDS_PLACE])
+
+
+def _write_attempts(attempts: Sequence[AttemptRow]) -> None:
+    if attempts:
+        run(
+            """UPDATE billing_paymentattempt a
+               SET state = n.state, state_reason = n.reason, gateway_transaction_id = n.transaction,
+                   gateway_order_id = n.gateway_order, last_evidence_id = n.evidence, next_check_at = n.next_check,
+                   checks_done = n.checks_done, settled_at = n.settled_at
+               FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
+                           %s::timestamptz[], %s::int[], %s::timestamptz[])
+                    AS n(id, state, reason, transaction, gateway_order, evidence, next_check, checks_done, settled_at)
+               WHERE a.id = n.id""",
+            [
+                [a.id for a in attempts],
+                [a.state for a in attempts],
+                [a.state_reason for a in attempts],
+                [a.gateway_transaction_id for a in attempts],
+                [a.gateway_order_id for a in attempts],
+                [a.last_evidence_id for a in attempts],
+                [a.next_check_at for a in attempts],
+                [a.checks_done for a in attempts],
+                [a.settled_at for a in attempts],
+            ],
+        )
+
+
+def write_invoices(invoices: Sequence[InvoiceRow]) -> None:
+    if invoices:
+        run(
+            """UPDATE billing_invoice i
+               SET state = n.state, state_reason = n.reason, next_attempt_at = n.next_attempt, hold = n.hold,
+                   tries = n.tries, first_tried_at = n.first_tried, not_sent_in_a_row = n.not_sent,
+                   closed_at = n.closed_at
+               FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::int[],
+                           %s::timestamptz[], %s::int[], %s::timestamptz[])
+                    AS n(id, state, reason, next_attempt, hold, tries, first_tried, not_sent, closed_at)
+               WHERE i.id = n.id""",
+            [
+                [i.id for i in invoices],
+                [i.state for i in invoices],
+                [i.state_reason for i in invoices],
+                [i.next_attempt_at for i in invoices],
+                [i.hold for i in invoices],
+                [i.tries for i in invoices],
+                [i.first_tried_at for i in invoices],
+                [i.not_sent_in_a_row for i in invoices],
+                [i.closed_at for i in invoices],
+            ],
+        )
+
+
+def write_subscriptions(subscriptions: Sequence[SubscriptionRow]) -> None:
+    if subscriptions:
+        run(
+            """UPDATE billing_subscription s
+               SET state = n.state, next_due_at = n.next_due_at, ended_at = n.ended_at
+               FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+                    AS n(id, state, next_due_at, ended_at)
+               WHERE s.id = n.id""",
+            [
+                [s.id for s in subscriptions],
+                [s.state for s in subscriptions],
+                [s.next_due_at for s in subscriptions],
+                [s.ended_at for s in subscriptions],
+            ],
+        )
+
+
+def write_accounts(accounts: Sequence[AccountRow]) -> None:
+    for account in accounts:  # one or two: only failures that reach no gateway write here
+        run(
+            """UPDATE billing_gatewayaccount
+               SET not_sent_in_a_row = %s, stopped_at = %s, stopped_reason = %s WHERE id = %s""",
+            [account.not_sent_in_a_row, account.stopped_at, account.stopped_reason, account.id],
+        )
+
+
+def hold_cards(holds: Sequence[tuple[int, str]], *, now: datetime) -> None:
+    """Pauses (card, reason); a card that is held already keeps its first reason."""
+    if holds:
+        ids, reasons = (list(column) for column in zip(*holds, strict=True))
+        run(
+            """UPDATE billing_paymentmethod c SET held_at = %s, held_reason = n.reason
+               FROM unnest(%s::bigint[], %s::text[]) AS n(id, reason) WHERE c.id = n.id AND c.held_at IS NULL""",
+            [now, ids, reasons],
+        )

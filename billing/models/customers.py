@@ -1,0 +1,78 @@
+"""Who pays, and with which card."""
+
+from django.db import models
+from django.db.models import Q
+
+from billing.domain.arming import Environment
+from billing.domain.subscriptions import CardKind, CardState
+from billing.models.accounts import GatewayAccount
+from billing.models.choices import any_of, choices, only_if
+
+
+class Customer(models.Model):
+    """Who pays. `reference` is the merchant's own, unique within the account."""
+
+    public_id = models.TextField(unique=True)
+    account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
+    reference = models.TextField()
+    name = models.TextField()
+    email = models.TextField()
+    country_code = models.TextField(db_default="60")
+    phone_number = models.TextField()
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("account", "reference"), name="customer_reference_once_per_account"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class PaymentMethod(models.Model):
+    """One card bound at the gateway. `label` is the first six and last four digits, as the gateway gives it.
+
+    `held_at` pauses the card: something about it is unexplained, and nothing is armed on it."""
+
+    public_id = models.TextField(unique=True)
+    account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="payment_methods")
+    kind = models.TextField(choices=choices(CardKind), db_default=CardKind.TOKENIZED.value)
+    state = models.TextField(choices=choices(CardState), db_default=CardState.PENDING.value)
+    environment = models.TextField(choices=choices(Environment))
+    gateway_customer_id = models.TextField(null=True, blank=True)
+    label = models.TextField(blank=True, db_default="")
+    payment_url = models.TextField(blank=True, db_default="")
+    return_token = models.TextField(unique=True)
+    is_default = models.BooleanField(db_default=False)
+    baseline_read_at = models.DateTimeField(null=True, blank=True)
+    held_at = models.DateTimeField(null=True, blank=True)
+    held_reason = models.TextField(blank=True, db_default="")
+    created_at = models.DateTimeField()
+    activated_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            any_of("kind", CardKind, name="card_kind_known"),
+            any_of("state", CardState, name="card_state_known"),
+            any_of("environment", Environment, name="card_environment_known"),
+            models.UniqueConstraint(
+                fields=("account", "gateway_customer_id"), name="one_card_per_gateway_customer"
+            ),
+            models.UniqueConstraint(
+                fields=("customer",), condition=Q(is_default=True), name="one_default_card_per_customer"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=CardState.ACTIVE.value)
+                | Q(gateway_customer_id__isnull=False, baseline_read_at__isnull=False),
+                name="active_card_has_its_baseline",
+            ),
+            only_if("held_at", ~Q(held_reason=""), name="held_card_says_why"),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id

@@ -1,0 +1,1 @@
+"""Customers, cards, plans and subscriptions: everything about who owes what, and when."""

@@ -1,0 +1,122 @@
+"""Cards: binding one at the gateway, and taking it into use.
+
+A redirect or a notification never makes a card usable; only the gateway's own word on a query does. Before
+the card's first charge its orders are read, so that what was there before is never taken for a charge of ours.
+"""
+
+import secrets
+from datetime import datetime
+
+from django.db import transaction
+
+from billing.charging.card_reading import write_baseline
+from billing.domain.subscriptions import CardKind, CardState
+from billing.gateway.connection import gateway_for
+from billing.ids import new_id
+from billing.models import Customer, PaymentMethod, Transition
+from billing.subscriptions.activate import activate_waiting
+
+
+class CardError(ValueError):
+    """What was asked of the card is not possible; the message says why."""
+
+
+def start_binding(*, customer: Customer, return_url: str, now: datetime) -> PaymentMethod:
+    """Asks the gateway for a page where the customer binds a card; the card is *pending* until `confirm_binding`.
+
+    `return_url` is where the gateway sends the browser afterwards, with the card's secret return token added as
+    the last part of its path. Raises GatewayUnavailableError; then there may be a card holder at the gateway
+    that nobody uses, which costs nothing."""
+    account = customer.account
+    token = secrets.token_urlsafe(24)
+    info = gateway_for(account).create_tokenized_card(
+        email=customer.email,
+        name=customer.name,
+        country_code=customer.country_code,
+        phone_number=customer.phone_number,
+        product_name=account.name,
+        product_description=f"Card of {customer.public_id}",
+        redirect_url=f"{return_url.rstrip('/')}/{token}/",
+    )
+    with transaction.atomic():
+        card = PaymentMethod.objects.create(
+            public_id=new_id("pm", now),
+            account=account,
+            customer=customer,
+            kind=CardKind.TOKENIZED.value,
+            state=CardState.PENDING.value,
+            environment=account.environment,
+            gateway_customer_id=info.gateway_customer_id,
+            payment_url=info.payment_url,
+            return_token=token,
+            created_at=now,
+        )
+        _log(card, "", CardState.PENDING, "binding_started", now)
+    return card
+
+
+def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
+    """Asks the gateway whether the card is bound, and if so takes it into use. False: not bound (yet).
+
+    The first usable card of a customer becomes the default, and subscriptions that waited for it begin.
+    Raises GatewayUnavailableError."""
+    gateway = gateway_for(card.account)
+    info = gateway.read_card(card.gateway_customer_id or "")
+    if not info.is_active:
+        return False
+    orders = gateway.read_orders(info.gateway_customer_id) if card.baseline_read_at is None else []
+    with transaction.atomic():
+        locked = PaymentMethod.objects.select_for_update().get(pk=card.pk)
+        if locked.state in (CardState.ACTIVE, CardState.REVOKED):
+            return locked.state == CardState.ACTIVE
+        write_baseline(locked, orders, now)
+        before = CardState(locked.state)
+        locked.state = CardState.ACTIVE.value
+        locked.label = info.label
+        locked.baseline_read_at = locked.baseline_read_at or now
+        locked.activated_at = now
+        locked.is_default = not PaymentMethod.objects.filter(customer=locked.customer, is_default=True).exists()
+        locked.save(update_fields=["state", "label", "baseline_read_at", "activated_at", "is_default"])
+        _log(locked, before.value, CardState.ACTIVE, "bound", now)
+        activate_waiting(customer=locked.customer, now=now)
+    return True
+
+
+def make_default(*, card: PaymentMethod, now: datetime) -> None:
+    """Open invoices and later ones are charged on this card, unless they or their subscription name another."""
+    with transaction.atomic():
+        cards = PaymentMethod.objects.select_for_update().filter(customer_id=card.customer_id).order_by("id")
+        chosen = next(row for row in cards if row.pk == card.pk)
+        if chosen.state != CardState.ACTIVE:
+            raise CardError(f"payment_method: only an active card can be the default; this one is {chosen.state}")
+        PaymentMethod.objects.filter(customer_id=card.customer_id, is_default=True).update(is_default=False)
+        PaymentMethod.objects.filter(pk=card.pk).update(is_default=True)
+        activate_waiting(customer=chosen.customer, now=now)
+
+
+def revoke_card(*, card: PaymentMethod, reason: str, actor: str, now: datetime) -> None:
+    """The card is not charged any more; attempts that are under way are still followed to their end."""
+    with transaction.atomic():
+        locked = PaymentMethod.objects.select_for_update().get(pk=card.pk)
+        if locked.state == CardState.REVOKED:
+            return
+        before = locked.state
+        locked.state = CardState.REVOKED.value
+        locked.is_default = False
+        locked.save(update_fields=["state", "is_default"])
+        _log(locked, before, CardState.REVOKED, reason, now, actor=actor)
+
+
+def _log(
+    card: PaymentMethod, before: str, after: CardState, reason: str, now: datetime, *, actor: str = "engine"
+) -> None:
+    Transition.objects.create(
+        account_id=card.account_id,
+        subject_type="card",
+        subject_id=card.pk,
+        from_state=before,
+        to_state=after.value,
+        reason=reason,
+        actor=actor,
+        at=now,
+    )

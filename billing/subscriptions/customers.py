@@ -1,0 +1,42 @@
+"""Customers of a merchant."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from billing.ids import new_id
+from billing.models import Customer, GatewayAccount
+
+
+class ReferenceTakenError(ValueError):
+    """The merchant's reference already names another row of the account."""
+
+
+def create_customer(
+    *,
+    account: GatewayAccount,
+    reference: str,
+    name: str,
+    email: str,
+    phone_number: str,
+    now: datetime,
+    country_code: str = "60",
+    metadata: dict[str, Any] | None = None,
+) -> Customer:
+    """Records who pays; `phone_number` is without the country code. Raises ReferenceTakenError."""
+    try:
+        with transaction.atomic():
+            return Customer.objects.create(
+                public_id=new_id("cus", now),
+                account=account,
+                reference=reference,
+                name=name,
+                email=email,
+                country_code=country_code,
+                phone_number=phone_number,
+                metadata=metadata or {},
+                created_at=now,
+            )
+    except IntegrityError as error:
+        raise ReferenceTakenError(f"reference: {reference!r} is another customer's of this account") from error

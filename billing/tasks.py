@@ -1,0 +1,49 @@
+"""Celery's door: bodies of a few lines, without arguments. PostgreSQL says what there is to do."""
+
+import os
+import socket
+from typing import Any
+
+from celery import shared_task
+
+from billing.charging.collect import collect as collect_due
+from billing.charging.limits import Limits
+from billing.charging.reconcile import reconcile as reconcile_unknown
+from billing.charging.sweep import sweep as sweep_lost
+from billing.models.clock import database_now
+from billing.operating import shutdown
+from billing.operating.heartbeats import beat
+from billing.subscriptions.renew import BATCH, open_due as open_due_periods
+
+
+def worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@shared_task(name="billing.open_due")
+def open_due() -> None:
+    while not shutdown.requested() and open_due_periods(now=database_now()).subscriptions == BATCH:
+        pass
+
+
+@shared_task(name="billing.collect")
+def collect() -> None:
+    collect_due(
+        limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested, worker=worker_name()
+    )
+
+
+@shared_task(name="billing.sweep")
+def sweep() -> None:
+    sweep_lost(limits=Limits.from_settings(), now=database_now())
+
+
+@shared_task(name="billing.reconcile")
+def reconcile() -> None:
+    reconcile_unknown(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.heartbeat", bind=True)
+def heartbeat(self: Any) -> None:
+    queue = (self.request.delivery_info or {}).get("routing_key") or "housekeeping"
+    beat(queue=queue, worker=worker_name(), now=database_now())

@@ -1,0 +1,1 @@
+"""Settings, Celery, URLs and the embedded stack: the only place that reads the environment."""

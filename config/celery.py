@@ -1,0 +1,79 @@
+"""Celery: Redis is a doorbell. No result backend, no eta, no countdown, no retries; ticks carry no data.
+
+A worker's children learn of a shutdown from an event made before the fork: Celery's main process does not pass
+SIGTERM on to them, and a charge that is under way must be waited for.
+"""
+
+import multiprocessing
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from celery import Celery
+from celery.signals import worker_shutting_down
+from django.conf import settings
+from kombu import Queue
+
+from billing.checks import TASK_HARD_LIMIT_SECONDS
+from billing.operating import shutdown
+
+CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING = "charge", "reconcile", "notify", "housekeeping"
+QUEUES = (CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING)
+TICK_SECONDS = 5
+HEARTBEAT_SECONDS = 15
+
+
+def _tick(task: str, seconds: int, queue: str) -> dict[str, Any]:
+    """A beat entry that carries nothing and is worthless once the next one comes."""
+    return {"task": task, "schedule": seconds, "options": {"queue": queue, "expires": seconds}}
+
+
+app = Celery("kitaran")
+app.conf.update(
+    broker_url=settings.KITARAN_REDIS_URL,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "socket_timeout": 2,
+        "socket_connect_timeout": 2,
+        "visibility_timeout": TASK_HARD_LIMIT_SECONDS * 2,
+    },
+    result_backend=None,
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    task_serializer="json",
+    accept_content=["json"],
+    task_acks_late=False,
+    task_publish_retry=False,
+    task_time_limit=TASK_HARD_LIMIT_SECONDS,
+    task_default_queue=HOUSEKEEPING,
+    task_queues=[Queue(name) for name in QUEUES],
+    task_routes={
+        "billing.collect": {"queue": CHARGE},
+        "billing.reconcile": {"queue": RECONCILE},
+        "billing.open_due": {"queue": HOUSEKEEPING},
+        "billing.sweep": {"queue": HOUSEKEEPING},
+    },
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=False,
+    worker_hijack_root_logger=False,
+    timezone="UTC",
+    enable_utc=True,
+    beat_schedule={
+        "open_due": _tick("billing.open_due", TICK_SECONDS, HOUSEKEEPING),
+        "collect": _tick("billing.collect", TICK_SECONDS, CHARGE),
+        "sweep": _tick("billing.sweep", TICK_SECONDS, HOUSEKEEPING),
+        "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
+        **{
+            f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue)
+            for queue in (CHARGE, RECONCILE, HOUSEKEEPING)
+        },
+    },
+)
+app.autodiscover_tasks(["billing"])
+shutdown.share(multiprocessing.get_context("fork").Event())
+
+
+@worker_shutting_down.connect
+def _tell_children(**_: Any) -> None:
+    shutdown.announce()

@@ -1,0 +1,119 @@
+"""Django's settings: the only reader of the environment (see .env.example for every name)."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config import embedded, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+KITARAN_DATA_DIR = Path(env.text("KITARAN_DATA_DIR", str(BASE_DIR / ".kitaran"))).absolute()
+KITARAN_PRODUCTION = env.boolean("KITARAN_PRODUCTION")
+
+
+def _secret(name: str, file_name: str, make: Any) -> str:
+    """The configured secret; outside production one is made once and kept in the data folder."""
+    if value := env.secret(name):
+        return value
+    if KITARAN_PRODUCTION:
+        raise ImproperlyConfigured(f"{name} is not set: with KITARAN_PRODUCTION=1 it has no default.")
+    path = KITARAN_DATA_DIR / file_name
+    if not path.exists():
+        KITARAN_DATA_DIR.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{file_name}.{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(make(), encoding="ascii")
+        try:
+            path.hardlink_to(fresh)  # the first process wins; the others read what it wrote
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+def _fernet_key() -> str:
+    from cryptography.fernet import Fernet
+
+    return Fernet.generate_key().decode("ascii")
+
+
+SECRET_KEY = _secret("KITARAN_SECRET_KEY", "secret-key", lambda: secrets.token_urlsafe(48))
+# Newest first: rows are written with the first key and read with any of them.
+KITARAN_ENCRYPTION_KEYS = _secret("KITARAN_ENCRYPTION_KEYS", "encryption-key", _fernet_key).split(",")
+
+DEBUG = env.boolean("KITARAN_DEBUG")
+ALLOWED_HOSTS = env.names("KITARAN_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+KITARAN_PUBLIC_URL = env.text("KITARAN_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "rest_framework",
+    "config.apps.KitaranConfig",
+    "billing",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+STATIC_URL = "static/"
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}
+
+# --- PostgreSQL and Redis -----------------------------------------------------------------------------
+_stack = None if env.optional("DATABASE_URL") else embedded.running(KITARAN_DATA_DIR)
+_database_url = env.secret("DATABASE_URL") or (_stack and _stack.database_url)
+if _database_url:
+    _database: dict[str, Any] = embedded.parse_database_url(_database_url)
+else:
+    _database = {"ENGINE": "config.nodatabase", "NAME": "kitaran"}
+# What is armed and settled is on disk before anybody acts on it.
+_options = _database.setdefault("OPTIONS", {})
+_options["options"] = f"{_options.get('options', '')} -c synchronous_commit=on".strip()
+_database["CONN_MAX_AGE"] = 600
+_database["CONN_HEALTH_CHECKS"] = True
+DATABASES = {"default": _database}
+KITARAN_HAS_DATABASE = bool(_database_url)
+KITARAN_REDIS_URL = env.secret("REDIS_URL") or (_stack and _stack.redis_url) or "redis://127.0.0.1:6379/0"
+
+# --- Charging (seconds unless the name says otherwise) ------------------------------------------------
+KITARAN_ALLOW_LIVE = env.boolean("KITARAN_ALLOW_LIVE")
+KITARAN_SENDERS = env.integer("KITARAN_SENDERS", 64, least=1, most=1024)
+KITARAN_COLLECT_SECONDS = env.integer("KITARAN_COLLECT_SECONDS", 60, least=1, most=120)
+KITARAN_SEND_WINDOW_SECONDS = env.integer("KITARAN_SEND_WINDOW_SECONDS", 20, least=1, most=100)
+KITARAN_GATEWAY_TOTAL_SECONDS = env.integer("KITARAN_GATEWAY_TOTAL_SECONDS", 100, least=2, most=120)
+KITARAN_CHECK_LADDER_SECONDS = env.integers(
+    "KITARAN_CHECK_LADDER_SECONDS", (120, 300, 900, 3600, 21600), least=1, most=864_000
+)
+KITARAN_REVERSED_CHECK_SECONDS = env.integer("KITARAN_REVERSED_CHECK_SECONDS", 1200, least=1, most=86_400)
+
+if KITARAN_PRODUCTION:
+    SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = env.integer("KITARAN_HSTS_SECONDS", 31_536_000, least=0, most=63_072_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("KITARAN_LOG_LEVEL", "INFO")},
+    "loggers": {"urllib3": {"level": "WARNING"}},
+}

@@ -1,0 +1,151 @@
+"""The pages for a customer's browser: bind a card, and pay the link of a failed order."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import Final
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
+
+from aiohttp import web
+
+from rm_gateway.simulator.cards import BY_NUMBER, CARDS, Card
+from rm_gateway.simulator.core import Core
+from rm_gateway.simulator.outcomes import OUTCOMES
+from rm_gateway.simulator.records import Customer, Order
+from rm_gateway.simulator.switches import NEVER
+from rm_gateway.simulator.templates import BIND, CARD_ROW, MESSAGE, PAY, SHELL
+from rm_gateway.simulator.wire import ringgit
+
+MAX_FORM: Final = 16 * 1024
+_EXPIRY: Final = re.compile(r"(0[1-9]|1[0-2]) ?/ ?(\d{2}|\d{4})")
+_CVV: Final = re.compile(r"\d{3,4}")
+
+
+async def bind(core: Core, request: web.BaseRequest) -> web.StreamResponse:
+    """``/v1/recurring?customerId=…``: the form, and what becomes of it."""
+    customer = core.ledger.customers.get(request.query.get("customerId", ""))
+    if customer is None:
+        return _message("Not found", "There is no such customer.", 404)
+    if request.method == "GET":
+        return _bind_form(customer)
+    core.ledger.record("post", route="POST /v1/recurring")
+    form = await _form(request)
+    if form is None:
+        return _message("Not understood", "The form could not be read.", 400)
+    switches = core.ledger.switches_for(customer.id)
+    action = form.get("action", "")
+    if action not in ("bind", "decline", "cancel"):
+        return _bind_form(customer, form, "Choose Bind, Decline or Cancel.")
+    if action == "cancel" or switches.redirect == "cancelled":
+        return _back(customer, "CANCELLED")
+    if action == "decline" or switches.redirect == "failed":
+        return _back(customer, "FAILED", switches.redirect_reason)
+    card = BY_NUMBER.get(re.sub(r"[\s-]", "", form.get("number", "")))
+    problem = _problem(card, form)
+    if card is None or problem:
+        return _bind_form(customer, form, problem)
+    if card.bind_refusal:
+        return _back(customer, "FAILED", card.bind_refusal)
+    core.ledger.record("bind", customer_id=customer.id, card=card.key, label=card.label, at=core.clock.now())
+    if switches.redirect == NEVER:
+        return _message("Card saved", "The card is saved. This page does not lead back (simulated).", 200)
+    return _back(customer, "SUCCESS")
+
+
+async def pay(core: Core, request: web.BaseRequest) -> web.StreamResponse:
+    """``/v3/checkout?checkoutId=…``: pays a failed order; it becomes SUCCESS under a new transaction."""
+    order = core.ledger.checkouts.get(request.query.get("checkoutId", ""))
+    if order is None:
+        return _message("Not found", "There is no such payment link.", 404)
+    latest = order.latest(core.clock.now())
+    if latest is None or latest.status_at(core.clock.now()) != "FAILED":
+        return _message("Already paid", "This order is paid.", 200)
+    if request.method == "GET":
+        values = {
+            "amount": f"{order.currency} {ringgit(order.amount)}",
+            "product": order.title or order.customer.product_name,
+        }
+        return _page("Pay", PAY, values)
+    core.ledger.record("post", route="POST /v3/checkout")
+    _pay(core, order)
+    return _message("Paid", "Thank you. The order is paid.", 200)
+
+
+def _pay(core: Core, order: Order) -> None:
+    from rm_gateway.simulator.charging import Wanted, execute
+
+    customer = order.customer
+    wanted = Wanted(customer, order.amount, order.currency, order.title, order.description, order.path)
+    switches = core.ledger.switches_for(customer.id)
+    execute(core, wanted, OUTCOMES["success"], switches, core.clock.now(), None, order=order)
+
+
+def with_parameters(url: str, parameters: dict[str, str]) -> str:
+    """An address with these query parameters: what it had stays as it was written, same names are replaced."""
+    parts = urlsplit(url)
+    kept = [
+        piece for piece in parts.query.split("&") if piece and unquote_plus(piece.partition("=")[0]) not in parameters
+    ]
+    return urlunsplit(parts._replace(query="&".join([*kept, urlencode(parameters)])))
+
+
+def _back(customer: Customer, status: str, reason: str = "") -> web.Response:
+    parameters = {"status": status, "customerId": customer.id} | ({"reason": reason} if reason else {})
+    return web.Response(status=303, headers={"Location": with_parameters(customer.redirect_url, parameters)})
+
+
+def _problem(card: Card | None, form: dict[str, str]) -> str:
+    if card is None:
+        return "This is a simulator: only the test cards listed below are taken. Never enter a real card."
+    if not form.get("name", "").strip():
+        return "Enter the name on the card."
+    if not _EXPIRY.fullmatch(form.get("expiry", "").strip()):
+        return "Enter the expiry date as MM/YY."
+    if not _CVV.fullmatch(form.get("cvv", "").strip()):
+        return "Enter the three digits of the security code."
+    return ""
+
+
+async def _form(request: web.BaseRequest) -> dict[str, str] | None:
+    raw = await request.read()
+    try:
+        return dict(parse_qsl(raw[:MAX_FORM].decode(), keep_blank_values=True, max_num_fields=20))
+    except ValueError:
+        return None
+
+
+def _bind_form(customer: Customer, form: dict[str, str] | None = None, problem: str = "") -> web.Response:
+    form = form or {}
+    rows = "".join(CARD_ROW.format(number=card.spaced, says=escape(card.says)) for card in CARDS.values())
+    saved = (
+        f"<p class='note'>Saved now: {escape(customer.label)}. Another card replaces it.</p>" if customer.label else ""
+    )
+    known = form.get("number", "") if BY_NUMBER.get(re.sub(r"[\s-]", "", form.get("number", ""))) else ""
+    values = {
+        "product": customer.product_name,
+        "description": customer.product_description,
+        "number": known or CARDS["good"].spaced,
+        "name": form.get("name", customer.name.strip()),
+        "expiry": form.get("expiry", "12/39"),
+    }
+    alert = f"<p class='problem' role='alert'>{escape(problem)}</p>" if problem else ""
+    return _page(
+        "Save your card", BIND, values, {"rows": rows, "saved": saved, "alert": alert}, 422 if problem else 200
+    )
+
+
+def _message(title: str, text: str, status: int) -> web.Response:
+    return _page(title, MESSAGE, {"title": title, "text": text}, status=status)
+
+
+def _page(
+    title: str, body: str, values: dict[str, str], html: dict[str, str] | None = None, status: int = 200
+) -> web.Response:
+    filled = body.format(**{name: escape(value) for name, value in values.items()}, **(html or {}))
+    return web.Response(
+        text=SHELL.replace("{{title}}", escape(title)).replace("{{body}}", filled),
+        status=status,
+        content_type="text/html",
+        headers={"Cache-Control": "no-store"},
+    )

@@ -1,0 +1,225 @@
+"""Plain makers of rows. Each takes what the test cares about and makes up the rest."""
+
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from billing.accounts.gateway_accounts import open_account
+from billing.domain.arming import Environment
+from billing.ids import new_id, new_marker
+from billing.models import Customer, Evidence, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Subscription
+
+NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in Kuala Lumpur
+_numbers = itertools.count(1)
+
+
+@cache
+def private_key_pem() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def make_account(**changes: Any) -> GatewayAccount:
+    """A simulator account; `changes` are columns written afterwards."""
+    opening = {
+        "name": "Kedai Kopi",
+        "environment": Environment.SIMULATOR,
+        "client_id": "client",
+        "client_secret": "secret",
+        "private_key_pem": private_key_pem(),
+        "store_id": "1602660043994159611",
+        "oauth_url": "http://127.0.0.1:1/v1",
+        "api_url": "http://127.0.0.1:1/v3",
+        "now": NOW,
+    }
+    opening |= {name: changes.pop(name) for name in list(changes) if name in opening}
+    account = open_account(**opening)
+    if changes:
+        GatewayAccount.objects.filter(pk=account.pk).update(**changes)
+    return GatewayAccount.objects.get(pk=account.pk)
+
+
+def make_customer(account: GatewayAccount | None = None, **columns: Any) -> Customer:
+    number = next(_numbers)
+    return Customer.objects.create(
+        **{
+            "public_id": new_id("cus", NOW),
+            "account": account or make_account(),
+            "reference": f"customer-{number}",
+            "name": "Aminah binti Ali",
+            "email": f"aminah{number}@example.com",
+            "country_code": "60",
+            "phone_number": "123456789",
+            "created_at": NOW,
+            **columns,
+        }
+    )
+
+
+def make_card(customer: Customer | None = None, **columns: Any) -> PaymentMethod:
+    """An active default card; name another state or `is_default=False` to get that."""
+    customer = customer or make_customer()
+    number = next(_numbers)
+    return PaymentMethod.objects.create(
+        **{
+            "public_id": new_id("pm", NOW),
+            "account": customer.account,
+            "customer": customer,
+            "kind": "tokenized",
+            "state": "active",
+            "environment": customer.account.environment,
+            "gateway_customer_id": f"17952248447020{number:05}",
+            "label": "411111******1111",
+            "return_token": f"token-{number}",
+            "is_default": True,
+            "baseline_read_at": NOW,
+            "created_at": NOW,
+            **columns,
+        }
+    )
+
+
+def make_plan(account: GatewayAccount | None = None, **columns: Any) -> Plan:
+    number = next(_numbers)
+    return Plan.objects.create(
+        **{
+            "public_id": new_id("plan", NOW),
+            "account": account or make_account(),
+            "code": f"plan-{number}",
+            "version": 1,
+            "name": "Coffee club",
+            "amount_minor": 1990,
+            "currency": "MYR",
+            "interval": "DAILY",
+            "target": None,
+            "every": 1,
+            "charge_time": "09:00",
+            "time_zone": "Asia/Kuala_Lumpur",
+            "trial_days": 0,
+            "created_at": NOW,
+            **columns,
+        }
+    )
+
+
+def make_subscription(card: PaymentMethod | None = None, plan: Plan | None = None, **columns: Any) -> Subscription:
+    """An active subscription, due at NOW."""
+    card = card or make_card()
+    plan = plan or make_plan(card.account)
+    number = next(_numbers)
+    copied = ("amount_minor", "currency", "interval", "target", "every", "charge_time", "time_zone", "repetitions")
+    return Subscription.objects.create(
+        **{
+            "public_id": new_id("sub", NOW),
+            "account": card.account,
+            "customer": card.customer,
+            "plan": plan,
+            "reference": f"subscription-{number}",
+            "state": "active",
+            "collector": "engine",
+            "catch_up": "all",
+            **{name: getattr(plan, name) for name in copied},
+            "anchor_date": date(2026, 3, 2),
+            "occurrence": 0,
+            "next_due_at": NOW,
+            "period_index": 0,
+            "periods_charged": 0,
+            "created_at": NOW - timedelta(days=1),
+            "activated_at": NOW - timedelta(days=1),
+            **columns,
+        }
+    )
+
+
+def make_invoice(
+    card: PaymentMethod | None = None, subscription: Subscription | None = None, **columns: Any
+) -> Invoice:
+    """An open invoice, to be collected at NOW; a one-off unless a subscription is given."""
+    card = card or make_card(customer=subscription.customer if subscription else None)
+    return Invoice.objects.create(
+        **{
+            "public_id": new_id("inv", NOW),
+            "account": card.account,
+            "customer": card.customer,
+            "subscription": subscription,
+            "period_index": 0 if subscription else None,
+            "payment_method": None if subscription else card,
+            "state": "open",
+            "description": "Coffee club",
+            "lines": [],
+            "amount_minor": 1990,
+            "currency": "MYR",
+            "due_at": NOW,
+            "next_attempt_at": NOW,
+            "created_at": NOW,
+            **columns,
+        }
+    )
+
+
+def make_attempt(invoice: Invoice | None = None, card: PaymentMethod | None = None, **columns: Any) -> PaymentAttempt:
+    """An attempt born *sending*; use `move_attempt` for any other state."""
+    card = card or (invoice.payment_method if invoice else None) or make_card()
+    invoice = invoice or make_invoice(card)
+    number = PaymentAttempt.objects.filter(invoice=invoice).count() + 1
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=None, attempt_count=number)
+    unique = next(_numbers)
+    return PaymentAttempt.objects.create(
+        **{
+            "public_id": new_id("att", NOW),
+            "account": invoice.account,
+            "invoice": invoice,
+            "payment_method": card,
+            "number": number,
+            "state": "sending",
+            "marker": new_marker(),
+            "amount_minor": invoice.amount_minor,
+            "currency": invoice.currency,
+            "gateway_customer_id": card.gateway_customer_id,
+            "charge_path": "customer_order",
+            "title": "Coffee club",
+            "description": "Coffee club",
+            "request_method": "POST",
+            "request_url": "http://127.0.0.1:1/v3/customer/1/order",
+            "request_body": b"{}",
+            "request_nonce": f"nonce-{unique}",
+            "request_timestamp": int(NOW.timestamp()),
+            "request_signature": "signature",
+            "request_hash": "hash",
+            "armed_at": NOW,
+            "window_ends_at": NOW + timedelta(seconds=20),
+            "deadline_at": NOW + timedelta(seconds=125),
+            **columns,
+        }
+    )
+
+
+def make_evidence(attempt: PaymentAttempt, **columns: Any) -> Evidence:
+    return Evidence.objects.create(
+        **{
+            "account_id": attempt.account_id,
+            "attempt_id": attempt.pk,
+            "source": "answer",
+            "verdict": "paid",
+            "reason": "",
+            "digest": f"digest-{next(_numbers)}",
+            "content": {},
+            "recorded_at": NOW,
+            **columns,
+        }
+    )
+
+
+def move_attempt(attempt: PaymentAttempt, *states: str, **columns: Any) -> PaymentAttempt:
+    """Moves the attempt along `states` by raw updates, each with evidence of its own."""
+    for state in states:
+        evidence = make_evidence(attempt)
+        PaymentAttempt.objects.filter(pk=attempt.pk).update(state=state, last_evidence_id=evidence.pk, **columns)
+    attempt.refresh_from_db()
+    return attempt

@@ -1,0 +1,152 @@
+"""Starting, stopping, and what survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rm_gateway.simulator.process import SimulatorError, SimulatorProcess
+from tests.rm_gateway.simulator.conftest import Caller, bind
+
+
+def everything(simulator: SimulatorProcess) -> dict[str, Any]:
+    told = {"charges": simulator.charges(), "customers": simulator.customers()}
+    requests = simulator.requests()
+    return told | {"posts": requests["posts"], "titles": requests["by_title"]}
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_restart_keeps_everything(tmp_path: Path, end: str) -> None:
+    simulator = SimulatorProcess(state=tmp_path / "state.jsonl").start()
+    try:
+        before = simulator.credentials
+        caller = Caller(before)
+        caller.login()
+        customer = bind(simulator, caller)
+        transaction_id = caller.charge(customer, 700, title="A B").item["transactionId"]
+        caller.charge(customer, 104)
+        with pytest.raises(OSError):  # noqa: PT011
+            caller.charge(customer, 102, title="lost X")
+        simulator.set_customer(customer, outcome=["decline_51", "decline_9010"])
+        caller.charge(customer)
+        simulator.set(page_size=3)
+        simulator.clock(advance=100)
+        known = everything(simulator)
+        getattr(simulator, end)()
+        simulator.start()
+        assert everything(simulator) == known
+        after = simulator.credentials
+        for name in ("url", "client_id", "client_secret", "private_key", "server_public_key", "store_id"):
+            assert getattr(after, name) == getattr(before, name)
+        assert after.pid != before.pid
+        assert caller.call("GET", f"/v3/customer/{customer}").code == "TOKEN_INVALID"
+        caller.login()
+        assert caller.charge(customer).item["error"] == {"message": "9010"}
+        assert caller.call("GET", f"/v3/payment/transaction/{transaction_id}").item["status"] == "SUCCESS"
+        assert simulator.control("GET", "switches")["page_size"] == 3
+        assert simulator.clock()["advanced"] == 100
+        assert len(caller.orders(customer)) == 5
+    finally:
+        simulator.stop()
+
+
+def test_what_was_answered_before_a_kill_is_known_after_it(tmp_path: Path) -> None:
+    with SimulatorProcess(state=tmp_path / "state.jsonl") as simulator:
+        caller = Caller(simulator.credentials)
+        caller.login()
+        customer = bind(simulator, caller)
+        for round_ in range(3):
+            answered = caller.charge(customer, 1000 + round_).item["transactionId"]
+            simulator.kill()
+            simulator.start()
+            caller.login()
+            assert simulator.charges()[-1]["transaction_id"] == answered
+        assert len(simulator.charges()) == 3
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+    state = tmp_path / "state.jsonl"
+    with SimulatorProcess(state=state) as simulator:
+        caller = Caller(simulator.credentials)
+        caller.login()
+        customer = bind(simulator, caller)
+        caller.charge(customer)
+        simulator.kill()
+        with state.open("ab") as file:
+            file.write(b'{"kind":"charge","order":{"id":"17')
+        simulator.start()
+        caller.login()
+        caller.charge(customer)
+        simulator.restart()
+        assert len(simulator.charges()) == 2
+    assert all(json.loads(line) for line in state.read_text().splitlines())
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    state = tmp_path / "state.jsonl"
+    state.write_text('{"kind":"post","route":"x"}\nnonsense\n')
+    with pytest.raises(SimulatorError, match="broken in line 2"):
+        SimulatorProcess(state=state).start()
+
+
+def test_no_card_number_is_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state.jsonl"
+    with SimulatorProcess(state=state) as simulator:
+        caller = Caller(simulator.credentials)
+        caller.login()
+        bind(simulator, caller)
+    assert "4111111111111111" not in state.read_text()
+    assert state.stat().st_mode & 0o077 == 0
+
+
+def test_one_state_file_serves_one_process(tmp_path: Path) -> None:
+    with (
+        SimulatorProcess(state=tmp_path / "state.jsonl"),
+        pytest.raises(SimulatorError, match="in use by another simulator"),
+    ):
+        SimulatorProcess(state=tmp_path / "state.jsonl").start()
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        command = [sys.executable, "-m", "rm_gateway.simulator", "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--set", "nothing=1"], ["--set", "echo"], ["--latency", "5-1"]])
+def test_wrong_options_are_said_in_one_line(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "rm_gateway.simulator", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+def test_it_stops_within_a_second_with_answers_in_flight() -> None:
+    with SimulatorProcess(latency=30) as simulator:
+        caller = Caller(simulator.credentials)
+        caller.login()
+        customer = bind(simulator, caller)
+        caller.timeout = 0.2
+        with pytest.raises(TimeoutError):
+            caller.charge(customer)
+        held = socket.create_connection(("127.0.0.1", simulator.port))
+        started = time.monotonic()
+        simulator.stop()
+        assert time.monotonic() - started < 1
+        held.close()
+        with pytest.raises(ProcessLookupError):
+            os.kill(simulator.pid, 0)
