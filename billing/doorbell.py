@@ -11,6 +11,15 @@ OPEN_DUE = "billing.open_due"
 COLLECT = "billing.collect"
 RECONCILE = "billing.reconcile"
 EXPIRES_SECONDS = 30
+# Two tries of at most a second, even with a broker that accepts and never answers.
+_IMPATIENT = {
+    "socket_timeout": 1,
+    "socket_connect_timeout": 1,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 
 
 def ring_on_commit(task: str) -> None:
@@ -20,6 +29,9 @@ def ring_on_commit(task: str) -> None:
 
 def ring(task: str) -> None:
     try:
-        current_app.send_task(task, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
+        with current_app.connection_for_write(transport_options=_IMPATIENT) as connection:
+            current_app.send_task(
+                task, connection=connection, expires=EXPIRES_SECONDS, retry=False, ignore_result=True
+            )
     except Exception as error:  # noqa: BLE001  (whatever ails the broker: the next tick finds the row)
         logger.warning("doorbell: %s was not rung: %s", task, type(error).__name__)

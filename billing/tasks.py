@@ -1,7 +1,5 @@
 """Celery's door: bodies of a few lines, without arguments. PostgreSQL says what there is to do."""
 
-import os
-import socket
 from typing import Any
 
 from celery import shared_task
@@ -12,12 +10,9 @@ from billing.charging.reconcile import reconcile as reconcile_unknown
 from billing.charging.sweep import sweep as sweep_lost
 from billing.models.clock import database_now
 from billing.operating import shutdown
-from billing.operating.heartbeats import beat
-from billing.subscriptions.renew import BATCH, open_due as open_due_periods
-
-
-def worker_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+from billing.operating.heartbeats import beat, worker_name
+from billing.subscriptions.renew import BATCH
+from billing.subscriptions.renew import open_due as open_due_periods
 
 
 @shared_task(name="billing.open_due")
@@ -28,9 +23,7 @@ def open_due() -> None:
 
 @shared_task(name="billing.collect")
 def collect() -> None:
-    collect_due(
-        limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested, worker=worker_name()
-    )
+    collect_due(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested, worker=worker_name())
 
 
 @shared_task(name="billing.sweep")

@@ -89,6 +89,8 @@ _database["CONN_MAX_AGE"] = 600
 _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 KITARAN_HAS_DATABASE = bool(_database_url)
+# Which of the two servers the environment names; `demo` and `up` start them only when it names neither.
+KITARAN_GIVEN_SERVERS = tuple(name for name in ("DATABASE_URL", "REDIS_URL") if env.secret(name))
 KITARAN_REDIS_URL = env.secret("REDIS_URL") or (_stack and _stack.redis_url) or "redis://127.0.0.1:6379/0"
 
 # --- Charging (seconds unless the name says otherwise) ------------------------------------------------
@@ -115,5 +117,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("KITARAN_LOG_LEVEL", "INFO")},
-    "loggers": {"urllib3": {"level": "WARNING"}},
+    # urllib3 writes paths, which carry ids of cards.
+    "loggers": {"urllib3": {"level": "ERROR"}},
 }

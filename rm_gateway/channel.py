@@ -101,7 +101,7 @@ class Channel:
     ) -> tuple[Answer, JSONObject]:
         """Send a prepared request exactly once and give its answer with the envelope, or raise a GatewayError."""
         started = time.monotonic()
-        outcome = "nothing"
+        outcome = "unfinished"
         try:
             answer = self.transport.exchange(
                 prepared.method,
@@ -112,14 +112,15 @@ class Channel:
             )
             outcome = f"HTTP {answer.status}"
             return answer, envelope_of(answer, read=read, refusals=refusals)
-        except Rejected as error:
-            if error.kind == "token":
+        except GatewayError as error:
+            outcome = str(error)
+            if isinstance(error, Rejected) and error.kind == "token":
                 self.tokens.invalidate(token)
             raise
         finally:
             if logger.isEnabledFor(logging.DEBUG):
-                milliseconds = (time.monotonic() - started) * 1000
-                logger.debug("%s %s: %s in %.0f ms", prepared.method, self._route(prepared.url), outcome, milliseconds)
+                route, ms = self._route(prepared.url), (time.monotonic() - started) * 1000
+                logger.debug("%s %s: %s in %.0f ms", prepared.method, route, outcome, ms)
 
     def _route(self, url: str) -> str:
         """The path below the API URL without ids and query."""

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from rm_gateway.parsing import JSONObject, ParseError, optional_moment
-from rm_gateway.signing import signing_plaintext, verify
+from rm_gateway.signing import load_public_key, signing_plaintext, verify
 
 MAX_BODY_BYTES: Final = 65_536
 MAX_QUERY_LENGTH: Final = 16_384
@@ -181,6 +181,7 @@ def _check(
         return SignatureCheck.ABSENT
     if public_key is None:
         return SignatureCheck.UNCHECKED
+    key = load_public_key(public_key) if isinstance(public_key, str) else public_key
     try:
         signed = json.loads(body) if body.strip().startswith((b"{", b"[")) else None
         for request_url in (None, url) if url is not None else (None,):
@@ -191,9 +192,9 @@ def _check(
                 timestamp=by_name.get("x-timestamp", ""),
                 body=signed,
             )
-            if verify(plaintext, signature, public_key):
+            if verify(plaintext, signature, key):
                 return SignatureCheck.VALID
-    except (UnicodeError, RecursionError, json.JSONDecodeError):
+    except (ValueError, RecursionError):
         return SignatureCheck.INVALID
     return SignatureCheck.INVALID
 

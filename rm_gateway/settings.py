@@ -24,7 +24,7 @@ class ChargePath(StrEnum):
     RECURRING_CHARGE = "recurring_charge"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One account, its hosts and its limits. Raises ValueError that names the field, never its value.
 

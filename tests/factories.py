@@ -11,7 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from billing.accounts.gateway_accounts import open_account
 from billing.domain.arming import Environment
 from billing.ids import new_id, new_marker
-from billing.models import Customer, Evidence, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Subscription
+from billing.models import (
+    Customer,
+    Evidence,
+    GatewayAccount,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Subscription,
+)
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in Kuala Lumpur
 _numbers = itertools.count(1)

@@ -20,4 +20,5 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["DATABASE_URL"] = f"{_url}&options={quote('-c kitaran.allow_truncate=on')}"
     os.environ["REDIS_URL"] = "redis://127.0.0.1:1/0"  # nobody answers there
     os.environ["KITARAN_DATA_DIR"] = _folder.name
+    os.environ["KITARAN_GATEWAY_TOTAL_SECONDS"] = "2"
     os.environ.pop("KITARAN_ALLOW_LIVE", None)

@@ -18,9 +18,7 @@ class ScopeError(ValueError):
     """A scope that does not exist."""
 
 
-def create_api_key(
-    *, account: GatewayAccount, name: str, scopes: Sequence[str], now: datetime
-) -> tuple[ApiKey, str]:
+def create_api_key(*, account: GatewayAccount, name: str, scopes: Sequence[str], now: datetime) -> tuple[ApiKey, str]:
     """The row, and the key itself: the only time that it is seen. Raises ScopeError."""
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:

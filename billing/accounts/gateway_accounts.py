@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from django.db import transaction
 
-from billing.accounts.encryption import encrypt
 from billing.domain.arming import Environment
 from billing.ids import new_id
 from billing.models import GatewayAccount, Installation, Transition
+from billing.models.encryption import encrypt
 
 # Where Revenue Monster lives. A simulator may be anywhere on this machine.
 HOSTS = {

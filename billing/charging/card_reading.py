@@ -25,9 +25,9 @@ from billing.domain.matching import (
     match,
 )
 from billing.gateway.connection import Gateway, ListedOrder, ReadTransaction
+from billing.ids import new_id
 from billing.models import Event, Evidence, GatewayOrder, GatewayTransaction, PaymentAttempt, PaymentMethod
 from billing.models.bulk import settling
-from billing.ids import new_id
 
 ASKED_ABOUT = frozenset({AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
 # Their orders may be there already: that is no news yet, and no riddle either.
@@ -209,9 +209,7 @@ def _explain(read: CardRead, orders: list[ListedOrder]) -> None:
 
 
 def _could_be(wanted: Wanted, order: ListedOrder) -> bool:
-    return could_be(
-        wanted, amount_minor=order.amount_minor, currency=order.currency, created_at=order.created_at
-    )
+    return could_be(wanted, amount_minor=order.amount_minor, currency=order.currency, created_at=order.created_at)
 
 
 def _give(read: CardRead, attempt: KnownAttempt, order: ListedOrder) -> None:

@@ -25,7 +25,8 @@ from billing.charging.limits import Limits
 from billing.charging.settle import Told, settle
 from billing.domain.arming import Environment
 from billing.domain.attempts import Finding, Source, Verdict
-from billing.gateway.connection import Gateway, GatewayUnavailableError, clock as gateway_clock, gateway_for
+from billing.gateway.connection import Gateway, GatewayUnavailableError, gateway_for
+from billing.gateway.connection import clock as gateway_clock
 from billing.models import ChargeRun, GatewayAccount
 from billing.models.bulk import arming
 

@@ -164,7 +164,9 @@ class Settlement:
         """The state stands; a person is told once, and nothing more is armed on the card."""
         self._holds.append((attempt.payment_method_id, reason))
         self._tell("attempt.alarm", "attempt", attempt.id, attempt.account_id, reason, {"attempt": attempt.public_id})
-        self._log("attempt", attempt.id, attempt.account_id, attempt.state, attempt.state, f"alarm: {reason}", evidence_id)
+        self._log(
+            "attempt", attempt.id, attempt.account_id, attempt.state, attempt.state, f"alarm: {reason}", evidence_id
+        )
 
     def _promote_surplus(self, ended: settling.AttemptRow) -> None:
         """The holder ended without money: the first surplus of the invoice becomes its payment."""
@@ -221,7 +223,9 @@ class Settlement:
         self._set_invoice(invoice, InvoiceState.PAID, "paid", evidence_id)
         invoice.next_attempt_at = None
         invoice.hold = None
-        self._tell("invoice.paid", "invoice", invoice.id, invoice.account_id, str(evidence_id), {"invoice": invoice.public_id})
+        self._tell(
+            "invoice.paid", "invoice", invoice.id, invoice.account_id, str(evidence_id), {"invoice": invoice.public_id}
+        )
         if subscription := self._subscription(invoice):
             if subscription.state == SubscriptionState.PAST_DUE:
                 self._set_subscription(subscription, SubscriptionState.ACTIVE, "invoice_paid", evidence_id)
@@ -284,7 +288,9 @@ class Settlement:
             account.stopped_at = self._now
             account.stopped_reason = f"not sent: {finding.reason}"
             self._log("account", account.id, account.id, "running", "stopped", account.stopped_reason, None)
-            self._tell("account.stopped", "account", account.id, account.id, str(attempt.id), {"reason": finding.reason})
+            self._tell(
+                "account.stopped", "account", account.id, account.id, str(attempt.id), {"reason": finding.reason}
+            )
 
     def _reached_the_gateway(self, attempt: settling.AttemptRow) -> None:
         account = self._locked.accounts[attempt.account_id]
@@ -334,7 +340,9 @@ class Settlement:
     def _set_subscription(
         self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int
     ) -> None:
-        self._log("subscription", subscription.id, subscription.account_id, subscription.state, state, reason, evidence_id)
+        self._log(
+            "subscription", subscription.id, subscription.account_id, subscription.state, state, reason, evidence_id
+        )
         subscription.state = state.value
         self._subscriptions[subscription.id] = subscription
 
@@ -356,7 +364,5 @@ class Settlement:
         self, kind: str, subject: str, subject_id: int, account_id: int, occasion: str, payload: dict[str, str]
     ) -> None:
         self._events.append(
-            sql.NewEvent(
-                new_id("evt", self._now), account_id, kind, subject, subject_id, occasion, json.dumps(payload)
-            )
+            sql.NewEvent(new_id("evt", self._now), account_id, kind, subject, subject_id, occasion, json.dumps(payload))
         )

@@ -66,7 +66,7 @@ def _check(
         now = clock()
         if isinstance(read, CardRead):
             done.read += 1
-            told = _findings(read, by_card[card], limits, now)
+            told = _findings(read, by_card[card], limits)
             counts = record(read, told, limits=limits, now=now)
             done.closed += sum(counts.values())
         else:
@@ -82,7 +82,7 @@ def _read(gateway: Gateway, card: KnownCard) -> CardRead | GatewayUnavailableErr
         return error
 
 
-def _findings(read: CardRead, checks: list[checking.Check], limits: Limits, now: datetime) -> list[Told]:
+def _findings(read: CardRead, checks: list[checking.Check], limits: Limits) -> list[Told]:
     """What the read says about each attempt: its own order, or absence, which counts one rung."""
     told = list(read.findings)
     absent = {attempt.id: attempt for attempt in read.absent}
@@ -117,9 +117,7 @@ def _at_last(told: Told, checks: list[checking.Check], limits: Limits) -> Told:
     if number < len(limits.ladder):
         return Told(told.attempt_id, replace(told.finding, detail=detail))
     reason = f"still_{told.finding.reason or told.finding.verdict.value}"
-    return Told(
-        told.attempt_id, replace(told.finding, verdict=Verdict.ABSENT_AT_LAST, reason=reason, detail=detail)
-    )
+    return Told(told.attempt_id, replace(told.finding, verdict=Verdict.ABSENT_AT_LAST, reason=reason, detail=detail))
 
 
 def _postpone(checks: list[checking.Check], limits: Limits, now: datetime) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 
 from billing.charging.consequences import Settlement
 from billing.charging.limits import Limits
@@ -36,13 +36,23 @@ def settle(told: Sequence[Told], *, limits: Limits, now: datetime, actor: str = 
         return {}
     try:
         return _settle(told, limits=limits, now=now, actor=actor)
-    except IntegrityError:
-        pass  # a claim came in between: settle one by one, each seeing what the one before it wrote
+    except (IntegrityError, DataError):
+        pass  # a claim came in between, or a value cannot be stored: one by one, each seeing the one before it
     counts: dict[str, int] = {}
     for one in told:
-        for state, count in _settle([one], limits=limits, now=now, actor=actor).items():
+        for state, count in _settle_one(one, limits=limits, now=now, actor=actor).items():
             counts[state] = counts.get(state, 0) + count
     return counts
+
+
+def _settle_one(one: Told, *, limits: Limits, now: datetime, actor: str) -> dict[str, int]:
+    """What cannot be written down is not understood, and what is not understood is unknown."""
+    try:
+        return _settle([one], limits=limits, now=now, actor=actor)
+    except DataError as error:
+        reason = f"not_recordable: {type(error.__cause__).__name__}"
+        unclear = Finding(Verdict.UNCLEAR, one.finding.source, reason=reason)
+        return _settle([Told(one.attempt_id, unclear)], limits=limits, now=now, actor=actor)
 
 
 def settle_in_transaction(told: Sequence[Told], *, limits: Limits, now: datetime, actor: str) -> dict[str, int]:

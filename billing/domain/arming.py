@@ -7,9 +7,7 @@ from enum import StrEnum
 from billing.domain.subscriptions import CardKind, CardState, SubscriptionState
 
 PREFLIGHT_FRESH = timedelta(seconds=60)
-USABLE_SUBSCRIPTIONS = frozenset(
-    {SubscriptionState.TRIALING, SubscriptionState.ACTIVE, SubscriptionState.PAST_DUE}
-)
+USABLE_SUBSCRIPTIONS = frozenset({SubscriptionState.TRIALING, SubscriptionState.ACTIVE, SubscriptionState.PAST_DUE})
 
 
 class Environment(StrEnum):

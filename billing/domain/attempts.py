@@ -140,11 +140,7 @@ def decide(
     reversal seen at the gateway closes it."""
     state = attempt.state
     if state is S.NEEDS_HUMAN and finding.source is not Source.OPERATOR:
-        return (
-            Alarm("evidence_while_with_a_person")
-            if finding.verdict is Verdict.PAID
-            else Stay("with_a_person")
-        )
+        return Alarm("evidence_while_with_a_person") if finding.verdict is Verdict.PAID else Stay("with_a_person")
     match finding.verdict:
         case Verdict.PAID:
             return _paid(attempt, finding)
@@ -168,9 +164,7 @@ def decide(
         case Verdict.ABSENT_AT_LAST | Verdict.CONTRADICTION:
             return _to_a_person(state, finding)
         case Verdict.PERSON_NOT_CHARGED:
-            return (
-                Move(S.NOT_CHARGED, finding.reason) if state is S.NEEDS_HUMAN else Stay("not_with_a_person")
-            )
+            return Move(S.NOT_CHARGED, finding.reason) if state is S.NEEDS_HUMAN else Stay("not_with_a_person")
         case _:
             assert_never(finding.verdict)
 
@@ -246,9 +240,7 @@ def wait_after_not_sent(in_a_row: int, retry_after_seconds: int | None) -> timed
     return NOT_SENT_WAITS[min(max(in_a_row, 1), len(NOT_SENT_WAITS)) - 1]
 
 
-def next_check(
-    armed_at: datetime, ladder: tuple[timedelta, ...], checks_done: int, now: datetime
-) -> datetime | None:
+def next_check(armed_at: datetime, ladder: tuple[timedelta, ...], checks_done: int, now: datetime) -> datetime | None:
     """When the next complete read is due after `checks_done` of them, or None when the ladder is exhausted.
 
     Rungs count from arming. Those that passed during an outage are made up for one first rung apart, so that the

@@ -38,9 +38,7 @@ class Planned:
     collect_at: datetime | None = None
 
 
-def plan(
-    policy: CatchUp, due: Sequence[Occurrence], *, now: datetime, already_waiting: int = 0
-) -> list[Planned]:
+def plan(policy: CatchUp, due: Sequence[Occurrence], *, now: datetime, already_waiting: int = 0) -> list[Planned]:
     """How to open the `due` periods (in order, none later than `now`) of one subscription.
 
     `already_waiting` counts its open invoices from earlier passes of the same catch-up."""
@@ -51,9 +49,7 @@ def plan(
         is_latest = position == len(due) - 1
         if missed and (policy is CatchUp.SKIP or (policy is CatchUp.LATEST_ONLY and not is_latest)):
             planned.append(Planned(occurrence, Treatment.SKIP))
-        elif (missed and policy is CatchUp.ASK) or (
-            policy is CatchUp.ALL and missed and collected >= AT_ONCE
-        ):
+        elif (missed and policy is CatchUp.ASK) or (policy is CatchUp.ALL and missed and collected >= AT_ONCE):
             planned.append(Planned(occurrence, Treatment.ASK))
         else:
             delay = APART * collected if policy is CatchUp.ALL else timedelta(0)

@@ -45,20 +45,14 @@ class GiveUp:
 
 def check_retry_days(days: Sequence[int]) -> None:
     if len(days) >= MOST_TRIES:
-        raise DunningError(
-            f"retry_days: at most {MOST_TRIES - 1} retries ({MOST_TRIES} tries in all), got {len(days)}"
-        )
+        raise DunningError(f"retry_days: at most {MOST_TRIES - 1} retries ({MOST_TRIES} tries in all), got {len(days)}")
     if any(day < 1 or day > MOST_DAYS for day in days):
-        raise DunningError(
-            f"retry_days: each day is between 1 and {MOST_DAYS} after the first try, got {list(days)}"
-        )
+        raise DunningError(f"retry_days: each day is between 1 and {MOST_DAYS} after the first try, got {list(days)}")
     if list(days) != sorted(set(days)):
         raise DunningError(f"retry_days: each day is later than the one before, got {list(days)}")
 
 
-def next_step(
-    policy: DunningPolicy, *, tries: int, first_tried_at: datetime, now: datetime
-) -> RetryAt | GiveUp:
+def next_step(policy: DunningPolicy, *, tries: int, first_tried_at: datetime, now: datetime) -> RetryAt | GiveUp:
     """After the `tries`-th decline (from 1) of an invoice first tried at `first_tried_at`.
 
     A retry day that has passed already is skipped, so that an outage does not bring two tries in a row."""

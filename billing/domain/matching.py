@@ -102,9 +102,7 @@ def match(wanted: Wanted, orders: Sequence[SeenOrder], echo: MarkerEcho) -> Matc
         order
         for order in orders
         if marker_in(order.words) is None
-        and could_be(
-            wanted, amount_minor=order.amount_minor, currency=order.currency, created_at=order.created_at
-        )
+        and could_be(wanted, amount_minor=order.amount_minor, currency=order.currency, created_at=order.created_at)
     ]
     if not nameless:
         return NoMatch()

@@ -10,6 +10,7 @@ from rm_gateway.models import Transaction, TransactionStatus
 # What of a transaction is kept as evidence: nothing that names a person or a card.
 _KEPT = ("transactionId", "referenceId", "status", "type", "method", "createdAt", "updatedAt", "transactionAt")
 _KEPT_OF_ORDER = ("id", "title", "detail", "additionalData", "currencyType", "amount")
+_LONGEST_TEXT = 2000
 # Rejections that say the account is set up wrongly: asking again cannot help.
 _STOPS_ACCOUNT = frozenset({"signature", "permission", "path", "environment", "request"})
 
@@ -20,26 +21,27 @@ def finding_from_transaction(transaction: Transaction, *, marker: str, source: S
     return Finding(
         verdict=_verdict(transaction, source),
         source=source,
-        reason=_reason(transaction),
+        reason=storable(_reason(transaction)),
         amount_minor=transaction.amount_minor,
         currency=transaction.currency,
-        store_id=transaction.store_id,
+        store_id=storable(transaction.store_id),
         marker=marker if carries(words, marker) else marker_in(words),
-        transaction_id=transaction.transaction_id or None,
-        order_id=transaction.order_additional_data or None,
+        transaction_id=storable(transaction.transaction_id) or None,
+        order_id=storable(transaction.order_additional_data) or None,
         detail=redacted(transaction.raw),
     )
 
 
 def finding_from_error(error: GatewayError, *, source: Source = Source.ANSWER) -> Finding:
     """What a charge that raised says: provably nothing happened, or we do not know."""
-    detail = {"error": type(error).__name__, "kind": error.kind, "code": error.code, "http_status": error.http_status}
+    code = storable(error.code)
+    detail = {"error": type(error).__name__, "kind": error.kind, "code": code, "http_status": error.http_status}
     if not isinstance(error, (NotSent, Rejected)):
-        return Finding(Verdict.UNCLEAR, source, reason=error.code or error.kind or "unclear", detail=detail)
+        return Finding(Verdict.UNCLEAR, source, reason=code or error.kind or "unclear", detail=detail)
     return Finding(
         Verdict.NOT_SENT,
         source,
-        reason=error.code or error.kind or "not_sent",
+        reason=code or error.kind or "not_sent",
         retry_after_seconds=error.retry_after_seconds if isinstance(error, Throttled) else None,
         stops_account=error.kind in _STOPS_ACCOUNT,
         detail=detail,
@@ -55,7 +57,18 @@ def redacted(raw: Any) -> dict[str, Any]:
     error = raw.get("error")
     if isinstance(error, dict):
         kept["error"] = {name: error[name] for name in ("code", "message") if name in error}
-    return kept
+    return {name: storable(value) for name, value in kept.items()}
+
+
+def storable(value: Any) -> Any:
+    """`value` as PostgreSQL can keep it: no NUL, no half of a surrogate pair, no endless text."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
+    if isinstance(value, dict):
+        return {storable(name): storable(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [storable(member) for member in value]
+    return value
 
 
 def _verdict(transaction: Transaction, source: Source) -> Verdict:

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from billing.accounts.encryption import decrypt
 from billing.domain.attempts import Finding, Source
-from billing.gateway.answers import finding_from_error, finding_from_transaction, redacted
+from billing.gateway.answers import finding_from_error, finding_from_transaction, redacted, storable
 from billing.models import GatewayAccount
+from billing.models.encryption import decrypt
 from rm_gateway.client import ChargePath, Client, NewCustomer, PreparedRequest, Settings
 from rm_gateway.errors import GatewayError, NotFound
 from rm_gateway.models import Transaction
@@ -153,7 +153,7 @@ class Gateway:
 
     def read_transaction(self, transaction_id: str) -> ReadTransaction:
         transaction = _read(lambda: self._client.get_transaction(transaction_id))
-        words = f"{transaction.order_detail} {transaction.order_title}"
+        words = storable(f"{transaction.order_detail} {transaction.order_title}")
         return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
 
 

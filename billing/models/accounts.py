@@ -29,7 +29,7 @@ class Installation(models.Model):
 class GatewayAccount(models.Model):
     """A merchant's application at Revenue Monster. Every other row belongs to one.
 
-    Secret and private key are stored encrypted (`billing.accounts.encryption`). `stopped_at` is the
+    Secret and private key are stored encrypted (`billing.models.encryption`). `stopped_at` is the
     account's stop switch: while it is set nothing is armed."""
 
     public_id = models.TextField(unique=True)
@@ -66,8 +66,7 @@ class GatewayAccount(models.Model):
             ),
             models.CheckConstraint(condition=Q(charge_limit_minor__gt=0), name="account_limit_positive"),
             models.CheckConstraint(
-                condition=Q(retry_days__len__lt=MOST_TRIES)
-                & Q(retry_days__contained_by=list(range(1, MOST_DAYS + 1))),
+                condition=Q(retry_days__len__lt=MOST_TRIES) & Q(retry_days__contained_by=list(range(1, MOST_DAYS + 1))),
                 name="at_most_four_tries_in_thirty_days",
             ),
         )
@@ -116,9 +115,7 @@ class IdempotencyRecord(models.Model):
             models.UniqueConstraint(fields=("account", "key"), name="one_answer_per_idempotency_key"),
             models.CheckConstraint(
                 condition=Q(finished_at__isnull=True, response_status__isnull=True)
-                | Q(
-                    finished_at__isnull=False, response_status__isnull=False, finished_at__gte=F("created_at")
-                ),
+                | Q(finished_at__isnull=False, response_status__isnull=False, finished_at__gte=F("created_at")),
                 name="finished_idempotency_record_has_its_answer",
             ),
         )

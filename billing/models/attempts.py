@@ -75,16 +75,10 @@ class PaymentAttempt(models.Model):
             models.UniqueConstraint(
                 fields=("account", "gateway_transaction_id"), name="a_transaction_explains_one_attempt"
             ),
-            models.UniqueConstraint(
-                fields=("account", "gateway_order_id"), name="an_order_explains_one_attempt"
-            ),
+            models.UniqueConstraint(fields=("account", "gateway_order_id"), name="an_order_explains_one_attempt"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="attempt_amount_positive"),
-            models.CheckConstraint(
-                condition=Q(currency__in=sorted(CURRENCIES)), name="attempt_currency_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(marker__regex=r"^[0-9A-Z]{12}$"), name="marker_is_well_formed"
-            ),
+            models.CheckConstraint(condition=Q(currency__in=sorted(CURRENCIES)), name="attempt_currency_known"),
+            models.CheckConstraint(condition=Q(marker__regex=r"^[0-9A-Z]{12}$"), name="marker_is_well_formed"),
             only_if(
                 "released_at",
                 Q(state=AttemptState.NEEDS_HUMAN.value) & ~Q(released_reason="") & ~Q(released_by="")
@@ -101,9 +95,7 @@ class PaymentAttempt(models.Model):
             models.Index(
                 fields=("deadline_at",), condition=Q(state=AttemptState.SENDING.value), name="attempt_sending"
             ),
-            models.Index(
-                fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="attempt_to_check"
-            ),
+            models.Index(fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="attempt_to_check"),
         )
 
     def __str__(self) -> str:

@@ -24,9 +24,7 @@ class Customer(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(
-                fields=("account", "reference"), name="customer_reference_once_per_account"
-            ),
+            models.UniqueConstraint(fields=("account", "reference"), name="customer_reference_once_per_account"),
         )
 
     def __str__(self) -> str:
@@ -60,9 +58,7 @@ class PaymentMethod(models.Model):
             any_of("kind", CardKind, name="card_kind_known"),
             any_of("state", CardState, name="card_state_known"),
             any_of("environment", Environment, name="card_environment_known"),
-            models.UniqueConstraint(
-                fields=("account", "gateway_customer_id"), name="one_card_per_gateway_customer"
-            ),
+            models.UniqueConstraint(fields=("account", "gateway_customer_id"), name="one_card_per_gateway_customer"),
             models.UniqueConstraint(
                 fields=("customer",), condition=Q(is_default=True), name="one_default_card_per_customer"
             ),

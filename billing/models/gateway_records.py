@@ -21,9 +21,7 @@ class GatewayOrder(models.Model):
     recurring_reference = models.TextField(blank=True, db_default="")
     ordered_at = models.DateTimeField(null=True)
     in_baseline = models.BooleanField(db_default=False)
-    attempt = models.ForeignKey(
-        PaymentAttempt, on_delete=models.PROTECT, null=True, related_name="gateway_orders"
-    )
+    attempt = models.ForeignKey(PaymentAttempt, on_delete=models.PROTECT, null=True, related_name="gateway_orders")
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
 

@@ -59,9 +59,7 @@ class Invoice(models.Model):
                 name="subscription_invoice_has_its_period",
             ),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="invoice_amount_positive"),
-            models.CheckConstraint(
-                condition=Q(currency__in=sorted(CURRENCIES)), name="invoice_currency_known"
-            ),
+            models.CheckConstraint(condition=Q(currency__in=sorted(CURRENCIES)), name="invoice_currency_known"),
             models.CheckConstraint(
                 condition=Q(amount_refunded_minor__gte=0, amount_refunded_minor__lte=F("amount_minor")),
                 name="refunds_never_exceed_the_invoice",

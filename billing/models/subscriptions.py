@@ -60,9 +60,7 @@ class Plan(ScheduleColumns):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(
-                fields=("account", "code", "version"), name="one_plan_per_code_and_version"
-            ),
+            models.UniqueConstraint(fields=("account", "code", "version"), name="one_plan_per_code_and_version"),
             models.CheckConstraint(condition=Q(trial_days__gte=0), name="plan_trial_not_negative"),
             *schedule_constraints("plan"),
         )
@@ -107,9 +105,7 @@ class Subscription(ScheduleColumns):
             any_of("state", SubscriptionState, name="subscription_state_known"),
             any_of("collector", Collector, name="subscription_collector_known"),
             any_of("catch_up", CatchUp, name="subscription_catch_up_known"),
-            models.UniqueConstraint(
-                fields=("account", "reference"), name="subscription_reference_once_per_account"
-            ),
+            models.UniqueConstraint(fields=("account", "reference"), name="subscription_reference_once_per_account"),
             only_if(
                 "next_due_at",
                 Q(
@@ -127,9 +123,7 @@ class Subscription(ScheduleColumns):
             *schedule_constraints("subscription"),
         )
         indexes = (
-            models.Index(
-                fields=("next_due_at",), condition=Q(next_due_at__isnull=False), name="subscription_due"
-            ),
+            models.Index(fields=("next_due_at",), condition=Q(next_due_at__isnull=False), name="subscription_due"),
         )
 
     def __str__(self) -> str:

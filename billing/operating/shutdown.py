@@ -15,7 +15,7 @@ _flag: _Flag = threading.Event()
 
 def share(flag: _Flag) -> None:
     """Uses an event that several processes see; called before they are forked."""
-    global _flag  # noqa: PLW0603
+    global _flag
     _flag = flag
 
 

@@ -37,9 +37,7 @@ def resume(*, subscription: Subscription, reason: str, actor: str, now: datetime
         trialing = locked.trial_ends_at is not None and now < locked.trial_ends_at
         owes = Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value, tries__gt=0).exists()
         state = SubscriptionState.PAST_DUE if owes else SubscriptionState.ACTIVE
-        change_state(
-            locked, SubscriptionState.TRIALING if trialing else state, reason=reason, actor=actor, now=now
-        )
+        change_state(locked, SubscriptionState.TRIALING if trialing else state, reason=reason, actor=actor, now=now)
         Invoice.objects.filter(subscription=locked, next_attempt_at__gt=now, refusal__isnull=False).update(
             next_attempt_at=now
         )

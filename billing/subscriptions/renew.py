@@ -71,9 +71,7 @@ def _due_occurrences(one: opening.DueSubscription, now: datetime) -> list[Occurr
     return found
 
 
-def _planned(
-    one: opening.DueSubscription, due: list[Occurrence], *, now: datetime, waiting: int
-) -> list[Planned]:
+def _planned(one: opening.DueSubscription, due: list[Occurrence], *, now: datetime, waiting: int) -> list[Planned]:
     """The periods to open; the list ends when the repetitions are reached."""
     planned = plan(CatchUp(one.catch_up), due, now=now, already_waiting=waiting)
     if one.repetitions is None:

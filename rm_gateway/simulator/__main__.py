@@ -23,6 +23,8 @@ from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.journal import Journal, JournalError
 from rm_gateway.simulator.ledger import Ledger
 from rm_gateway.simulator.merchants import Tokens, new_merchant, new_private_key, public_pem
+from rm_gateway.simulator.notifies import Notifier
+from rm_gateway.simulator.recurring import RecurringEngine
 from rm_gateway.simulator.server import Server
 from rm_gateway.simulator.switches import PROFILES, SwitchError, profile
 
@@ -88,6 +90,7 @@ async def _run(options: argparse.Namespace) -> None:
         ledger.switches = ledger.switches.changed(changes)
         _make_merchants(ledger, options.merchants)
         core = Core(ledger, clock, rng, tokens, Gatekeeper(tokens, clock), "")
+        core.notifier, core.engine = Notifier(ledger, clock), RecurringEngine(core)
         await _serve(core, options)
     finally:
         ledger.close()
@@ -124,12 +127,23 @@ async def _serve(core: Core, options: argparse.Namespace) -> None:
         gc.set_threshold(50_000, 20, 100)
         sys.stdout.write(json.dumps(_hello(core, url)) + "\n")
         sys.stdout.flush()
-        await stopped.wait()
+        await _until(stopped, core)
     finally:
         for connection in web_server.connections:
             if connection.transport is not None:
                 connection.transport.abort()
         await runner.cleanup()
+
+
+async def _until(stopped: asyncio.Event, core: Core) -> None:
+    runs = asyncio.create_task(core.engine.run()) if core.engine is not None else None
+    try:
+        await stopped.wait()
+    finally:
+        if runs is not None:
+            runs.cancel()
+        if core.notifier is not None:
+            await core.notifier.close()
 
 
 def _hello(core: Core, url: str) -> dict[str, Any]:

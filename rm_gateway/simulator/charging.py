@@ -32,6 +32,7 @@ ROUTES: Final = {
 MAX_TITLE: Final = 32
 MAX_DESCRIPTION: Final = 600
 MIN_AMOUNT: Final = 10
+MAX_AMOUNT: Final = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,13 @@ async def charge(core: Core, request: web.BaseRequest, customer_id: str, path: s
     if outcome.money is Money.UNTOUCHED or (switches.execute == "end" and latency):
         ledger.record("post", **post)
     else:
-        done = execute(core, wanted, outcome, switches, received_at, post)
+        done = execute(core, wanted, outcome, switches, received_at, post=post)
     if latency:
         await asyncio.sleep(latency)
     if done is None and outcome.money is not Money.UNTOUCHED:
         if wanted.customer.id not in ledger.customers:  # reset meanwhile
             return answers.close(request)
-        done = execute(core, wanted, outcome, switches, received_at, None)
+        done = execute(core, wanted, outcome, switches, received_at)
     if outcome.name == "token_dead":
         core.tokens.forget(caller.access_token)
     if core.notifier is not None and done is not None:
@@ -103,6 +104,8 @@ def _wanted(body: Any, customer: Customer, path: str, switches: Switches) -> Wan
         raise RefusalError(400, "VALIDATION_ERROR", "amount must be a whole number of sen.")
     if amount < MIN_AMOUNT:
         raise RefusalError(400, "MINIMUM_AMOUNT_REQUIRED", f"amount must be at least {MIN_AMOUNT}.")
+    if amount > MAX_AMOUNT:
+        raise RefusalError(400, "PAYMENT_EXCEED_AMOUNT_LIMIT_PER_TRANSACTION", "amount is too large.")
     if currency != "MYR":
         raise RefusalError(400, "VALIDATION_ERROR", "currency must be MYR.")
     if not isinstance(title, str) or not isinstance(description, str):
@@ -136,14 +139,20 @@ def execute(
     outcome: Outcome,
     switches: Switches,
     created_at: float,
-    post: dict[str, Any] | None,
     *,
+    post: dict[str, Any] | None = None,
+    attempt: dict[str, Any] | None = None,
+    at: float | None = None,
     order: Order | None = None,
     reference: str = "",
 ) -> Charge:
-    """Move the money and write it down; returns the transaction. With ``order`` it is another try of that order."""
+    """Move the money and write it down; returns the transaction.
+
+    ``post`` is the request to count with it, ``attempt`` what to count of a charge that nobody asked for by POST;
+    ``at`` is when it happens (default now); with ``order`` it is another try of that order.
+    """
     ledger = core.ledger
-    now = core.clock.now()
+    now = core.clock.now() if at is None else at
     status = str(outcome.money.value)
     later = SUCCESS if status == FAILED and switches.failed_becomes_success else outcome.later
     retried = status == FAILED and later == SUCCESS
@@ -174,8 +183,9 @@ def execute(
         "reference": reference or day_of(created_at),
         "created_at": created_at,
     }
-    extra = ({"post": post} if post is not None else {}) | ({"deactivates": True} if outcome.deactivates else {})
-    ledger.record("charge", order=held, transactions=transactions, **extra)
+    extra = {"post": post, "attempt": attempt, "deactivates": outcome.deactivates}
+    present = {name: value for name, value in extra.items() if value}
+    ledger.record("charge", order=held, transactions=transactions, **present)
     return ledger.charges[str(first["transaction_id"])]
 
 

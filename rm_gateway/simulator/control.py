@@ -13,7 +13,7 @@ from rm_gateway.simulator.clock import exact, parse_instant
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.outcomes import AMOUNTS, OUTCOMES
 from rm_gateway.simulator.records import Charge
-from rm_gateway.simulator.switches import SwitchError, Switches
+from rm_gateway.simulator.switches import PROFILES, SwitchError, Switches, profile
 from rm_gateway.simulator.wire import RefusalError, answer, customer_item
 
 
@@ -28,6 +28,8 @@ async def serve(core: Core, request: web.BaseRequest, path: list[str]) -> web.St
             return answer(requests(core))
         case ("GET", ["customers"]):
             return answer({"customers": customers(core)})
+        case ("GET", ["notifies"]):
+            return answer({"notifies": list(core.notifier.sent) if core.notifier else []})
         case ("GET", ["outcomes"]):
             named = {name: outcome.says for name, outcome in OUTCOMES.items()}
             return answer({"outcomes": named, "amounts": AMOUNTS})
@@ -35,6 +37,8 @@ async def serve(core: Core, request: web.BaseRequest, path: list[str]) -> web.St
             return answer(core.switches.as_dict())
         case ("POST", ["switches"]):
             return await _set(core, request, None)
+        case ("POST", ["profile"]):
+            return await _set_profile(core, request)
         case ("POST", ["customers", customer_id, "switches"]):
             return await _set(core, request, customer_id)
         case ("GET", ["clock"]):
@@ -47,6 +51,8 @@ async def serve(core: Core, request: web.BaseRequest, path: list[str]) -> web.St
         case ("POST", ["reset"]):
             core.ledger.record("reset")
             core.seen.clear()
+            if core.notifier is not None:
+                core.notifier.forget()
             return answer({})
         case _:
             raise RefusalError(404, "API_ENDPOINT_NOT_FOUND", "The control interface has no such call.")
@@ -119,6 +125,15 @@ async def _set(core: Core, request: web.BaseRequest, customer_id: str | None) ->
     return answer(core.ledger.switches_for(customer_id).as_dict())
 
 
+async def _set_profile(core: Core, request: web.BaseRequest) -> web.StreamResponse:
+    """Body: ``{"name": "hostile"}``. Sets every switch; those of single customers stay."""
+    name = (await _body(request)).get("name")
+    if name not in PROFILES:
+        raise RefusalError(400, "INVALID_PARAMETER", f"there is no profile {name!r}; there are: {', '.join(PROFILES)}")
+    core.ledger.record("switches", changes=profile(name).as_dict())
+    return answer(core.switches.as_dict())
+
+
 async def _set_clock(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     """Body: any of ``real`` (true), ``skew`` (s), ``virtual`` (RFC 3339), ``advance`` (s), in this order."""
     changes = await _body(request)
@@ -139,6 +154,8 @@ async def _set_clock(core: Core, request: web.BaseRequest) -> web.StreamResponse
         core.clock.restore(before)
         raise RefusalError(400, "INVALID_PARAMETER", str(error)) from None
     core.ledger.record("clock", state=core.clock.state())
+    if core.engine is not None:
+        await core.engine.tick()
     return answer(_clock(core))
 
 

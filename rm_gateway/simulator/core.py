@@ -8,8 +8,6 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from rm_gateway.simulator.checks import Caller, Gatekeeper
 from rm_gateway.simulator.clock import Clock
 from rm_gateway.simulator.ledger import Ledger
@@ -20,6 +18,7 @@ from rm_gateway.simulator.wire import RefusalError
 
 if TYPE_CHECKING:
     from rm_gateway.simulator.notifies import Notifier
+    from rm_gateway.simulator.recurring import RecurringEngine
 
 
 class Rates:
@@ -53,6 +52,7 @@ class Core:
     rates: Rates = field(default_factory=Rates)
     seen: Counter[str] = field(default_factory=Counter)
     notifier: Notifier | None = None
+    engine: RecurringEngine | None = None
 
     @property
     def switches(self) -> Switches:
@@ -72,6 +72,3 @@ class Core:
         if wait > 0:
             headers = {"Retry-After": str(int(wait) + 1)}
             raise RefusalError(429, "TOO_MANY_REQUEST_PER_SECOND", "Too many requests.", headers=headers)
-
-
-Response = web.StreamResponse

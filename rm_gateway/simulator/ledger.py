@@ -39,6 +39,7 @@ class Ledger:
             "post": self._post,
             "charge": self._charge,
             "run": self._run,
+            "worked": self._worked,
             "checkout": self._checkout,
             "refund": self._refund,
             "reverse": self._reverse,
@@ -58,6 +59,7 @@ class Ledger:
         self.outcomes_used: Counter[str] = Counter()  # places taken in lists of outcomes, by customer id or ""
         self.overrides: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         self._merged: dict[str, Switches] = {}
+        self.worked_through = ""  # the last day whose recurring runs are done, YYYY-MM-DD
 
     def replay(self) -> None:
         """Take over what the journal holds. Raises JournalError for records that it cannot read."""
@@ -138,8 +140,11 @@ class Ledger:
         if title:
             self.posts_by_title[title] += 1
         if customer_id:
-            self.customers[customer_id].attempts += 1
-        for place in drawn or ():
+            self._attempt(customer_id=customer_id, drawn=drawn or [])
+
+    def _attempt(self, *, customer_id: str, drawn: list[str]) -> None:
+        self.customers[customer_id].attempts += 1
+        for place in drawn:
             self.outcomes_used[place] += 1
 
     def _charge(
@@ -148,10 +153,13 @@ class Ledger:
         order: dict[str, Any],
         transactions: list[dict[str, Any]],
         post: dict[str, Any] | None = None,
+        attempt: dict[str, Any] | None = None,
         deactivates: bool = False,
     ) -> None:
         if post is not None:
             self._post(**post)
+        if attempt is not None:
+            self._attempt(**attempt)
         held = self.orders.get(order["id"])
         if held is None:
             customer = self.customers[order["customer"]]
@@ -169,6 +177,9 @@ class Ledger:
         customer = self.customers[customer_id]
         customer.runs_done += 1
         customer.last_run_date = date
+
+    def _worked(self, *, date: str) -> None:
+        self.worked_through = date
 
     def _checkout(self, *, order_id: str, checkout_id: str) -> None:
         order = self.orders[order_id]

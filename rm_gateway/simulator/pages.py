@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunspli
 from aiohttp import web
 
 from rm_gateway.simulator.cards import BY_NUMBER, CARDS, Card
+from rm_gateway.simulator.charging import Wanted, execute
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.outcomes import OUTCOMES
 from rm_gateway.simulator.records import Customer, Order
@@ -48,6 +49,8 @@ async def bind(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     if card.bind_refusal:
         return _back(customer, "FAILED", card.bind_refusal)
     core.ledger.record("bind", customer_id=customer.id, card=card.key, label=card.label, at=core.clock.now())
+    if core.engine is not None:
+        await core.engine.bound(customer)
     if switches.redirect == NEVER:
         return _message("Card saved", "The card is saved. This page does not lead back (simulated).", 200)
     return _back(customer, "SUCCESS")
@@ -68,17 +71,17 @@ async def pay(core: Core, request: web.BaseRequest) -> web.StreamResponse:
         }
         return _page("Pay", PAY, values)
     core.ledger.record("post", route="POST /v3/checkout")
-    _pay(core, order)
+    await _pay(core, order)
     return _message("Paid", "Thank you. The order is paid.", 200)
 
 
-def _pay(core: Core, order: Order) -> None:
-    from rm_gateway.simulator.charging import Wanted, execute
-
+async def _pay(core: Core, order: Order) -> None:
     customer = order.customer
     wanted = Wanted(customer, order.amount, order.currency, order.title, order.description, order.path)
     switches = core.ledger.switches_for(customer.id)
-    execute(core, wanted, OUTCOMES["success"], switches, core.clock.now(), None, order=order)
+    done = execute(core, wanted, OUTCOMES["success"], switches, core.clock.now(), order=order)
+    if core.notifier is not None:
+        await core.notifier.charged(done, switches)
 
 
 def with_parameters(url: str, parameters: dict[str, str]) -> str:
@@ -88,6 +91,12 @@ def with_parameters(url: str, parameters: dict[str, str]) -> str:
         piece for piece in parts.query.split("&") if piece and unquote_plus(piece.partition("=")[0]) not in parameters
     ]
     return urlunsplit(parts._replace(query="&".join([*kept, urlencode(parameters)])))
+
+
+def append_query(url: str, query: str) -> str:
+    """An address with more query after what it had."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
 
 
 def _back(customer: Customer, status: str, reason: str = "") -> web.Response:

@@ -210,6 +210,14 @@ class SimulatorProcess:
         """Set switches for one customer; returns those that hold for it."""
         return self.control("POST", f"customers/{customer_id}/switches", switches)
 
+    def use_profile(self, name: str) -> dict[str, Any]:
+        """Set every switch as a profile has it (``default``, ``hostile``); returns all of them."""
+        return self.control("POST", "profile", {"name": name})
+
+    def notifies(self) -> list[dict[str, Any]]:
+        """The notifies that were sent: ``encoding``, ``order_id``, ``at``, and ``status`` or ``error``."""
+        return cast("list[dict[str, Any]]", self.control("GET", "notifies")["notifies"])
+
     def clock(self, **changes: Any) -> dict[str, Any]:
         """Read the clock, or set it: ``real=True``, ``skew=s``, ``virtual="2026-01-31T00:00:00Z"``, ``advance=s``."""
         return self.control("POST", "clock", changes) if changes else self.control("GET", "clock")

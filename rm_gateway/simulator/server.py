@@ -25,7 +25,7 @@ class Server:
             return await self._route(request)
         except RefusalError as refusal:
             return refusal.response()
-        except ConnectionError:
+        except (ConnectionError, web.HTTPException):
             raise
         except Exception:
             logger.exception("the simulator failed at %s %s", request.method, request.path)

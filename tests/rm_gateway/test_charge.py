@@ -289,7 +289,7 @@ def test_a_trickling_answer_ends_at_the_total_deadline(make_client: Any, gateway
     gateway.scripts[CHARGE] = TRICKLES[fault]
     started = time.monotonic()
     error = outcome(client)
-    assert 0.5 < time.monotonic() - started < 1.5
+    assert 0.5 < time.monotonic() - started < 2.6
     assert isinstance(error, Unknown)
     assert error.kind == "timeout"
     assert len(gateway.requests(CHARGE)) == 1

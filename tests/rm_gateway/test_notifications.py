@@ -161,6 +161,16 @@ def test_what_is_no_notify_is_a_parse_error(body: bytes) -> None:
         parse_notify(method="POST", body=body, headers={"X-Signature": "x"})
 
 
+@pytest.mark.parametrize("odd", [b'"\\ud800"', b"9" * 5000, b"1e999", b'"' + b"x" * 100 + b'"'])
+def test_a_body_that_cannot_be_signed_has_an_invalid_signature(public_pem: str, odd: bytes) -> None:
+    body = b'{"eventType":%b,"data":{"orderId":"1R0"}}' % odd
+    try:
+        hint = parse_notify(method="POST", body=body, headers={"X-Signature": "x"}, public_key=public_pem)
+    except ParseError:
+        return
+    assert hint.signature is SignatureCheck.INVALID
+
+
 def test_personal_data_is_not_in_the_repr() -> None:
     shown = repr(parse_notify(method="GET", query=DOTTED))
     for secret in ("somebody", "Somebody", "187824152"):

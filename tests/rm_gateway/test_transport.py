@@ -71,6 +71,20 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_sendin
         assert len(gateway.requests("/v3/x")) == number
 
 
+def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next(
+    transport: Transport, gateway: FakeGateway
+) -> None:
+    def twice(sock: socket.socket, request: Received) -> None:
+        for text in (request.target, "/stray"):
+            reply({"asked": text})(sock, request)
+
+    for number in range(10):
+        gateway.scripts[f"/v3/{number}"] = twice
+        answer = transport.exchange("POST", f"{gateway.api_url}/{number}", HEADERS, b"{}")
+        assert f"/v3/{number}".encode() in answer.body
+        time.sleep(0.01)
+
+
 def test_each_thread_has_a_connection_of_its_own(transport: Transport, gateway: FakeGateway) -> None:
     gateway.scripts["/v3/x"] = reply({})
     barrier = threading.Barrier(8)
@@ -198,7 +212,7 @@ def test_a_handshake_that_trickles_ends_at_the_deadline_and_is_not_sent() -> Non
         started = time.monotonic()
         with pytest.raises(NotSent):
             transport.exchange("POST", f"https://127.0.0.1:{listener.getsockname()[1]}/x", HEADERS, b"{}")
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 2.5
         stop.set()
         thread.join(5)
 
@@ -274,7 +288,7 @@ def test_tls_works_and_its_trickles_end_too(certificate: Path, monkeypatch: pyte
             with pytest.raises(Unknown) as caught:
                 transport.exchange("POST", url, HEADERS, b"{}")
             assert caught.value.kind == "timeout"
-            assert time.monotonic() - started < 1.5
+            assert time.monotonic() - started < 2.5
         else:
             assert transport.exchange("POST", url, HEADERS, b"{}").body == b" " * 60
         transport.close()

@@ -14,10 +14,9 @@ from billing.charging.reconcile import reconcile
 from billing.charging.sweep import sweep
 from billing.models.clock import database_now
 from billing.operating import shutdown
-from billing.operating.heartbeats import beat
 from billing.operating.health import QUEUES
+from billing.operating.heartbeats import beat, worker_name
 from billing.subscriptions.renew import open_due
-from billing.tasks import worker_name
 
 
 class Command(BaseCommand):
@@ -49,13 +48,13 @@ class Command(BaseCommand):
         for queue in QUEUES:
             beat(queue=queue, worker=worker_name(), now=database_now())
         opened = open_due(now=database_now())
-        collected = collect(
-            limits=limits, clock=database_now, should_stop=shutdown.requested, worker=worker_name()
-        )
+        collected = collect(limits=limits, clock=database_now, should_stop=shutdown.requested, worker=worker_name())
         lost = sweep(limits=limits, now=database_now())
         read = reconcile(limits=limits, clock=database_now, should_stop=shutdown.requested)
         if opened.invoices or collected.armed or lost or read.read or read.failed:
-            states = ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
+            states = (
+                ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
+            )
             self.stdout.write(
                 f"opened {opened.invoices}, armed {collected.armed} ({states}), "
                 f"refused {collected.refused}, lost {lost}, read {read.read} cards ({read.failed} failed)"

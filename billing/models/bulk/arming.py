@@ -105,7 +105,7 @@ def lock_cards(card_ids: Sequence[int]) -> dict[int, LockedCard]:
             [[row[0] for row in found]],
         )
     }
-    return {row[0]: LockedCard(*row, row[0] in busy) for row in found}
+    return {row[0]: LockedCard(*(*row, row[0] in busy)) for row in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def lock_invoices(invoice_ids: Sequence[int], *, now: datetime) -> dict[int, Loc
             [[row[0] for row in found]],
         )
     }
-    return {row[0]: LockedInvoice(*row, row[0] in held) for row in found}
+    return {row[0]: LockedInvoice(*(*row, row[0] in held)) for row in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ def insert_attempts(
            WHERE id = ANY(%s)""",
         [[attempt.invoice_id for attempt in attempts]],
     )
-    return {marker: attempt_id for marker, attempt_id in inserted}
+    return dict(inserted)
 
 
 def refuse(refusals: Sequence[tuple[int, str, datetime]], *, now: datetime) -> None:

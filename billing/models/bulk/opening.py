@@ -46,15 +46,15 @@ def claim_due(now: datetime, limit: int) -> list[DueSubscription]:
 
 def waiting_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:
     """How many open invoices that were never tried each of the subscriptions has."""
-    return dict(
-        (int(subscription_id), int(count))
+    return {
+        int(subscription_id): int(count)
         for subscription_id, count in rows(
             """SELECT subscription_id, count(*) FROM billing_invoice
                WHERE subscription_id = ANY(%s) AND state = 'open' AND attempt_count = 0
                GROUP BY subscription_id""",
             [list(subscription_ids)],
         )
-    )
+    }
 
 
 @dataclass(frozen=True, slots=True)

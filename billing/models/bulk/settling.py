@@ -125,7 +125,7 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, lock_accounts: bool) -> L
     still_open = _open_invoices([row[0] for row in subscription_rows if row[4] is not None])
     return Locked(
         accounts={row.id: row for row in account_rows},
-        subscriptions={row[0]: SubscriptionRow(*row, still_open.get(row[0], 0)) for row in subscription_rows},
+        subscriptions={row[0]: SubscriptionRow(*(*row, still_open.get(row[0], 0))) for row in subscription_rows},
         invoices={row[0]: InvoiceRow(*row) for row in invoice_rows},
         attempts={row[0]: AttemptRow(*row) for row in attempt_rows},
     )
@@ -135,21 +135,21 @@ def _account_rows(account_ids: Sequence[int], *, lock: bool) -> list[AccountRow]
     query = """SELECT id, retry_days, final_action, not_sent_in_a_row, stopped_at, stopped_reason
                FROM billing_gatewayaccount WHERE id = ANY(%s) ORDER BY id"""
     found = rows(query + (" FOR NO KEY UPDATE" if lock else ""), [list(account_ids)])
-    return [AccountRow(*row, locked=lock) for row in found]
+    return [AccountRow(*(*row, lock)) for row in found]
 
 
 def _open_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:
     """How many open invoices the subscriptions have; asked only for those that end after repetitions."""
     if not subscription_ids:
         return {}
-    return dict(
-        (int(subscription_id), int(count))
+    return {
+        int(subscription_id): int(count)
         for subscription_id, count in rows(
             """SELECT subscription_id, count(*) FROM billing_invoice
                WHERE subscription_id = ANY(%s) AND state = 'open' GROUP BY subscription_id""",
             [list(subscription_ids)],
         )
-    )
+    }
 
 
 def claims(account_ids: Sequence[int], *, transactions: Sequence[str], orders: Sequence[str]) -> dict[Claim, int]:

@@ -46,9 +46,7 @@ def test_a_form_body_is_an_invalid_grant(caller: Any) -> None:
 
 def test_a_wrong_secret_gets_no_token(caller: Any) -> None:
     keys = base64.b64encode(f"{caller.credentials.client_id}:wrong".encode()).decode()
-    answer = caller.raw(
-        "POST", "/v1/token", '{"grantType":"client_credentials"}', {"Authorization": f"Basic {keys}"}
-    )
+    answer = caller.raw("POST", "/v1/token", '{"grantType":"client_credentials"}', {"Authorization": f"Basic {keys}"})
     assert (answer.status, answer.code) == (401, "INVALID_CLIENT")
 
 

@@ -90,9 +90,7 @@ def test_unbound_inactive_and_unknown_customers_are_refused_as_chosen(
     assert [caller.charge(some).status for some in (unbound, bound, "12")] == [400, 400, 404]
     assert caller.call("GET", f"/v3/customer/{bound}").status == 200
     assert caller.call("GET", f"/v3/customer/{unbound}/orders").status == 400
-    simulator.set(
-        error_unbound=None, error_inactive=[409, "USER_NOT_ACTIVE"], error_unknown=[200, "USER_NOT_FOUND"]
-    )
+    simulator.set(error_unbound=None, error_inactive=[409, "USER_NOT_ACTIVE"], error_unknown=[200, "USER_NOT_FOUND"])
     codes = [(answer.status, answer.code) for answer in map(caller.charge, (unbound, bound, "12"))]
     assert codes == [(409, "USER_NOT_ACTIVE"), (409, "USER_NOT_ACTIVE"), (200, "USER_NOT_FOUND")]
     assert caller.call("GET", f"/v3/customer/{unbound}").item["isActive"] is False
@@ -210,3 +208,29 @@ def test_what_does_not_exist_is_not_found_and_still_counted(simulator: Simulator
         answer = caller.call(method, path)
         assert (answer.status, answer.code) == (404, "API_ENDPOINT_NOT_FOUND")
     assert simulator.requests()["posts"]["POST elsewhere"] == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "nonsense",
+        "[]",
+        "null",
+        '{"amount":NaN}',
+        '{"title":"\\ud800"}',
+        "[" * 5000,
+        '{"amount":' + "9" * 5000 + "}",
+        '"x"',
+    ],
+)
+def test_odd_bodies_are_refused_not_stumbled_over(caller: Any, bound: str, data: str) -> None:
+    path = f"/v3/customer/{bound}/order"
+    answer = caller.raw("POST", path, data, caller.headers("POST", path, None, {}))
+    assert answer.status == 400
+    assert answer.code in ("INVALID_REQUEST", "INVALID_REQUEST_SIGNATURE", "VALIDATION_ERROR")
+
+
+def test_a_body_of_megabytes_is_refused(caller: Any, bound: str) -> None:
+    path = f"/v3/customer/{bound}/order"
+    answer = caller.raw("POST", path, "x" * 3_000_000, caller.headers("POST", path, None, {}))
+    assert answer.status == 413

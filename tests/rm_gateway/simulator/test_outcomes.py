@@ -19,7 +19,7 @@ GONE = (http.client.HTTPException, ConnectionError, TimeoutError)
 @pytest.mark.parametrize("amount", sorted(AMOUNTS), ids=lambda amount: f"{amount}-{AMOUNTS[amount]}")
 def test_an_amount_has_its_outcome(simulator: SimulatorProcess, caller: Any, bound: str, amount: int) -> None:
     outcome = OUTCOMES[AMOUNTS[amount]]
-    simulator.set(settle_after=1000, trickle_interval=0.3, huge_bytes=3_000_000)
+    simulator.set(settle_after=1000, trickle_interval=5, huge_bytes=3_000_000)
     caller.timeout = 0.5
     access = caller.access
     answer = read(caller, bound, amount)
@@ -109,9 +109,7 @@ def test_no_outcome_lacks_a_name_or_words() -> None:
 
 
 @pytest.mark.parametrize(("amount", "last"), [(104, "SUCCESS"), (105, "FAILED"), (122, "SUCCESS"), (127, "REVERSED")])
-def test_a_charge_settles_later(
-    simulator: SimulatorProcess, caller: Any, bound: str, amount: int, last: str
-) -> None:
+def test_a_charge_settles_later(simulator: SimulatorProcess, caller: Any, bound: str, amount: int, last: str) -> None:
     item = caller.charge(bound, amount).item
     simulator.clock(advance=6)
     query = f"/v3/payment/transaction/{item['transactionId']}"
@@ -154,9 +152,7 @@ def test_a_card_has_its_outcomes_in_order(simulator: SimulatorProcess, caller: A
             assert [row["outcome"] for row in done] == [outcome.name]
 
 
-def test_the_switch_comes_before_the_amount_and_the_card(
-    simulator: SimulatorProcess, caller: Any, bound: str
-) -> None:
+def test_the_switch_comes_before_the_amount_and_the_card(simulator: SimulatorProcess, caller: Any, bound: str) -> None:
     simulator.set(outcome="decline_51")
     assert caller.charge(bound, 102).item["error"] == {"message": "51"}
     simulator.set(outcome=["success", "decline_9010"])

@@ -1,0 +1,265 @@
+"""Evidence on its way in: repeats, late money, surplus, reversals, and two claims on one transaction."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from billing.charging.resolve import Resolution, ResolutionError, collect_held, release_card, resolve
+from billing.charging.settle import Told, settle
+from billing.charging.sweep import sweep
+from billing.domain.attempts import Finding, Source, Verdict
+from billing.models import Event, Evidence, Invoice, PaymentAttempt, Transition
+from tests.conftest import SHORT
+from tests.factories import NOW, make_attempt, make_card, make_invoice, make_subscription, move_attempt
+
+pytestmark = pytest.mark.django_db
+
+
+def paid(attempt: PaymentAttempt, **changes: Any) -> Finding:
+    told = {
+        "amount_minor": attempt.amount_minor,
+        "currency": attempt.currency,
+        "store_id": attempt.account.store_id,
+        "marker": attempt.marker,
+        "transaction_id": f"transaction-{attempt.pk}",
+        "order_id": f"order-{attempt.pk}",
+        "reason": "success",
+    }
+    return Finding(Verdict.PAID, changes.pop("source", Source.ANSWER), **{**told, **changes})
+
+
+def tell(attempt: PaymentAttempt, finding: Finding, **changes: Any) -> dict[str, int]:
+    counts = settle([Told(attempt.pk, finding)], limits=SHORT, now=changes.pop("now", NOW), **changes)
+    attempt.refresh_from_db()
+    attempt.invoice.refresh_from_db()
+    return counts
+
+
+def test_evidence_that_is_told_again_changes_nothing() -> None:
+    attempt = make_attempt()
+    assert tell(attempt, paid(attempt)) == {"succeeded": 1}
+    before = (Transition.objects.count(), Evidence.objects.count(), Event.objects.count())
+
+    assert tell(attempt, paid(attempt)) == {}
+
+    assert (Transition.objects.count(), Evidence.objects.count(), Event.objects.count()) == before
+
+
+def test_a_batch_settles_each_attempt_by_its_own_evidence() -> None:
+    good, bad, odd = make_attempt(), make_attempt(), make_attempt()
+    told = [
+        Told(good.pk, paid(good)),
+        Told(bad.pk, Finding(Verdict.DECLINED, Source.ANSWER, reason="51", transaction_id="t-bad")),
+        Told(odd.pk, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout")),
+    ]
+    assert settle(told, limits=SHORT, now=NOW) == {"succeeded": 1, "declined": 1, "unknown": 1}
+
+
+def test_one_transaction_never_pays_two_invoices() -> None:
+    first = make_attempt()
+    second_invoice = make_invoice(make_card(first.payment_method.customer, is_default=False))
+    second = make_attempt(second_invoice, second_invoice.payment_method)
+    told = [Told(first.pk, paid(first, transaction_id="same")), Told(second.pk, paid(second, transaction_id="same"))]
+
+    settle(told, limits=SHORT, now=NOW)
+
+    states = sorted(PaymentAttempt.objects.filter(pk__in=[first.pk, second.pk]).values_list("state", flat=True))
+    assert states == ["needs_human", "succeeded"]
+    loser = PaymentAttempt.objects.get(pk__in=[first.pk, second.pk], state="needs_human")
+    assert (loser.state_reason, loser.gateway_transaction_id) == ("transaction_id_claimed", None)
+
+
+def test_the_sweeper_calls_a_lost_sender_unknown_and_never_arms_it_again() -> None:
+    attempt = make_attempt()
+    assert sweep(limits=SHORT, now=attempt.deadline_at - timedelta(seconds=1)) == 0
+    assert sweep(limits=SHORT, now=attempt.deadline_at) == 1
+    attempt.refresh_from_db()
+    assert (attempt.state, attempt.state_reason) == ("unknown", "sender_lost")
+    assert attempt.next_check_at == attempt.deadline_at
+
+
+def test_an_answer_that_comes_after_the_sweeper_still_counts() -> None:
+    attempt = make_attempt()
+    sweep(limits=SHORT, now=attempt.deadline_at)
+    tell(attempt, paid(attempt))
+    assert (attempt.state, attempt.invoice.state) == ("succeeded", "paid")
+
+
+def test_late_money_pays_an_invoice_that_was_given_up() -> None:
+    attempt = make_attempt()
+    subscription = make_subscription(attempt.payment_method)
+    assert subscription.state == "active"
+    tell(attempt, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"))
+    Invoice.objects.filter(pk=attempt.invoice_id).update(state="uncollectible", next_attempt_at=None, closed_at=NOW)
+
+    tell(attempt, paid(attempt, source=Source.ORDER_LIST))
+
+    assert (attempt.state, attempt.state_reason, attempt.invoice.state) == ("succeeded", "late_money", "paid")
+
+
+def test_money_that_arrives_twice_is_surplus_told_once_and_proposed_for_refund() -> None:
+    first = make_attempt()
+    tell(first, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"))
+    second = make_attempt(first.invoice, first.payment_method)
+    tell(second, paid(second))
+
+    tell(first, paid(first, source=Source.ORDER_LIST))
+    tell(first, paid(first, source=Source.TRANSACTION_QUERY))
+
+    assert (first.state, second.state, first.invoice.state) == ("surplus", "succeeded", "paid")
+    assert Event.objects.get(kind="attempt.surplus").payload["proposal"] == "refund"
+
+
+def test_when_the_holder_ends_without_money_the_surplus_is_the_payment_in_the_same_settle() -> None:
+    first = make_attempt()
+    tell(first, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"))
+    holder = make_attempt(first.invoice, first.payment_method)
+    tell(first, paid(first, source=Source.ORDER_LIST))
+    assert first.state == "surplus"
+
+    tell(holder, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"))
+
+    first.refresh_from_db()
+    assert (first.state, holder.state, holder.invoice.state) == ("succeeded", "declined", "paid")
+
+
+def test_a_reversal_opens_the_invoice_again_and_only_a_person_collects_it() -> None:
+    attempt = make_attempt()
+    tell(attempt, paid(attempt))
+    tell(attempt, Finding(Verdict.REVERSED, Source.ORDER_LIST))
+
+    invoice = attempt.invoice
+    assert (attempt.state, invoice.state, invoice.hold, invoice.next_attempt_at) == ("reversed", "open", "reversed", None)
+    collect_held(invoice=invoice, reason="the customer agreed", actor="siti", now=NOW)
+    invoice.refresh_from_db()
+    assert (invoice.hold, invoice.next_attempt_at) == (None, NOW)
+
+
+def test_a_first_answer_of_reversed_is_unknown_until_it_has_aged() -> None:
+    attempt = make_attempt()
+    tell(attempt, Finding(Verdict.REVERSED, Source.ANSWER))
+    assert attempt.state == "unknown"
+    assert attempt.next_check_at == attempt.armed_at + SHORT.reversed_settles_after
+
+    tell(attempt, Finding(Verdict.REVERSED, Source.ORDER_LIST), now=NOW + timedelta(seconds=5))
+    assert attempt.state == "not_charged"
+    assert attempt.invoice.next_attempt_at is not None
+
+
+def test_what_cannot_be_stored_is_unknown_and_holds_up_nobody_else() -> None:
+    good, odd = make_attempt(), make_attempt()
+    told = [Told(odd.pk, paid(odd, transaction_id="nul\x00")), Told(good.pk, paid(good))]
+    assert settle(told, limits=SHORT, now=NOW) == {"succeeded": 1, "unknown": 1}
+
+
+def test_contradicting_evidence_is_an_alarm_that_pauses_the_card() -> None:
+    attempt = make_attempt()
+    tell(attempt, paid(attempt))
+    tell(attempt, Finding(Verdict.DECLINED, Source.ORDER_LIST, reason="51"))
+
+    attempt.payment_method.refresh_from_db()
+    assert attempt.state == "succeeded"
+    assert attempt.payment_method.held_reason == "declined_after_money"
+    assert Event.objects.filter(kind="attempt.alarm").count() == 1
+
+
+class TestAPersonDecides:
+    def with_a_person(self) -> PaymentAttempt:
+        attempt = make_attempt()
+        tell(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
+        tell(attempt, Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report"))
+        assert attempt.state == "needs_human"
+        assert Event.objects.filter(kind="attempt.needs_human", subject_id=attempt.pk).count() == 1
+        return attempt
+
+    def decide(self, attempt: PaymentAttempt, resolution: Resolution, **changes: Any) -> None:
+        resolve(
+            attempt=attempt,
+            resolution=resolution,
+            reason=changes.pop("reason", "the portal says so"),
+            actor="siti",
+            limits=SHORT,
+            now=NOW,
+            **changes,
+        )
+        attempt.refresh_from_db()
+        attempt.invoice.refresh_from_db()
+
+    def test_charged_with_the_transaction(self) -> None:
+        attempt = self.with_a_person()
+        self.decide(attempt, Resolution.CHARGED, transaction_id="t-1")
+        assert (attempt.state, attempt.invoice.state) == ("succeeded", "paid")
+        assert Transition.objects.get(subject_type="attempt", to_state="succeeded").actor == "siti"
+
+    def test_not_charged_lets_the_invoice_be_tried_again(self) -> None:
+        attempt = self.with_a_person()
+        self.decide(attempt, Resolution.NOT_CHARGED)
+        assert (attempt.state, attempt.invoice.next_attempt_at) == ("not_charged", NOW)
+
+    def test_declined_is_a_try(self) -> None:
+        attempt = self.with_a_person()
+        self.decide(attempt, Resolution.DECLINED)
+        assert (attempt.state, attempt.invoice.tries) == ("declined", 1)
+
+    def test_without_a_reason_or_a_transaction_it_is_refused(self) -> None:
+        attempt = self.with_a_person()
+        with pytest.raises(ResolutionError, match="reason"):
+            self.decide(attempt, Resolution.NOT_CHARGED, reason=" ")
+        with pytest.raises(ResolutionError, match="transaction_id"):
+            self.decide(attempt, Resolution.CHARGED)
+
+    def test_a_transaction_of_another_attempt_is_refused(self) -> None:
+        attempt = self.with_a_person()
+        other = make_attempt(make_invoice(make_card(attempt.payment_method.customer, is_default=False)))
+        tell(other, paid(other, transaction_id="t-9"))
+        with pytest.raises(ResolutionError):
+            self.decide(attempt, Resolution.CHARGED, transaction_id="t-9")
+        attempt.refresh_from_db()
+        assert attempt.state == "needs_human"
+
+    def test_a_second_decision_is_refused(self) -> None:
+        attempt = self.with_a_person()
+        self.decide(attempt, Resolution.NOT_CHARGED)
+        with pytest.raises(ResolutionError, match="not_charged"):
+            self.decide(attempt, Resolution.CHARGED, transaction_id="t-1")
+
+    def test_a_released_card_is_charged_for_later_invoices_only(self) -> None:
+        attempt = self.with_a_person()
+        release_card(attempt=attempt, reason="the customer waits", actor="siti", now=NOW)
+        later = make_attempt(make_invoice(attempt.payment_method), attempt.payment_method)
+        assert later.state == "sending"
+        with pytest.raises(ResolutionError, match="released already"):
+            release_card(attempt=attempt, reason="again", actor="siti", now=NOW)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_settlements_at_once_of_one_attempt_move_it_once() -> None:
+    attempt = make_attempt()
+    finding = paid(attempt)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            settle([Told(attempt.pk, finding)], limits=SHORT, now=NOW)
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert Transition.objects.filter(subject_type="attempt", to_state="succeeded").count() == 1
+    assert Evidence.objects.count() == 1
+
+
+def test_moves_along_the_whole_table_keep_their_evidence() -> None:
+    attempt = move_attempt(make_attempt(), "unknown", "needs_human", "not_charged", "succeeded", "reversed")
+    assert attempt.state == "reversed"

@@ -1,0 +1,89 @@
+"""After a decline: another day, or the end of trying."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.domain.dunning import (
+    DEFAULT_RETRY_DAYS,
+    MOST_DAYS,
+    MOST_TRIES,
+    DunningError,
+    DunningPolicy,
+    FinalAction,
+    GiveUp,
+    RetryAt,
+    next_step,
+)
+
+FIRST = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+policies = st.builds(
+    DunningPolicy,
+    retry_days=st.sets(st.integers(1, MOST_DAYS), max_size=MOST_TRIES - 1).map(lambda days: tuple(sorted(days))),
+    final_action=st.sampled_from(list(FinalAction)),
+)
+
+
+def test_by_default_a_declined_invoice_is_tried_again_after_3_7_and_14_days_and_then_given_up() -> None:
+    policy, now, days = DunningPolicy(), FIRST, []
+    for tries in range(1, MOST_TRIES):
+        step = next_step(policy, tries=tries, first_tried_at=FIRST, now=now)
+        assert isinstance(step, RetryAt)
+        now = step.at
+        days.append((now - FIRST).days)
+    assert tuple(days) == DEFAULT_RETRY_DAYS
+    assert next_step(policy, tries=MOST_TRIES, first_tried_at=FIRST, now=now) == GiveUp(FinalAction.CANCEL)
+
+
+@given(policy=policies, delays=st.lists(st.timedeltas(timedelta(0), timedelta(days=40)), min_size=8, max_size=8))
+def test_there_are_at_most_four_tries_in_thirty_days_however_late_each_one_is(
+    policy: DunningPolicy, delays: list[timedelta]
+) -> None:
+    now, tried, asked = FIRST, 1, []
+    for delay in delays:
+        now += delay
+        step = next_step(policy, tries=tried, first_tried_at=FIRST, now=now)
+        if isinstance(step, GiveUp):
+            assert step.action is policy.final_action
+            break
+        assert step.at > now
+        assert step.at - FIRST <= timedelta(days=MOST_DAYS)
+        asked.append(step.at)
+        now, tried = step.at, tried + 1
+    else:
+        pytest.fail("trying never ended")
+    assert tried <= MOST_TRIES
+    assert asked == sorted(set(asked))
+
+
+def test_a_retry_day_that_passed_during_an_outage_is_skipped() -> None:
+    late = FIRST + timedelta(days=5)
+    assert next_step(DunningPolicy(), tries=1, first_tried_at=FIRST, now=late) == RetryAt(FIRST + timedelta(days=7))
+
+
+def test_when_all_retry_days_have_passed_the_invoice_is_given_up() -> None:
+    late = FIRST + timedelta(days=14)
+    assert next_step(DunningPolicy(), tries=1, first_tried_at=FIRST, now=late) == GiveUp(FinalAction.CANCEL)
+
+
+@pytest.mark.parametrize("action", FinalAction)
+def test_a_policy_without_retries_ends_with_its_final_action_at_once(action: FinalAction) -> None:
+    assert next_step(DunningPolicy((), action), tries=1, first_tried_at=FIRST, now=FIRST) == GiveUp(action)
+
+
+@pytest.mark.parametrize(
+    ("days", "rule"),
+    [
+        ((1, 2, 3, 4), "at most 3 retries"),
+        ((0,), "between 1 and 30"),
+        ((31,), "between 1 and 30"),
+        ((-1,), "between 1 and 30"),
+        ((7, 3), "later than the one before"),
+        ((3, 3), "later than the one before"),
+    ],
+)
+def test_a_policy_that_the_rules_do_not_allow_is_refused_by_its_rule(days: tuple[int, ...], rule: str) -> None:
+    with pytest.raises(DunningError, match=rule):
+        DunningPolicy(days)

@@ -1,0 +1,175 @@
+"""Which order is an attempt's: by its marker or transaction; without either, by proof or by a person."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.domain.attempts import charge_description, charge_title
+from billing.domain.matching import (
+    EARLIEST,
+    LATEST,
+    Ambiguous,
+    MarkerEcho,
+    Match,
+    NoMatch,
+    SeenOrder,
+    Wanted,
+    carries,
+    could_be,
+    marker_in,
+    match,
+)
+
+ARMED = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+OURS, OTHERS = "ABCDEF012345", "ZYXWVU987654"
+WANTED = Wanted(OURS, 1990, "MYR", ARMED, None)
+NAMELESS = SeenOrder("1001", "2001", 1990, "MYR", ARMED + timedelta(seconds=3), "")
+ECHOES = list(MarkerEcho)
+
+
+def order(**changes: Any) -> SeenOrder:
+    return replace(NAMELESS, **changes)
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize(
+    "words", [OURS, f"{OURS} inv_01k9 Coffee club", f"Coffee club {OURS}", f"{OURS} a Coffee club {OURS}"]
+)
+def test_an_order_with_our_marker_is_ours(words: str, echo: MarkerEcho) -> None:
+    ours = order(words=words)
+    assert match(WANTED, [order(order_id="1002"), ours], echo) == Match(ours)
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize(
+    "changes", [{"amount_minor": 1}, {"currency": "SGD"}, {"created_at": None}, {"created_at": ARMED - timedelta(days=9)}]
+)
+def test_our_marker_counts_whatever_else_the_order_says(changes: dict[str, Any], echo: MarkerEcho) -> None:
+    ours = order(words=OURS, **changes)
+    assert match(WANTED, [ours], echo) == Match(ours)
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_an_order_under_our_transaction_is_ours(echo: MarkerEcho) -> None:
+    wanted = replace(WANTED, transaction_id="2001")
+    assert match(wanted, [order(amount_minor=5)], echo) == Match(order(amount_minor=5))
+
+
+def test_an_order_without_transaction_is_not_ours_for_lack_of_ours() -> None:
+    assert match(WANTED, [order(transaction_id="", amount_minor=5)], MarkerEcho.PROVED_ABSENT) == NoMatch()
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_anothers_marker_is_no_candidate(echo: MarkerEcho) -> None:
+    assert match(WANTED, [order(words=f"{OTHERS} inv_01k8 Coffee club")], echo) == NoMatch()
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_two_orders_of_ours_go_to_a_person(echo: MarkerEcho) -> None:
+    both = (order(words=OURS), order(order_id="1002", words=OURS))
+    assert match(WANTED, both, echo) == Ambiguous(both, "two_orders_for_one_attempt")
+
+
+def test_one_order_without_a_marker_goes_to_a_person() -> None:
+    assert match(WANTED, [NAMELESS], MarkerEcho.UNPROVEN) == Ambiguous((NAMELESS,), "order_without_marker")
+
+
+def test_one_order_without_a_marker_is_ours_when_it_is_proved_that_none_is_echoed() -> None:
+    assert match(WANTED, [NAMELESS], MarkerEcho.PROVED_ABSENT) == Match(NAMELESS)
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_two_candidates_go_to_a_person_even_then(echo: MarkerEcho) -> None:
+    both = (NAMELESS, order(order_id="1002", transaction_id="2002"))
+    assert match(WANTED, both, echo) == Ambiguous(both, "two_candidate_orders")
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_no_order_is_no_match(echo: MarkerEcho) -> None:
+    assert match(WANTED, [], echo) == NoMatch()
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("changes", [{"amount_minor": 1991}, {"currency": "SGD"}])
+def test_a_nameless_order_of_another_amount_or_currency_is_no_candidate(
+    changes: dict[str, Any], echo: MarkerEcho
+) -> None:
+    assert match(WANTED, [order(**changes)], echo) == NoMatch()
+
+
+@pytest.mark.parametrize(
+    ("after", "fits"),
+    [
+        (-EARLIEST - timedelta(seconds=1), False),
+        (-EARLIEST, True),
+        (timedelta(0), True),
+        (LATEST, True),
+        (LATEST + timedelta(seconds=1), False),
+    ],
+)
+def test_a_nameless_order_is_a_candidate_in_the_time_around_arming(after: timedelta, fits: bool) -> None:
+    assert could_be(WANTED, amount_minor=1990, currency="MYR", created_at=ARMED + after) is fits
+
+
+def test_a_nameless_order_that_does_not_say_when_is_a_candidate() -> None:
+    assert could_be(WANTED, amount_minor=1990, currency="MYR", created_at=None)
+
+
+@pytest.mark.parametrize("words", ["", "Coffee club", "coffeecluboo", "ABCDEF01234", "ABCDEF0123456", "ABC-EF012345"])
+def test_words_without_a_marker_carry_none(words: str) -> None:
+    assert marker_in(words) is None
+    assert not carries(words, OURS)
+
+
+def test_a_marker_within_a_longer_word_is_not_carried() -> None:
+    assert not carries(f"X{OURS}", OURS)
+
+
+@pytest.mark.xfail(strict=True, reason="any word of twelve capitals is taken for a marker")
+@pytest.mark.parametrize("name", ["GOLD SUBSCRIPTION", "SUBSCRIPTION GOLD CLUB", "Tel 60123456789 0"])
+def test_a_word_of_the_plans_name_is_not_taken_for_a_marker(name: str) -> None:
+    assert marker_in(name) is None
+
+
+plan_names = st.text("abcdefghij ☕&\t'", max_size=60)
+markers = st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=12, max_size=12)
+
+
+@given(name=plan_names, marker=markers)
+def test_what_we_send_carries_its_marker_when_it_is_echoed(name: str, marker: str) -> None:
+    words = f"{charge_description(name, 'inv_01k9', marker)} {charge_title(name, marker)}"
+    assert carries(words, marker)
+    assert marker_in(words) == marker
+
+
+orders = st.lists(
+    st.builds(
+        SeenOrder,
+        order_id=st.uuids().map(str),
+        transaction_id=st.sampled_from(["", "2001", "2002"]),
+        amount_minor=st.sampled_from([1990, 1991]),
+        currency=st.sampled_from(["MYR", "SGD"]),
+        created_at=st.none() | st.timedeltas(timedelta(days=-1), timedelta(days=1)).map(lambda d: ARMED + d),
+        words=st.sampled_from(["", "Coffee club", OURS, OTHERS, f"{OTHERS} x {OURS}"]),
+    ),
+    max_size=4,
+)
+
+
+@given(seen=orders, echo=st.sampled_from(ECHOES), known=st.sampled_from([None, "2001"]))
+def test_a_match_is_never_a_guess(seen: list[SeenOrder], echo: MarkerEcho, known: str | None) -> None:
+    outcome = match(replace(WANTED, transaction_id=known), seen, echo)
+    if isinstance(outcome, Match):
+        named = carries(outcome.order.words, OURS) or (known and outcome.order.transaction_id == known)
+        assert named or (echo is MarkerEcho.PROVED_ABSENT and marker_in(outcome.order.words) is None)
+        rivals = [o for o in seen if o != outcome.order and carries(o.words, OURS)]
+        assert not rivals
+    elif isinstance(outcome, NoMatch):
+        assert not any(carries(o.words, OURS) for o in seen)
+    else:
+        assert outcome.orders
+        assert outcome.reason
