@@ -70,13 +70,13 @@ def test_what_waits_from_an_earlier_pass_counts_among_the_three(waiting: int) ->
 
 
 @pytest.mark.xfail(strict=True, reason="the period that is due is put off by a day for each one that waits")
-@pytest.mark.parametrize("waiting", [0, 7, 60])
+@pytest.mark.parametrize("waiting", [7, 60])
 def test_the_period_that_is_due_today_is_not_put_off_without_end_behind_those_that_wait(waiting: int) -> None:
     due = daily(10)
     last = plan(CatchUp.ALL, due, now=NOW, already_waiting=waiting)[-1]
     assert last.treatment is COLLECT
     assert last.collect_at is not None
-    assert last.collect_at - NOW < AT_ONCE * APART
+    assert last.collect_at - NOW <= (AT_ONCE + 1) * APART
 
 
 days = st.integers(0, 40)

@@ -122,3 +122,18 @@ def test_the_hostile_profile_is_one_switch(how: str) -> None:
         assert simulator.use_profile("default")["echo"] is True
         with pytest.raises(SimulatorError, match="no profile 'kind'"):
             simulator.use_profile("kind")
+
+
+def test_under_the_hostile_profile_a_failure_turns_and_shows_late(
+    simulator: SimulatorProcess, caller: Any, bound: str
+) -> None:
+    simulator.use_profile("hostile")
+    item = caller.charge(bound, 101, title="Plan 0123456789AB").item
+    assert (item["status"], item["order"]["title"]) == ("FAILED", "Monthly plan")
+    assert caller.orders(bound) == []
+    old = caller.call("GET", f"/v3/payment/transaction/{item['transactionId']}", X_Timestamp="1500000000")
+    assert old.item["status"] == "FAILED"
+    simulator.clock(advance=1801)
+    (order,) = caller.orders(bound)
+    assert order["status"] == "SUCCESS"
+    assert order["transactionId"] != item["transactionId"]

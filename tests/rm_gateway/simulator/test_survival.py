@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rm_gateway.simulator import control
 from rm_gateway.simulator.process import SimulatorError, SimulatorProcess
 from tests.rm_gateway.simulator.conftest import Caller, bind
 
@@ -150,3 +152,48 @@ def test_it_stops_within_a_second_with_answers_in_flight() -> None:
         held.close()
         with pytest.raises(ProcessLookupError):
             os.kill(simulator.pid, 0)
+
+
+def test_a_public_address_is_what_browsers_are_given() -> None:
+    command = [sys.executable, "-m", "rm_gateway.simulator", "--public-url", "http://gateway.example:8900/"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+    assert said["pages_url"] == "http://gateway.example:8900"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("peer", "allowed"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.8.8.8", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        (("10.0.0.7", 1), False),
+        (("::ffff:10.0.0.7", 1, 0, 0), False),
+        (None, False),
+    ],
+)
+def test_the_control_interface_answers_this_machine_only(peer: Any, allowed: bool) -> None:
+    request: Any = SimpleNamespace(transport=SimpleNamespace(get_extra_info=lambda _: peer))
+    assert control._is_loopback(request) is allowed
+
+
+def test_a_seed_repeats_weights(tmp_path: Path) -> None:
+    def outcomes() -> list[str]:
+        weights = {"success": 1, "decline_9010": 1}
+        with SimulatorProcess(seed=11, switches={"outcome": weights}) as simulator:
+            caller = Caller(simulator.credentials)
+            caller.login()
+            customer = bind(simulator, caller)
+            for _ in range(12):
+                caller.charge(customer)
+            return [row["outcome"] for row in simulator.charges()]
+
+    first = outcomes()
+    assert len(set(first)) == 2
+    assert outcomes() == first
