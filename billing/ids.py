@@ -23,10 +23,15 @@ def new_id(prefix: str, now: datetime) -> str:
 
 
 def new_marker() -> str:
-    """Twelve random characters of `0-9A-Z` (62 bits) that name one attempt in the gateway's records."""
-    number = secrets.randbelow(36**MARKER_LENGTH)
-    characters = []
-    for _ in range(MARKER_LENGTH):
-        number, digit = divmod(number, 36)
-        characters.append(_MARKER_ALPHABET[digit])
-    return "".join(characters)
+    """Twelve random characters of `0-9A-Z` (62 bits) that name one attempt in the gateway's records.
+
+    There is a digit and a letter among them, so that no word and no number looks like one."""
+    while True:
+        number = secrets.randbelow(36**MARKER_LENGTH)
+        characters = []
+        for _ in range(MARKER_LENGTH):
+            number, digit = divmod(number, 36)
+            characters.append(_MARKER_ALPHABET[digit])
+        marker = "".join(characters)
+        if not (marker.isalpha() or marker.isdigit()):
+            return marker

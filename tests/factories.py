@@ -150,7 +150,9 @@ def make_invoice(
     card: PaymentMethod | None = None, subscription: Subscription | None = None, **columns: Any
 ) -> Invoice:
     """An open invoice, to be collected at NOW; a one-off unless a subscription is given."""
-    card = card or make_card(customer=subscription.customer if subscription else None)
+    if card is None and subscription is not None:
+        card = subscription.customer.payment_methods.first()
+    card = card or make_card()
     return Invoice.objects.create(
         **{
             "public_id": new_id("inv", NOW),
@@ -229,6 +231,8 @@ def move_attempt(attempt: PaymentAttempt, *states: str, **columns: Any) -> Payme
     """Moves the attempt along `states` by raw updates, each with evidence of its own."""
     for state in states:
         evidence = make_evidence(attempt)
+        if state in ("succeeded", "surplus", "reversed"):
+            columns.setdefault("gateway_transaction_id", attempt.gateway_transaction_id or f"transaction-{attempt.pk}")
         PaymentAttempt.objects.filter(pk=attempt.pk).update(state=state, last_evidence_id=evidence.pk, **columns)
     attempt.refresh_from_db()
     return attempt

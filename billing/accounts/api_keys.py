@@ -6,12 +6,16 @@ A key carries 256 random bits, so a plain hash is enough: there is nothing to gu
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from django.db.models import Q
 
 from billing.ids import new_id
 from billing.models import ApiKey, GatewayAccount
 
 SCOPES = ("read", "write", "charge")
+# How exactly `last_used_at` is known: not every request writes a row.
+USE_IS_NOTED_EVERY = timedelta(minutes=5)
 
 
 class ScopeError(ValueError):
@@ -40,6 +44,13 @@ def create_api_key(*, account: GatewayAccount, name: str, scopes: Sequence[str],
 def find_api_key(key: str) -> ApiKey | None:
     """The live key that `key` is, with its account; None for a wrong or revoked one."""
     return ApiKey.objects.select_related("account").filter(key_hash=_digest(key), revoked_at=None).first()
+
+
+def note_use(*, api_key: ApiKey, now: datetime) -> None:
+    """Writes when the key was used, to within `USE_IS_NOTED_EVERY`."""
+    if api_key.last_used_at is None or now - api_key.last_used_at >= USE_IS_NOTED_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_IS_NOTED_EVERY)
+        ApiKey.objects.filter(stale, pk=api_key.pk).update(last_used_at=now)
 
 
 def revoke_api_key(*, api_key: ApiKey, now: datetime) -> bool:

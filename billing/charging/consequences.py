@@ -52,6 +52,7 @@ class Settlement:
         self._transitions: list[sql.NewTransition] = []
         self._events: list[sql.NewEvent] = []
         self._holds: list[tuple[int, str]] = []
+        self._canceled: list[int] = []
         self._attempts: dict[int, settling.AttemptRow] = {}
         self._invoices: dict[int, settling.InvoiceRow] = {}
         self._subscriptions: dict[int, settling.SubscriptionRow] = {}
@@ -81,6 +82,7 @@ class Settlement:
         settling.write_invoices(list(self._invoices.values()))
         settling.write_subscriptions(list(self._subscriptions.values()))
         settling.write_accounts(list(self._accounts.values()))
+        settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
         settling.hold_cards(self._holds, now=self._now)
         sql.insert_transitions(self._transitions, actor=self._actor, now=self._now)
         sql.insert_events(self._events, now=self._now)
@@ -124,7 +126,7 @@ class Settlement:
         self._learn_ids(attempt, finding)
         attempt.next_check_at = self._first_check(attempt, finding) if to in (S.UNKNOWN, S.IN_PROCESS) else None
         self._carry_out(attempt, to, reason, finding, evidence_id)
-        if to in ENDED_WITHOUT_MONEY:
+        if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:
             self._promote_surplus(attempt)
 
     def _claimed_by_another(self, attempt: settling.AttemptRow, finding: Finding) -> bool:
@@ -227,7 +229,7 @@ class Settlement:
             "invoice.paid", "invoice", invoice.id, invoice.account_id, str(evidence_id), {"invoice": invoice.public_id}
         )
         if subscription := self._subscription(invoice):
-            if subscription.state == SubscriptionState.PAST_DUE:
+            if subscription.state == SubscriptionState.PAST_DUE and subscription.declined_invoices == 0:
                 self._set_subscription(subscription, SubscriptionState.ACTIVE, "invoice_paid", evidence_id)
             self._complete_if_over(subscription, evidence_id)
 
@@ -235,6 +237,9 @@ class Settlement:
         if invoice.state != InvoiceState.OPEN:
             return
         invoice.not_sent_in_a_row = 0
+        subscription = self._subscription(invoice)
+        if subscription and invoice.tries == 0:
+            subscription.declined_invoices += 1
         invoice.tries += 1
         invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
         account = self._locked.accounts[invoice.account_id]
@@ -242,7 +247,6 @@ class Settlement:
         step = next_step(policy, tries=invoice.tries, first_tried_at=invoice.first_tried_at, now=self._now)
         payload = {"invoice": invoice.public_id, "attempt": attempt.public_id, "code": attempt.state_reason}
         self._tell("invoice.payment_failed", "invoice", invoice.id, invoice.account_id, str(attempt.number), payload)
-        subscription = self._subscription(invoice)
         match step:
             case RetryAt(at):
                 self._try_again(invoice, at)
@@ -263,6 +267,7 @@ class Settlement:
             case FinalAction.CANCEL:
                 subscription.next_due_at = None
                 subscription.ended_at = self._now
+                self._canceled.append(subscription.id)
                 self._set_subscription(subscription, SubscriptionState.CANCELED, "tries_exhausted", evidence_id)
             case FinalAction.PAUSE:
                 subscription.next_due_at = None
@@ -332,7 +337,9 @@ class Settlement:
     ) -> None:
         self._log("invoice", invoice.id, invoice.account_id, invoice.state, state, reason, evidence_id)
         if subscription := self._subscription(invoice):
-            subscription.open_invoices += (state is InvoiceState.OPEN) - (invoice.state == InvoiceState.OPEN)
+            change = (state is InvoiceState.OPEN) - (invoice.state == InvoiceState.OPEN)
+            subscription.open_invoices += change
+            subscription.declined_invoices += change if invoice.tries else 0
         invoice.state = state.value
         invoice.state_reason = reason
         invoice.closed_at = None if state is InvoiceState.OPEN else self._now

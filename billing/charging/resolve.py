@@ -78,7 +78,11 @@ def release_card(*, attempt: PaymentAttempt, reason: str, actor: str, now: datet
         ).update(released_at=now, released_by=actor, released_reason=reason)
         if not released:
             raise ResolutionError("attempt: is not with a person, or its card is released already")
-        PaymentMethod.objects.filter(pk=attempt.payment_method_id).update(held_at=None, held_reason="")
+        # A card that is held for another reason too stays held for that one.
+        reasons = PaymentAttempt.objects.filter(pk=attempt.pk).values("state_reason")
+        PaymentMethod.objects.filter(pk=attempt.payment_method_id, held_reason__in=reasons).update(
+            held_at=None, held_reason=""
+        )
         Transition.objects.create(
             account_id=attempt.account_id,
             subject_type="card",

@@ -8,16 +8,22 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from billing.charging.consequences import Settlement
 from billing.charging.limits import Limits
 from billing.domain.attempts import Finding, Verdict
 from billing.models.bulk import settling
+
+logger = logging.getLogger(__name__)
+
+# The database is away, or chose us in a deadlock: the caller connects again and settles the same once more.
+CONNECTION_LOST = (OperationalError, InterfaceError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,10 @@ def settle(told: Sequence[Told], *, limits: Limits, now: datetime, actor: str = 
         return {}
     try:
         return _settle(told, limits=limits, now=now, actor=actor)
-    except (IntegrityError, DataError):
-        pass  # a claim came in between, or a value cannot be stored: one by one, each seeing the one before it
+    except CONNECTION_LOST:
+        raise
+    except Exception as error:  # one finding must not hold up the others
+        logger.warning("settle: a batch of %d failed (%s); settling one by one", len(told), type(error).__name__)
     counts: dict[str, int] = {}
     for one in told:
         for state, count in _settle_one(one, limits=limits, now=now, actor=actor).items():
@@ -46,13 +54,18 @@ def settle(told: Sequence[Told], *, limits: Limits, now: datetime, actor: str = 
 
 
 def _settle_one(one: Told, *, limits: Limits, now: datetime, actor: str) -> dict[str, int]:
-    """What cannot be written down is not understood, and what is not understood is unknown."""
-    try:
-        return _settle([one], limits=limits, now=now, actor=actor)
-    except DataError as error:
-        reason = f"not_recordable: {type(error.__cause__).__name__}"
-        unclear = Finding(Verdict.UNCLEAR, one.finding.source, reason=reason)
-        return _settle([Told(one.attempt_id, unclear)], limits=limits, now=now, actor=actor)
+    """What cannot be carried out as it was told is not understood, and what is not understood is unknown.
+
+    When not even that can be written, the attempt stays as it is: the sweeper and the reconciler go on with it."""
+    unclear = Finding(Verdict.UNCLEAR, one.finding.source, reason="not_recordable")
+    for finding in (one.finding, one.finding, unclear):  # twice: a claim may have come in between
+        try:
+            return _settle([Told(one.attempt_id, finding)], limits=limits, now=now, actor=actor)
+        except CONNECTION_LOST:
+            raise
+        except Exception:
+            logger.exception("settle: attempt %s was not settled", one.attempt_id)
+    return {}
 
 
 def settle_in_transaction(told: Sequence[Told], *, limits: Limits, now: datetime, actor: str) -> dict[str, int]:

@@ -145,13 +145,11 @@ def decide(
         case Verdict.PAID:
             return _paid(attempt, finding)
         case Verdict.DECLINED:
-            if state in HAS_MONEY:
-                return Alarm("declined_after_money")
-            return Move(S.DECLINED, finding.reason) if state in UNRESOLVED else Stay("already_ended")
+            return _declined(attempt, finding)
         case Verdict.IN_PROCESS:
             return Move(S.IN_PROCESS, "in_process") if state is S.SENDING else Stay("still_in_process")
         case Verdict.REVERSED:
-            return _reversed(attempt, now=now, settles_after=reversed_settles_after)
+            return _reversed(attempt, finding, now=now, settles_after=reversed_settles_after)
         case Verdict.NOT_SENT:
             if state is S.SENDING:
                 return Move(S.NOT_SENT, finding.reason)
@@ -171,30 +169,41 @@ def decide(
 
 def mismatch(attempt: AttemptFacts, finding: Finding) -> str | None:
     """Why a success cannot be this attempt's, or None. A field that the gateway left out is not compared."""
-    if finding.source is Source.HOLDER_ENDED:
-        return None
     if finding.amount_minor != attempt.amount_minor:
         return "amount_differs"
     if finding.currency != attempt.currency:
         return "currency_differs"
     if finding.store_id is not None and attempt.store_id and finding.store_id != attempt.store_id:
         return "store_differs"
+    return _anothers(attempt, finding) or (None if finding.transaction_id else "transaction_id_missing")
+
+
+def _anothers(attempt: AttemptFacts, finding: Finding) -> str | None:
+    """Why what was said is about another attempt, or None."""
     if finding.gateway_customer_id is not None and finding.gateway_customer_id != attempt.gateway_customer_id:
         return "card_differs"
     if finding.marker is not None and finding.marker != attempt.marker:
         return "marker_differs"
-    if not finding.transaction_id:
-        return "transaction_id_missing"
-    if attempt.transaction_claimed:
-        return "transaction_id_claimed"
-    return None
+    return "transaction_id_claimed" if attempt.transaction_claimed else None
+
+
+def _declined(attempt: AttemptFacts, finding: Finding) -> Move | Stay | Alarm:
+    state = attempt.state
+    if state in HAS_MONEY:
+        return Alarm("declined_after_money")
+    if state not in UNRESOLVED:
+        return Stay("already_ended")
+    if wrong := _anothers(attempt, finding):
+        return Alarm(wrong) if state is S.NEEDS_HUMAN else Move(S.NEEDS_HUMAN, wrong)
+    return Move(S.DECLINED, finding.reason)
 
 
 def _paid(attempt: AttemptFacts, finding: Finding) -> Move | Stay | Alarm:
     state = attempt.state
+    if finding.source is Source.HOLDER_ENDED:
+        heir = state is S.SURPLUS and attempt.money_wanted and not attempt.place_taken
+        return Move(S.SUCCEEDED, "holder_ended_without_money") if heir else Stay("no_heir")
     if state in HAS_MONEY:
-        if state is S.SURPLUS and finding.source is Source.HOLDER_ENDED:
-            return Move(S.SUCCEEDED, "holder_ended_without_money")
         known = attempt.transaction_id in (None, finding.transaction_id)
         return Stay("already_paid") if known else Alarm("second_transaction")
     if state is S.REVERSED:
@@ -208,9 +217,13 @@ def _paid(attempt: AttemptFacts, finding: Finding) -> Move | Stay | Alarm:
     return Move(S.SUCCEEDED, "late_money" if state in ENDED_WITHOUT_MONEY else finding.reason or "paid")
 
 
-def _reversed(attempt: AttemptFacts, *, now: datetime, settles_after: timedelta) -> Move | Stay:
+def _reversed(
+    attempt: AttemptFacts, finding: Finding, *, now: datetime, settles_after: timedelta
+) -> Move | Stay | Alarm:
     state = attempt.state
     if state in HAS_MONEY:
+        if finding.transaction_id and finding.transaction_id != attempt.transaction_id:
+            return Alarm("reversal_of_another_transaction")
         return Move(S.REVERSED, "reversed_at_the_gateway")
     if state is S.SENDING:
         return Move(S.UNKNOWN, "reversed_at_first")
@@ -236,7 +249,8 @@ MOST_RETRY_AFTER = timedelta(hours=24)
 def wait_after_not_sent(in_a_row: int, retry_after_seconds: int | None) -> timedelta:
     """How long an invoice waits after its `in_a_row`-th (from 1) attempt that was not sent."""
     if retry_after_seconds is not None:
-        return min(max(timedelta(seconds=retry_after_seconds), timedelta(seconds=1)), MOST_RETRY_AFTER)
+        most = int(MOST_RETRY_AFTER.total_seconds())
+        return timedelta(seconds=min(max(retry_after_seconds, 1), most))
     return NOT_SENT_WAITS[min(max(in_a_row, 1), len(NOT_SENT_WAITS)) - 1]
 
 
@@ -269,4 +283,4 @@ def charge_title(name: str, marker: str) -> str:
 
 def charge_description(name: str, invoice_id: str, marker: str) -> str:
     """At most 600 characters; the marker is the first word."""
-    return f"{marker} {plain(invoice_id)} {plain(name)}".strip()[:DESCRIPTION_LENGTH]
+    return f"{marker} {plain(invoice_id)} {plain(name)}"[:DESCRIPTION_LENGTH].strip()

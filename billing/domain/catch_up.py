@@ -38,15 +38,18 @@ class Planned:
     collect_at: datetime | None = None
 
 
-def plan(policy: CatchUp, due: Sequence[Occurrence], *, now: datetime, already_waiting: int = 0) -> list[Planned]:
+def plan(
+    policy: CatchUp, due: Sequence[Occurrence], *, now: datetime, already_waiting: int = 0, more_follow: bool = False
+) -> list[Planned]:
     """How to open the `due` periods (in order, none later than `now`) of one subscription.
 
-    `already_waiting` counts its open invoices from earlier passes of the same catch-up."""
+    `already_waiting` counts its open invoices from earlier passes of the same catch-up that will be collected;
+    `more_follow` says that later periods are due too, and come in the next pass."""
     planned: list[Planned] = []
-    collected = already_waiting
+    collected = min(already_waiting, AT_ONCE)
     for position, occurrence in enumerate(due):
         missed = now - occurrence.due_at > GRACE
-        is_latest = position == len(due) - 1
+        is_latest = position == len(due) - 1 and not more_follow
         if missed and (policy is CatchUp.SKIP or (policy is CatchUp.LATEST_ONLY and not is_latest)):
             planned.append(Planned(occurrence, Treatment.SKIP))
         elif (missed and policy is CatchUp.ASK) or (policy is CatchUp.ALL and missed and collected >= AT_ONCE):

@@ -78,11 +78,16 @@ def carries(words: str, marker: str) -> bool:
 
 
 def marker_in(words: str, marker_length: int = 12) -> str | None:
-    """The marker that the words carry: the first word of a description, the last of a title; or None."""
-    for word in words.split():
-        if len(word) == marker_length and word.isascii() and word.isalnum() and word == word.upper():
-            return word
-    return None
+    """The marker that the words carry: the first word of a description or the last of a title; or None.
+
+    A marker has letters and digits, so no English word and no number is taken for one."""
+    split = words.split()
+    return next((word for word in (*split[:1], *split[-1:]) if _is_marker(word, marker_length)), None)
+
+
+def _is_marker(word: str, length: int) -> bool:
+    plain = len(word) == length and word.isascii() and word.isalnum() and word == word.upper()
+    return plain and any(c.isdigit() for c in word) and any(c.isalpha() for c in word)
 
 
 def match(wanted: Wanted, orders: Sequence[SeenOrder], echo: MarkerEcho) -> Match | NoMatch | Ambiguous:

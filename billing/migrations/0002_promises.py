@@ -87,6 +87,17 @@ TRIGGERS = [
         ),
     ),
     rule(
+        "attempts_ask_for_what_is_owed", "INSERT", "paymentattempt",
+        (
+            """NOT EXISTS (SELECT 1 FROM billing_invoice i JOIN billing_paymentmethod c ON c.id = NEW.payment_method_id
+                           WHERE i.id = NEW.invoice_id AND i.state = 'open'
+                             AND i.amount_minor = NEW.amount_minor AND i.currency = NEW.currency
+                             AND i.account_id = NEW.account_id AND c.account_id = NEW.account_id
+                             AND c.customer_id = i.customer_id)""",
+            "an open invoice of this amount, and a card of its customer",
+        ),
+    ),
+    rule(
         "attempts_move_only_along_the_table", "UPDATE OF state", "paymentattempt",
         (forbidden(ATTEMPT_MOVES), "this move is not in the table"),
     ),
@@ -94,7 +105,7 @@ TRIGGERS = [
         "every_move_of_an_attempt_names_its_evidence", "UPDATE OF state", "paymentattempt",
         (
             """NEW.state IS DISTINCT FROM OLD.state AND (
-                 NEW.last_evidence_id IS NULL OR NEW.last_evidence_id IS NOT DISTINCT FROM OLD.last_evidence_id
+                 NEW.last_evidence_id IS NULL OR NEW.last_evidence_id <= OLD.last_evidence_id
                  OR NOT EXISTS (SELECT 1 FROM billing_evidence e
                                 WHERE e.id = NEW.last_evidence_id AND e.attempt_id = NEW.id))""",
             "a move needs new evidence about this attempt",
@@ -123,6 +134,10 @@ TRIGGERS = [
     rule(
         "subscriptions_move_only_along_the_table", "UPDATE OF state", "subscription",
         (forbidden(SUBSCRIPTION_MOVES), "this move is not in the table"),
+    ),
+    rule(
+        "the_collector_never_changes", "UPDATE OF collector", "subscription",
+        ("NEW.collector IS DISTINCT FROM OLD.collector", "who collects is decided once"),
     ),
     rule(
         "periods_only_count_up", "UPDATE OF period_index", "subscription",

@@ -69,6 +69,11 @@ class GatewayAccount(models.Model):
                 condition=Q(retry_days__len__lt=MOST_TRIES) & Q(retry_days__contained_by=list(range(1, MOST_DAYS + 1))),
                 name="at_most_four_tries_in_thirty_days",
             ),
+            models.CheckConstraint(
+                condition=(Q(retry_days__1__isnull=True) | Q(retry_days__1__gt=F("retry_days__0")))
+                & (Q(retry_days__2__isnull=True) | Q(retry_days__2__gt=F("retry_days__1"))),
+                name="each_retry_day_is_later_than_the_last",
+            ),
         )
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState, Source
+from billing.domain.attempts import HAS_MONEY, HOLDS_PLACE, UNRESOLVED, AttemptState, Source
 from billing.domain.money import CURRENCIES
 from billing.models.accounts import GatewayAccount
 from billing.models.choices import any_of, choices, only_if
@@ -79,6 +79,14 @@ class PaymentAttempt(models.Model):
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="attempt_amount_positive"),
             models.CheckConstraint(condition=Q(currency__in=sorted(CURRENCIES)), name="attempt_currency_known"),
             models.CheckConstraint(condition=Q(marker__regex=r"^[0-9A-Z]{12}$"), name="marker_is_well_formed"),
+            models.CheckConstraint(
+                condition=~Q(state__in=_values(HAS_MONEY | {AttemptState.REVERSED}))
+                | Q(gateway_transaction_id__isnull=False),
+                name="money_names_its_transaction",
+            ),
+            models.CheckConstraint(
+                condition=Q(charge_path__in=["customer_order", "recurring_charge"]), name="attempt_charge_path_known"
+            ),
             only_if(
                 "released_at",
                 Q(state=AttemptState.NEEDS_HUMAN.value) & ~Q(released_reason="") & ~Q(released_by="")

@@ -34,7 +34,9 @@ class Customer(models.Model):
 class PaymentMethod(models.Model):
     """One card bound at the gateway. `label` is the first six and last four digits, as the gateway gives it.
 
-    `held_at` pauses the card: something about it is unexplained, and nothing is armed on it."""
+    `held_at` pauses the card: something about it is unexplained, and nothing is armed on it. `merchant_return_url`
+    is where the merchant wants the browser after our own return page. `bind_outcome` (failed, cancelled or empty)
+    and `bind_reason` are what a browser last claimed on its way back: shown and kept, never believed."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -46,6 +48,10 @@ class PaymentMethod(models.Model):
     label = models.TextField(blank=True, db_default="")
     payment_url = models.TextField(blank=True, db_default="")
     return_token = models.TextField(unique=True)
+    merchant_return_url = models.TextField(blank=True, db_default="")
+    bind_outcome = models.TextField(blank=True, db_default="")
+    bind_reason = models.TextField(blank=True, db_default="")
+    bind_outcome_at = models.DateTimeField(null=True, blank=True)
     is_default = models.BooleanField(db_default=False)
     baseline_read_at = models.DateTimeField(null=True, blank=True)
     held_at = models.DateTimeField(null=True, blank=True)

@@ -55,7 +55,7 @@ class Invoice(models.Model):
             models.UniqueConstraint(fields=("subscription", "period_index"), name="one_invoice_per_period"),
             models.CheckConstraint(
                 condition=Q(subscription__isnull=True, period_index__isnull=True)
-                | Q(subscription__isnull=False, period_index__gte=0),
+                | Q(subscription__isnull=False, period_index__isnull=False, period_index__gte=0),
                 name="subscription_invoice_has_its_period",
             ),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="invoice_amount_positive"),
@@ -64,6 +64,8 @@ class Invoice(models.Model):
                 condition=Q(amount_refunded_minor__gte=0, amount_refunded_minor__lte=F("amount_minor")),
                 name="refunds_never_exceed_the_invoice",
             ),
+            only_if("hold", Q(hold__in=[hold.value for hold in Hold]), name="invoice_hold_known"),
+            only_if("refusal", Q(refusal__in=[reason.value for reason in Refusal]), name="invoice_refusal_known"),
             only_if(
                 "next_attempt_at",
                 Q(state=InvoiceState.OPEN.value, hold__isnull=True),

@@ -29,8 +29,8 @@ def schedule_constraints(noun: str) -> tuple[models.CheckConstraint, ...]:
     return (
         models.CheckConstraint(
             condition=Q(interval="DAILY", target__isnull=True)
-            | Q(interval="WEEKLY", target__gte=0, target__lte=6)
-            | Q(interval="MONTHLY", target__gte=-1, target__lte=28),
+            | Q(interval="WEEKLY", target__isnull=False, target__gte=0, target__lte=6)
+            | Q(interval="MONTHLY", target__isnull=False, target__gte=-1, target__lte=28),
             name=f"{noun}_target_fits_its_interval",
         ),
         models.CheckConstraint(condition=Q(every__gte=1), name=f"{noun}_every_positive"),
@@ -109,7 +109,7 @@ class Subscription(ScheduleColumns):
             only_if(
                 "next_due_at",
                 Q(
-                    state__in=[s.value for s in RUNNING],
+                    state__in=sorted(s.value for s in RUNNING),
                     collector=Collector.ENGINE.value,
                     anchor_date__isnull=False,
                     occurrence__isnull=False,

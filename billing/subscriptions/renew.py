@@ -73,7 +73,8 @@ def _due_occurrences(one: opening.DueSubscription, now: datetime) -> list[Occurr
 
 def _planned(one: opening.DueSubscription, due: list[Occurrence], *, now: datetime, waiting: int) -> list[Planned]:
     """The periods to open; the list ends when the repetitions are reached."""
-    planned = plan(CatchUp(one.catch_up), due, now=now, already_waiting=waiting)
+    more = len(due) == MOST_PERIODS_AT_ONCE
+    planned = plan(CatchUp(one.catch_up), due, now=now, already_waiting=waiting, more_follow=more)
     if one.repetitions is None:
         return planned
     left = one.repetitions - one.periods_charged

@@ -263,3 +263,56 @@ def test_two_settlements_at_once_of_one_attempt_move_it_once() -> None:
 def test_moves_along_the_whole_table_keep_their_evidence() -> None:
     attempt = move_attempt(make_attempt(), "unknown", "needs_human", "not_charged", "succeeded", "reversed")
     assert attempt.state == "reversed"
+
+
+def test_when_the_holder_is_reversed_the_surplus_is_the_payment() -> None:
+    first = make_attempt()
+    tell(first, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"))
+    holder = make_attempt(first.invoice, first.payment_method)
+    tell(holder, paid(holder))
+    tell(first, paid(first, source=Source.ORDER_LIST))
+    assert (first.state, holder.state) == ("surplus", "succeeded")
+
+    tell(holder, Finding(Verdict.REVERSED, Source.ORDER_LIST))
+
+    first.refresh_from_db()
+    assert (first.state, holder.state) == ("succeeded", "reversed")
+    assert (holder.invoice.state, holder.invoice.hold) == ("paid", None)
+
+
+def test_a_paid_period_does_not_hide_another_that_is_still_declined() -> None:
+    card = make_card()
+    subscription = make_subscription(card, state="past_due")
+    declined = make_invoice(card, subscription, tries=1, period_index=0, next_attempt_at=NOW + timedelta(days=3))
+    attempt = make_attempt(make_invoice(card, subscription, period_index=1), card)
+    tell(attempt, paid(attempt))
+    subscription.refresh_from_db()
+    assert subscription.state == "past_due"
+
+    late = make_attempt(declined, card)
+    tell(late, paid(late))
+    subscription.refresh_from_db()
+    assert subscription.state == "active"
+
+
+def test_when_trying_ends_the_other_open_invoices_wait_for_a_person() -> None:
+    card = make_card()
+    subscription = make_subscription(card)
+    other = make_invoice(card, subscription, period_index=1)
+    attempt = make_attempt(make_invoice(card, subscription, tries=3, first_tried_at=NOW - timedelta(days=14)), card)
+    tell(attempt, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"))
+
+    subscription.refresh_from_db()
+    other.refresh_from_db()
+    assert (attempt.invoice.state, subscription.state, subscription.next_due_at) == ("uncollectible", "canceled", None)
+    assert (other.hold, other.next_attempt_at) == ("subscription_canceled", None)
+
+
+def test_releasing_a_card_keeps_what_holds_it_for_another_reason() -> None:
+    attempt = make_attempt()
+    tell(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
+    tell(attempt, Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report"))
+    type(attempt.payment_method).objects.update(held_at=NOW, held_reason="unexplained_order")
+    release_card(attempt=attempt, reason="the customer waits", actor="siti", now=NOW)
+    attempt.payment_method.refresh_from_db()
+    assert attempt.payment_method.held_reason == "unexplained_order"

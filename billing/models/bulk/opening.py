@@ -45,12 +45,12 @@ def claim_due(now: datetime, limit: int) -> list[DueSubscription]:
 
 
 def waiting_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:
-    """How many open invoices that were never tried each of the subscriptions has."""
+    """How many open invoices that were never tried, and wait for no person, each of the subscriptions has."""
     return {
         int(subscription_id): int(count)
         for subscription_id, count in rows(
             """SELECT subscription_id, count(*) FROM billing_invoice
-               WHERE subscription_id = ANY(%s) AND state = 'open' AND attempt_count = 0
+               WHERE subscription_id = ANY(%s) AND state = 'open' AND attempt_count = 0 AND hold IS NULL
                GROUP BY subscription_id""",
             [list(subscription_ids)],
         )

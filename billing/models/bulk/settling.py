@@ -61,7 +61,8 @@ class SubscriptionRow:
     repetitions: int | None
     periods_charged: int
     ended_at: datetime | None
-    open_invoices: int
+    open_invoices: int  # of those with repetitions or past due alone
+    declined_invoices: int  # those of them that were declined and are being retried
 
 
 @dataclass(slots=True)
@@ -122,10 +123,10 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, lock_accounts: bool) -> L
            WHERE a.invoice_id = ANY(%s) ORDER BY a.id FOR NO KEY UPDATE OF a""",
         [invoices],
     )
-    still_open = _open_invoices([row[0] for row in subscription_rows if row[4] is not None])
+    still_open = _open_invoices([row[0] for row in subscription_rows])
     return Locked(
         accounts={row.id: row for row in account_rows},
-        subscriptions={row[0]: SubscriptionRow(*(*row, still_open.get(row[0], 0))) for row in subscription_rows},
+        subscriptions={row[0]: SubscriptionRow(*(*row, *still_open.get(row[0], (0, 0)))) for row in subscription_rows},
         invoices={row[0]: InvoiceRow(*row) for row in invoice_rows},
         attempts={row[0]: AttemptRow(*row) for row in attempt_rows},
     )
@@ -138,15 +139,19 @@ def _account_rows(account_ids: Sequence[int], *, lock: bool) -> list[AccountRow]
     return [AccountRow(*(*row, lock)) for row in found]
 
 
-def _open_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:
-    """How many open invoices the subscriptions have; asked only for those that end after repetitions."""
+def _open_invoices(subscription_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """How many open invoices the subscriptions have, and how many of these were declined.
+
+    Asked only for those that end after repetitions or are past due: the others have no use for it."""
     if not subscription_ids:
         return {}
     return {
-        int(subscription_id): int(count)
-        for subscription_id, count in rows(
-            """SELECT subscription_id, count(*) FROM billing_invoice
-               WHERE subscription_id = ANY(%s) AND state = 'open' GROUP BY subscription_id""",
+        subscription: (count, declined)
+        for subscription, count, declined in rows(
+            """SELECT i.subscription_id, count(*), count(*) FILTER (WHERE i.tries > 0)
+               FROM billing_subscription s JOIN billing_invoice i ON i.subscription_id = s.id AND i.state = 'open'
+               WHERE s.id = ANY(%s) AND (s.repetitions IS NOT NULL OR s.state = 'past_due')
+               GROUP BY i.subscription_id""",
             [list(subscription_ids)],
         )
     }
@@ -278,6 +283,16 @@ def write_accounts(accounts: Sequence[AccountRow]) -> None:
             """UPDATE billing_gatewayaccount
                SET not_sent_in_a_row = %s, stopped_at = %s, stopped_reason = %s WHERE id = %s""",
             [account.not_sent_in_a_row, account.stopped_at, account.stopped_reason, account.id],
+        )
+
+
+def hold_invoices_of(subscription_ids: Sequence[int], *, hold: str) -> None:
+    """Takes the open invoices of subscriptions that have just ended off the work list."""
+    if subscription_ids:
+        run(
+            """UPDATE billing_invoice SET next_attempt_at = NULL, hold = %s
+               WHERE subscription_id = ANY(%s) AND state = 'open'""",
+            [hold, list(subscription_ids)],
         )
 
 

@@ -1,0 +1,183 @@
+"""Check constraints: a row that must not exist is refused by the promise that it breaks."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import models
+
+from tests.factories import NOW, make_account, make_attempt, make_card, make_invoice, make_plan, make_subscription
+from tests.promises.attacks import (
+    attacks,
+    insert_another,
+    insert_copy,
+    make_api_key,
+    make_gateway_order,
+    make_idempotency_record,
+    make_installation,
+    make_period_invoice,
+    make_told_evidence,
+    refused,
+    run,
+    update,
+)
+
+pytestmark = pytest.mark.django_db
+LATER = NOW + timedelta(hours=1)
+Case = tuple[str, Callable[[], models.Model], dict[str, Any]]
+
+
+def of_both(ending: str, **changes: Any) -> list[Case]:
+    """The promises that plans and subscriptions share."""
+    return [(f"plan_{ending}", make_plan, changes), (f"subscription_{ending}", make_subscription, changes)]
+
+
+CASES: list[Case] = [
+    ("one_installation", make_installation, {"id": 2}),
+    ("account_environment_known", make_account, {"environment": "moon"}),
+    ("account_final_action_known", make_account, {"final_action": "sue"}),
+    ("account_marker_echo_known", make_account, {"marker_echo": "perhaps"}),
+    ("account_charge_path_known", make_account, {"charge_path": "elsewhere"}),
+    ("account_limit_positive", make_account, {"charge_limit_minor": 0}),
+    ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [1, 2, 3, 4]}),
+    ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [0]}),
+    ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [31]}),
+    ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [None]}),
+    ("api_key_scopes_known", make_api_key, {"scopes": ["read", "everything"]}),
+    ("api_key_scopes_known", make_api_key, {"scopes": [None]}),
+    ("finished_idempotency_record_has_its_answer", make_idempotency_record, {"finished_at": NOW}),
+    ("finished_idempotency_record_has_its_answer", make_idempotency_record, {"response_status": 201}),
+    (
+        "finished_idempotency_record_has_its_answer",
+        make_idempotency_record,
+        {"finished_at": NOW - timedelta(seconds=1), "response_status": 201},
+    ),
+    ("card_kind_known", make_card, {"kind": "paper"}),
+    ("card_state_known", make_card, {"state": "lost"}),
+    ("card_environment_known", make_card, {"environment": "moon"}),
+    ("active_card_has_its_baseline", make_card, {"baseline_read_at": None}),
+    ("active_card_has_its_baseline", make_card, {"gateway_customer_id": None}),
+    ("held_card_says_why", make_card, {"held_at": NOW, "held_reason": ""}),
+    ("plan_trial_not_negative", make_plan, {"trial_days": -1}),
+    *of_both("target_fits_its_interval", interval="DAILY", target=1),
+    *of_both("target_fits_its_interval", interval="WEEKLY", target=7),
+    *of_both("target_fits_its_interval", interval="WEEKLY", target=-1),
+    *of_both("target_fits_its_interval", interval="MONTHLY", target=29),
+    *of_both("target_fits_its_interval", interval="MONTHLY", target=-2),
+    *of_both("target_fits_its_interval", interval="YEARLY", target=1),
+    *of_both("every_positive", every=0),
+    *of_both("amount_at_least_the_minimum", amount_minor=9),
+    *of_both("currency_known", currency="SGD"),
+    *of_both("repetitions_positive", repetitions=0),
+    ("subscription_state_known", make_subscription, {"state": "asleep", "next_due_at": None}),
+    ("subscription_collector_known", make_subscription, {"collector": "nobody", "next_due_at": None}),
+    ("subscription_catch_up_known", make_subscription, {"catch_up": "double"}),
+    ("subscription_counts_its_periods", make_subscription, {"period_index": 1, "periods_charged": 2}),
+    ("subscription_counts_its_periods", make_subscription, {"periods_charged": -1}),
+    *(
+        ("only_running_engine_subscriptions_fall_due", make_subscription, {"state": state})
+        for state in ("incomplete", "paused", "canceled", "completed")
+    ),
+    ("only_running_engine_subscriptions_fall_due", make_subscription, {"collector": "gateway"}),
+    ("only_running_engine_subscriptions_fall_due", make_subscription, {"anchor_date": None}),
+    ("only_running_engine_subscriptions_fall_due", make_subscription, {"occurrence": None}),
+    ("invoice_state_known", make_invoice, {"state": "lost", "closed_at": NOW, "next_attempt_at": None}),
+    ("invoice_amount_positive", make_invoice, {"amount_minor": 0, "amount_refunded_minor": 0}),
+    ("invoice_currency_known", make_invoice, {"currency": "SGD"}),
+    ("refunds_never_exceed_the_invoice", make_invoice, {"amount_refunded_minor": 1991}),
+    ("refunds_never_exceed_the_invoice", make_invoice, {"amount_refunded_minor": -1}),
+    ("subscription_invoice_has_its_period", make_invoice, {"period_index": 0}),
+    ("subscription_invoice_has_its_period", make_period_invoice, {"period_index": -1}),
+    ("only_open_unheld_invoices_are_collected", make_invoice, {"hold": "reversed"}),
+    *(
+        ("only_open_unheld_invoices_are_collected", make_invoice, {"state": state, "closed_at": NOW})
+        for state in ("paid", "uncollectible", "void")
+    ),
+    ("closed_invoice_says_when", make_invoice, {"state": "paid", "next_attempt_at": None}),
+    ("closed_invoice_says_when", make_invoice, {"closed_at": NOW}),
+    ("each_retry_day_is_later_than_the_last", make_account, {"retry_days": [7, 3]}),
+    ("each_retry_day_is_later_than_the_last", make_account, {"retry_days": [3, 7, 7]}),
+    ("invoice_hold_known", make_invoice, {"hold": "a while", "next_attempt_at": None}),
+    ("invoice_refusal_known", make_invoice, {"refusal": "bad mood"}),
+    ("attempt_charge_path_known", make_attempt, {"charge_path": "elsewhere"}),
+    ("marker_is_well_formed", make_attempt, {"marker": "ABC123"}),
+    ("marker_is_well_formed", make_attempt, {"marker": "abcdefghijkl"}),
+    ("marker_is_well_formed", make_attempt, {"marker": "ABCDEFGHIJK\n"}),
+    ("only_unknown_attempts_are_checked", make_attempt, {"next_check_at": LATER}),
+    (
+        "only_a_card_behind_a_person_is_released",
+        make_attempt,
+        {"released_at": NOW, "released_by": "mei", "released_reason": "spoke to the bank"},
+    ),
+    ("evidence_source_known", make_told_evidence, {"source": "rumour"}),
+    ("baseline_orders_explain_no_attempt", make_gateway_order, {"in_baseline": True}),
+]
+
+
+@attacks(*(name for name, _, _ in CASES))
+@pytest.mark.parametrize(
+    ("name", "make", "wrong"), CASES, ids=[f"{name}-{'-'.join(map(str, c.values()))}" for name, _, c in CASES]
+)
+def test_a_row_that_breaks_a_promise_is_refused(
+    name: str, make: Callable[[], models.Model], wrong: dict[str, Any]
+) -> None:
+    row = make()
+    with refused(name):
+        insert_copy(row, **wrong)
+
+
+# A CHECK that comes to NULL lets the row in, so a missing value must be refused by name too.
+MISSING: list[Case] = [
+    *of_both("target_fits_its_interval", interval="WEEKLY", target=None),
+    *of_both("target_fits_its_interval", interval="MONTHLY", target=None),
+    ("subscription_invoice_has_its_period", make_period_invoice, {"period_index": None}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "wrong"), MISSING, ids=[f"{name}-{'-'.join(map(str, c.values()))}" for name, _, c in MISSING]
+)
+def test_a_missing_value_does_not_slip_through_a_promise(
+    name: str, make: Callable[[], models.Model], wrong: dict[str, Any]
+) -> None:
+    row = make()
+    with refused(name):
+        insert_another(row, **wrong)
+
+
+@attacks("attempt_amount_positive", "attempt_currency_known", "money_names_its_transaction")
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("attempt_amount_positive", {"amount_minor": 0}),
+        ("attempt_currency_known", {"currency": "SGD"}),
+        ("money_names_its_transaction", {"state": "succeeded"}),
+        ("money_names_its_transaction", {"state": "surplus"}),
+        ("money_names_its_transaction", {"state": "reversed"}),
+    ],
+)
+def test_an_attempt_that_makes_no_sense_is_refused_even_without_triggers(name: str, wrong: dict[str, Any]) -> None:
+    attempt = make_attempt()
+    run("SET LOCAL session_replication_role = replica")
+    with refused(name):
+        update(attempt, **wrong)
+
+
+@attacks("attempt_state_known")
+def test_an_attempt_in_a_state_that_nobody_knows_is_refused_even_without_triggers() -> None:
+    attempt = make_attempt()
+    run("SET LOCAL session_replication_role = replica")
+    with refused("attempt_state_known"):
+        update(attempt, state="lost")
+
+
+@pytest.mark.parametrize("left_out", ["released_by", "released_reason"])
+def test_a_released_card_says_who_released_it_and_why(left_out: str) -> None:
+    attempt = make_attempt()
+    run("SET LOCAL session_replication_role = replica")
+    update(attempt, state="needs_human")
+    told = {"released_at": NOW, "released_by": "mei", "released_reason": "spoke to the bank"}
+    with refused("only_a_card_behind_a_person_is_released"):
+        update(attempt, **{**told, left_out: ""})
+    update(attempt, **told)

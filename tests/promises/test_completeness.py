@@ -1,0 +1,47 @@
+"""Every promise that the database keeps is attacked by a test, and the migration says what the domain says."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from billing.domain.attempts import MOVES
+from billing.domain.subscriptions import INVOICE_MOVES, SUBSCRIPTION_MOVES
+from tests.promises import catalogue
+from tests.promises.attacks import ATTACKED
+
+promises = import_module("billing.migrations.0002_promises")
+
+
+@pytest.mark.django_db
+def test_every_constraint_and_trigger_is_attacked_and_nothing_else_is_claimed() -> None:
+    for file in Path(__file__).parent.glob("test_*.py"):
+        import_module(f"tests.promises.{file.stem}")
+    assert catalogue.promises() == ATTACKED
+
+
+@pytest.mark.django_db
+def test_every_trigger_is_switched_on() -> None:
+    off = catalogue.run("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'")
+    assert off == []
+
+
+def pairs(moves: dict[str, tuple[str, ...]]) -> set[tuple[str, str]]:
+    listed = [(old, new) for old, news in moves.items() for new in news]
+    assert len(listed) == len(set(listed))
+    return set(listed)
+
+
+@pytest.mark.parametrize(
+    ("migration", "domain"),
+    [
+        (promises.ATTEMPT_MOVES, MOVES),
+        (promises.INVOICE_MOVES, INVOICE_MOVES),
+        (promises.SUBSCRIPTION_MOVES, SUBSCRIPTION_MOVES),
+    ],
+    ids=["attempts", "invoices", "subscriptions"],
+)
+def test_the_database_and_the_domain_have_the_same_moves(
+    migration: dict[str, tuple[str, ...]], domain: frozenset[tuple[str, str]]
+) -> None:
+    assert pairs(migration) == {(str(old), str(new)) for old, new in domain}
