@@ -147,3 +147,23 @@ def test_four_workers_at_once_open_every_period_once() -> None:
 
     assert Invoice.objects.count() == 60
     assert set(Subscription.objects.values_list("period_index", flat=True)) == {1}
+
+
+def test_a_hundred_missed_days_leave_one_charge_when_only_the_latest_counts() -> None:
+    make_subscription(catch_up="latest_only")
+    now = NOW + timedelta(days=100, hours=1)
+    while open_due(now=now).invoices:
+        pass
+    assert [invoice.due_at for invoice in opened(state="open")] == [NOW + timedelta(days=100)]
+    assert len(opened(state="void")) == 100
+
+
+def test_after_a_hundred_missed_days_todays_period_waits_three_days_at_most() -> None:
+    make_subscription()
+    now = NOW + timedelta(days=100, hours=1)
+    while open_due(now=now).invoices:
+        pass
+    latest = opened()[-1]
+    assert latest.due_at == NOW + timedelta(days=100)
+    assert latest.next_attempt_at is not None
+    assert latest.next_attempt_at <= now + timedelta(days=3)
