@@ -11,21 +11,28 @@ from django.db import transaction
 
 from billing.charging.card_reading import write_baseline
 from billing.domain.subscriptions import CardKind, CardState
-from billing.gateway.connection import gateway_for
+from billing.gateway.connection import GatewayUnavailableError, gateway_for
 from billing.ids import new_id
 from billing.models import Customer, PaymentMethod, Transition
 from billing.subscriptions.activate import activate_waiting
+
+
+# What the gateway answers about a card holder who has bound no card yet.
+_NOT_BOUND_YET = frozenset({"INVALID_REQUEST"})
 
 
 class CardError(ValueError):
     """What was asked of the card is not possible; the message says why."""
 
 
-def start_binding(*, customer: Customer, return_url: str, now: datetime) -> PaymentMethod:
+def start_binding(
+    *, customer: Customer, return_url: str, now: datetime, merchant_return_url: str = "", actor: str = "engine"
+) -> PaymentMethod:
     """Asks the gateway for a page where the customer binds a card; the card is *pending* until `confirm_binding`.
 
     `return_url` is where the gateway sends the browser afterwards, with the card's secret return token added as
-    the last part of its path. Raises GatewayUnavailableError; then there may be a card holder at the gateway
+    the last part of its path; `merchant_return_url` is where it goes from there, when the merchant has a page of
+    its own. Raises GatewayUnavailableError; then there may be a card holder at the gateway
     that nobody uses, which costs nothing."""
     account = customer.account
     token = secrets.token_urlsafe(24)
@@ -49,9 +56,10 @@ def start_binding(*, customer: Customer, return_url: str, now: datetime) -> Paym
             gateway_customer_id=info.gateway_customer_id,
             payment_url=info.payment_url,
             return_token=token,
+            merchant_return_url=merchant_return_url,
             created_at=now,
         )
-        _log(card, "", CardState.PENDING, "binding_started", now)
+        _log(card, "", CardState.PENDING, "binding_started", now, actor=actor)
     return card
 
 
@@ -61,7 +69,12 @@ def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
     The first usable card of a customer becomes the default, and subscriptions that waited for it begin.
     Raises GatewayUnavailableError."""
     gateway = gateway_for(card.account)
-    info = gateway.read_card(card.gateway_customer_id or "")
+    try:
+        info = gateway.read_card(card.gateway_customer_id or "")
+    except GatewayUnavailableError as error:
+        if card.state == CardState.PENDING and getattr(error.__cause__, "code", None) in _NOT_BOUND_YET:
+            return False
+        raise
     if not info.is_active:
         return False
     orders = gateway.read_orders(info.gateway_customer_id) if card.baseline_read_at is None else []
@@ -80,6 +93,22 @@ def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
         _log(locked, before.value, CardState.ACTIVE, "bound", now)
         activate_waiting(customer=locked.customer, now=now)
     return True
+
+
+def record_claim(*, card: PaymentMethod, outcome: str, reason: str, now: datetime) -> None:
+    """Keeps what a browser said about a binding that did not happen (`failed` or `cancelled`).
+
+    It is a claim, so the state stands; the same claim again adds nothing, and one about a card that is not
+    pending is dropped."""
+    with transaction.atomic():
+        claimed = (
+            PaymentMethod.objects.filter(pk=card.pk, state=CardState.PENDING.value)
+            .exclude(bind_outcome=outcome, bind_reason=reason)
+            .update(bind_outcome=outcome, bind_reason=reason, bind_outcome_at=now)
+        )
+        if claimed:
+            said = f"binding_{outcome}: {reason}" if reason else f"binding_{outcome}"
+            _log(card, CardState.PENDING.value, CardState.PENDING, said, now, actor="browser")
 
 
 def make_default(*, card: PaymentMethod, now: datetime) -> None:

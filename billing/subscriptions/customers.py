@@ -1,5 +1,6 @@
 """Customers of a merchant."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,8 @@ from django.db import IntegrityError, transaction
 
 from billing.ids import new_id
 from billing.models import Customer, GatewayAccount
+
+CHANGEABLE = frozenset({"name", "email", "country_code", "phone_number", "metadata"})
 
 
 class ReferenceTakenError(ValueError):
@@ -40,3 +43,15 @@ def create_customer(
             )
     except IntegrityError as error:
         raise ReferenceTakenError(f"reference: {reference!r} is another customer's of this account") from error
+
+
+def update_customer(*, customer: Customer, changes: Mapping[str, Any]) -> Customer:
+    """Writes new values of `CHANGEABLE` fields. The gateway keeps what it was told when a card was bound."""
+    unknown = sorted(set(changes) - CHANGEABLE)
+    if unknown:
+        raise ValueError(f"{unknown[0]}: is not changed this way")
+    for field, value in changes.items():
+        setattr(customer, field, value)
+    if changes:
+        customer.save(update_fields=sorted(changes))
+    return customer
