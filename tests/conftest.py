@@ -55,6 +55,14 @@ def simulator(running_simulator: SimulatorProcess) -> Iterator[SimulatorProcess]
     running_simulator.set(**before)
 
 
+@pytest.fixture(params=["default", "hostile"])
+def profile(simulator: SimulatorProcess, request: pytest.FixtureRequest) -> str:
+    """Every fault is tried at a gateway that behaves, and at one that echoes nothing and lists orders late."""
+    name: str = request.param
+    simulator.use_profile(name)
+    return name
+
+
 @dataclass(slots=True)
 class Shop:
     """An account at the simulator, and the steps of the engine, one call each."""
@@ -67,11 +75,9 @@ class Shop:
         return make_customer(self.account)
 
     def card(self, number: str = "4111111111111111", customer: Customer | None = None) -> PaymentMethod:
-        """A card bound through the simulator's page."""
+        """A card bound through the simulator's page. The hostile profile shows no cards before they are bound."""
         now = database_now()
-        card = start_binding(
-            customer=customer or self.customer(), return_url="http://127.0.0.1:9/bind", now=now
-        )
+        card = start_binding(customer=customer or self.customer(), return_url="http://127.0.0.1:9/bind", now=now)
         self.simulator.bind(card.payment_url, card=number)
         assert confirm_binding(card=card, now=now)
         card.refresh_from_db()

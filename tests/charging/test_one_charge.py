@@ -96,7 +96,9 @@ def settle_down(shop: Shop, invoice: Invoice, seconds: float = 25) -> PaymentAtt
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("outcome", sorted(set(OUTCOMES) - MONEY_LATER))
-def test_whatever_the_gateway_answers_nobody_is_charged_twice_and_nothing_is_lost(shop: Shop, outcome: str) -> None:
+def test_whatever_the_gateway_answers_nobody_is_charged_twice_and_nothing_is_lost(
+    shop: Shop, profile: str, outcome: str
+) -> None:
     shop.simulator.set(settle_after=0.3)
     invoice = due_invoice(shop)
     shop.simulator.set_customer(PaymentMethod_id(invoice), outcome=[outcome])
@@ -113,7 +115,7 @@ def test_whatever_the_gateway_answers_nobody_is_charged_twice_and_nothing_is_los
         assert len(taken) == 1
         assert invoice.state == "paid"
     elif taken:
-        assert attempt.state == "needs_human", f"{outcome}: money was taken, and the attempt says {attempt.state}"
+        assert attempt.state == "needs_human", f"{outcome}, {profile}: money was taken; the attempt is {attempt.state}"
     else:
         assert attempt.state in ("declined", "not_sent", "not_charged", "needs_human")
         assert invoice.state == "open"

@@ -132,7 +132,12 @@ def test_a_reversal_opens_the_invoice_again_and_only_a_person_collects_it() -> N
     tell(attempt, Finding(Verdict.REVERSED, Source.ORDER_LIST))
 
     invoice = attempt.invoice
-    assert (attempt.state, invoice.state, invoice.hold, invoice.next_attempt_at) == ("reversed", "open", "reversed", None)
+    assert (attempt.state, invoice.state, invoice.hold, invoice.next_attempt_at) == (
+        "reversed",
+        "open",
+        "reversed",
+        None,
+    )
     collect_held(invoice=invoice, reason="the customer agreed", actor="siti", now=NOW)
     invoice.refresh_from_db()
     assert (invoice.hold, invoice.next_attempt_at) == (None, NOW)

@@ -74,7 +74,10 @@ def assert_nobody_is_charged_twice_and_nothing_is_lost(shop: Shop) -> dict[str, 
         attempts = list(invoice.attempts.all())
         assert attempts, f"{invoice} is due and was never tried"
         assert all(posts.get(attempt.marker, 0) <= 1 for attempt in attempts)
-        assert (invoice.state == "paid") == (len(taken) == 1)
+        if invoice.state == "paid":
+            assert len(taken) == 1
+        elif taken:
+            assert [attempt.state for attempt in attempts] == ["needs_human"], "the money is in a person's hands"
         for attempt in attempts:
             outcomes[attempt.state] = outcomes.get(attempt.state, 0) + 1
             assert Evidence.objects.filter(attempt_id=attempt.pk).exists()
@@ -83,7 +86,9 @@ def assert_nobody_is_charged_twice_and_nothing_is_lost(shop: Shop) -> dict[str, 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("point", ["after_arm", "after_send", "after_answer", "before_settle_commits"])
-def test_a_worker_killed_at_any_point_charges_nobody_twice_and_loses_nothing(shop: Shop, point: str) -> None:
+def test_a_worker_killed_at_any_point_charges_nobody_twice_and_loses_nothing(
+    shop: Shop, profile: str, point: str
+) -> None:
     shop.simulator.set(latency=[0.8, 0.8] if point == "after_send" else [0, 0])
     for _ in range(INVOICES):
         make_invoice(shop.card(), next_attempt_at=database_now())
@@ -97,8 +102,8 @@ def test_a_worker_killed_at_any_point_charges_nobody_twice_and_loses_nothing(sho
     recover(shop, outage=timedelta(seconds=20))
 
     outcomes = assert_nobody_is_charged_twice_and_nothing_is_lost(shop)
-    if point == "after_arm":
-        assert outcomes == {"needs_human": INVOICES}, "nothing was sent, and only a person may say so"
+    if point == "after_arm" or profile == "hostile":
+        assert outcomes == {"needs_human": INVOICES}, "nothing proves what became of it: only a person may say so"
     else:
         assert outcomes == {"succeeded": INVOICES}
 
@@ -143,7 +148,7 @@ def arming_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 def test_when_arms_commit_raises_nothing_is_sent_and_the_same_process_says_so(
-    shop: Shop, arming_commit: object, lost: str
+    shop: Shop, profile: str, arming_commit: object, lost: str
 ) -> None:
     for _ in range(INVOICES):
         make_invoice(shop.card(), next_attempt_at=database_now())
@@ -166,7 +171,7 @@ def test_when_arms_commit_raises_nothing_is_sent_and_the_same_process_says_so(
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 def test_when_settles_commit_raises_the_answer_is_settled_again_and_once(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, lost: str
+    shop: Shop, profile: str, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     from billing.charging.consequences import Settlement
 
@@ -208,7 +213,7 @@ def test_without_redis_everything_is_charged_from_postgresql_alone(shop: Shop) -
 
 
 @pytest.mark.timeout(120)
-def test_many_collectors_at_once_charge_every_invoice_once(shop: Shop) -> None:
+def test_many_collectors_at_once_charge_every_invoice_once(shop: Shop, profile: str) -> None:
     for _ in range(20):
         make_invoice(shop.card(), next_attempt_at=database_now())
     shop.simulator.set(latency=[0.05, 0.2])

@@ -115,7 +115,15 @@ def test_what_makes_no_sense_is_refused(state: str, action, rule: str) -> None: 
 
 def test_a_plan_names_what_is_wrong_with_it() -> None:
     account = make_account()
-    good = {"account": account, "code": "c", "name": "n", "amount_minor": 1000, "interval": "DAILY", "target": None, "now": NOW}
+    good = {
+        "account": account,
+        "code": "c",
+        "name": "n",
+        "amount_minor": 1000,
+        "interval": "DAILY",
+        "target": None,
+        "now": NOW,
+    }
     for change, error, words in (
         ({"amount_minor": 9}, MoneyError, "amount_minor"),
         ({"amount_minor": 10.5}, MoneyError, "whole number"),
@@ -134,7 +142,12 @@ def test_references_are_unique_within_the_account() -> None:
     customer = make_customer()
     with pytest.raises(ReferenceTakenError, match="reference"):
         create_customer(
-            account=customer.account, reference=customer.reference, name="n", email="e@example.com", phone_number="1", now=NOW
+            account=customer.account,
+            reference=customer.reference,
+            name="n",
+            email="e@example.com",
+            phone_number="1",
+            now=NOW,
         )
     other = make_account()
     again = create_customer(

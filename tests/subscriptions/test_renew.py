@@ -57,7 +57,11 @@ def test_missed_periods_are_charged_in_order_three_at_most_a_day_apart_and_the_r
     assert open_due(now=now).invoices == 6
 
     invoices = opened()
-    assert [invoice.next_attempt_at for invoice in invoices[:3]] == [NOW, now + timedelta(days=1), now + timedelta(days=2)]
+    assert [invoice.next_attempt_at for invoice in invoices[:3]] == [
+        NOW,
+        now + timedelta(days=1),
+        now + timedelta(days=2),
+    ]
     assert [invoice.hold for invoice in invoices[3:5]] == ["catch_up", "catch_up"]
     assert [invoice.next_attempt_at for invoice in invoices[3:5]] == [None, None]
     assert invoices[5].due_at == NOW + timedelta(days=5)
