@@ -36,6 +36,7 @@ GATHER_SECONDS = 0.02  # how long answers are gathered before a group is settled
 POLL_SECONDS = 0.5
 DATABASE_PAUSE_SECONDS = 0.5
 SETTLE_AT_MOST = 200
+FRUITLESS_AT_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class _Collector:
         self._give_up_at = self._stop_arming_at + (limits.deadline + timedelta(seconds=10)).total_seconds()
         self._results: queue.SimpleQueue[Sent | WasRead] = queue.SimpleQueue()
         self._in_flight = 0
+        self._fruitless = 0
         self._unsettled: list[Sent] = []
         self._unacknowledged: list[str] = []
         self._collected = Collected()
@@ -127,7 +129,7 @@ class _Collector:
 
     def _arm(self, pool: ThreadPoolExecutor) -> bool:
         """Gives the idle senders work. True when there may be more of it right away."""
-        started = False
+        started = contended = False
         for account_id in arming.accounts_with_work(now=self._clock()):
             idle = self._limits.senders - self._in_flight
             if idle <= 0:
@@ -139,9 +141,20 @@ class _Collector:
             gateway = gateway_for(account)
             if not self._has_token(gateway, account):
                 continue
-            started |= self._start_readings(pool, gateway, account, idle)
-            started |= self._start_charges(pool, gateway, account, self._limits.senders - self._in_flight)
-        return started
+            now = self._clock()
+            begun = self._start_readings(pool, gateway, account, idle, now)
+            begun |= self._start_charges(pool, gateway, account, self._limits.senders - self._in_flight, now)
+            started |= begun
+            contended |= not begun
+        return started or (contended and self._look_again())
+
+    def _look_again(self) -> bool:
+        """There is work, and another worker holds all of it just now: True a few times, a moment apart."""
+        self._fruitless += 1
+        if self._fruitless > FRUITLESS_AT_MOST:
+            return False
+        time.sleep(GATHER_SECONDS)
+        return True
 
     def _has_token(self, gateway: Gateway, account: GatewayAccount) -> bool:
         """An attempt is armed only for a sender that holds a valid token."""
@@ -152,16 +165,19 @@ class _Collector:
             return False
         return True
 
-    def _start_readings(self, pool: ThreadPoolExecutor, gateway: Gateway, account: GatewayAccount, idle: int) -> bool:
-        readings = preflight.claim(account, now=self._clock(), limit=max(idle // 2, 1))
+    def _start_readings(
+        self, pool: ThreadPoolExecutor, gateway: Gateway, account: GatewayAccount, idle: int, now: datetime
+    ) -> bool:
+        readings = preflight.claim(account, now=now, limit=max(idle // 2, 1))
         for reading in readings:
             self._submit(pool, partial(_read, gateway, reading))
         return bool(readings)
 
-    def _start_charges(self, pool: ThreadPoolExecutor, gateway: Gateway, account: GatewayAccount, idle: int) -> bool:
+    def _start_charges(
+        self, pool: ThreadPoolExecutor, gateway: Gateway, account: GatewayAccount, idle: int, now: datetime
+    ) -> bool:
         if idle <= 0:
             return True
-        now = self._clock()
         gateway_clock.align(now)
         result = arm(
             account_id=account.pk,
@@ -178,6 +194,8 @@ class _Collector:
             self._reconnect()
         self._collected.armed += len(result.armed)
         self._collected.refused += result.refused
+        if result.armed:
+            self._fruitless = 0
         return bool(result.armed or result.refused)
 
     def _submit(self, pool: ThreadPoolExecutor, job: Callable[[], Sent | WasRead]) -> None:
@@ -187,18 +205,13 @@ class _Collector:
     # --- settle -------------------------------------------------------------------------------------------
 
     def _gather(self, *, wait: bool) -> None:
-        """Takes over results until half of what is under way has come, or for a moment after the first one.
+        """Takes over results until all of what is under way has come, or for a moment after the first one.
 
         `wait` says that there is nothing else to do, so that the first one may take longer."""
-        enough = self._in_flight // 2
         until = time.monotonic() + (POLL_SECONDS if wait else GATHER_SECONDS)
-        taken = 0
         try:
             while self._in_flight:
                 self._take(self._results.get(timeout=max(until - time.monotonic(), 0)))
-                taken += 1
-                if taken > enough:
-                    return
                 until = min(until, time.monotonic() + GATHER_SECONDS)
         except queue.Empty:
             return

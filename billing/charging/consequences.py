@@ -45,6 +45,9 @@ class Settlement:
     ) -> None:
         self._locked = locked
         self._claims = claims
+        self._of_invoice: dict[int, list[settling.AttemptRow]] = {}
+        for row in locked.attempts.values():
+            self._of_invoice.setdefault(row.invoice_id, []).append(row)
         self._limits = limits
         self._now = now
         self._actor = actor
@@ -107,11 +110,7 @@ class Settlement:
         )
 
     def _others(self, attempt: settling.AttemptRow) -> list[settling.AttemptRow]:
-        return [
-            other
-            for other in self._locked.attempts.values()
-            if other.invoice_id == attempt.invoice_id and other.id != attempt.id
-        ]
+        return [other for other in self._of_invoice[attempt.invoice_id] if other.id != attempt.id]
 
     def _move(
         self, attempt: settling.AttemptRow, to: AttemptState, reason: str, finding: Finding, evidence_id: int

@@ -39,6 +39,8 @@ def claim(account: GatewayAccount, *, now: datetime, limit: int) -> list[Reading
         always=account.preflight_always,
         limit=limit,
     )
+    if not leased:
+        return []
     known = load(sorted({card for one in leased for card in one.card_ids}))
     return [
         Reading(one, tuple(known[card] for card in one.card_ids if known[card].gateway_customer_id), now)

@@ -44,7 +44,7 @@ def settle(told: Sequence[Told], *, limits: Limits, now: datetime, actor: str = 
         return _settle(told, limits=limits, now=now, actor=actor)
     except CONNECTION_LOST:
         raise
-    except Exception as error:  # one finding must not hold up the others
+    except Exception as error:  # noqa: BLE001  (one finding must not hold up the others)
         logger.warning("settle: a batch of %d failed (%s); settling one by one", len(told), type(error).__name__)
     counts: dict[str, int] = {}
     for one in told:

@@ -7,6 +7,7 @@ verdict has an answer. Time alone never closes an attempt, and what is not under
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, assert_never
 
 
@@ -270,6 +271,7 @@ DESCRIPTION_LENGTH = 600
 _FORBIDDEN = frozenset("<>&'\"\\")
 
 
+@lru_cache(maxsize=4096)
 def plain(text: str) -> str:
     """`text` without what the gateway's signature libraries disagree on (GATEWAY notes, section 3)."""
     kept = "".join(c if " " <= c <= "~" and c not in _FORBIDDEN else " " for c in text)

@@ -53,7 +53,8 @@ def due_invoices(
 ) -> list[tuple[int, int | None, int | None]]:
     """(invoice, subscription, card) of the first due invoices that need no preflight or have a fresh one.
 
-    The card is the invoice's own, else the subscription's, else the customer's default. Nothing is locked."""
+    The card is the invoice's own, else the subscription's, else the customer's default. The invoices are locked, and
+    those that another worker holds are skipped: two workers at the head of one list share it."""
     return [
         (invoice, subscription, card)
         for invoice, subscription, card in rows(
@@ -63,7 +64,7 @@ def due_invoices(
                LEFT JOIN billing_paymentmethod d ON d.customer_id = i.customer_id AND d.is_default
                WHERE i.account_id = %(account)s AND i.next_attempt_at <= %(now)s
                  AND ((i.attempt_count = 0 AND NOT %(always)s) OR i.preflight_at >= %(fresh_since)s)
-               ORDER BY i.next_attempt_at LIMIT %(limit)s""",
+               ORDER BY i.next_attempt_at LIMIT %(limit)s FOR UPDATE OF i SKIP LOCKED""",
             {
                 "account": account_id,
                 "now": now,

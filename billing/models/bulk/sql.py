@@ -8,16 +8,41 @@ from typing import Any
 from django.db import connection
 
 
+def array(values: Sequence[Any]) -> str:
+    """A PostgreSQL array literal. psycopg's own dumper runs two regular expressions an element in Python."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return f'"\\\\x{value.hex()}"'
+    raise TypeError(f"no array of {type(value).__name__}")
+
+
+def _bound(parameters: Any) -> Any:
+    if isinstance(parameters, dict):
+        return {name: array(value) if isinstance(value, list) else value for name, value in parameters.items()}
+    return [array(value) if isinstance(value, list) else value for value in parameters]
+
+
 def rows(query: str, parameters: Sequence[Any] | dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
+        cursor.execute(query, _bound(parameters))
         return list(cursor.fetchall())
 
 
 def run(query: str, parameters: Sequence[Any] | dict[str, Any]) -> int:
     """Executes and returns how many rows were touched."""
     with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
+        cursor.execute(query, _bound(parameters))
         return int(cursor.rowcount)
 
 

@@ -1,0 +1,84 @@
+"""The engine's processes: one prepares the database, one opens what is due, some collect it."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import django
+
+from tests.bench.worker import run_when_told
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+COLLECT_AT_MOST_SECONDS = 100.0
+
+
+def prepare(arguments: dict[str, Any]) -> Callable[[], int]:
+    """Makes the tables, and an account at the gateway with a plan; returns how to get the account's id."""
+    from django.core.management import call_command
+
+    from billing.accounts.gateway_accounts import open_account
+    from billing.domain.arming import Environment
+    from billing.models.clock import database_now
+    from billing.subscriptions.plans import create_plan
+
+    call_command("migrate", verbosity=0)
+
+    def work() -> int:
+        now = database_now()
+        account = open_account(environment=Environment.SIMULATOR, now=now, **arguments["account"])
+        create_plan(
+            account=account, code="bench", name="Coffee club", amount_minor=1990, interval="DAILY", target=None, now=now
+        )
+        return int(account.pk)
+
+    return work
+
+
+def open_all(_: dict[str, Any]) -> Callable[[], int]:
+    from billing.models.clock import database_now
+    from billing.subscriptions.renew import open_due
+
+    database_now()  # the connection stands before anything is measured
+
+    def work() -> int:
+        opened = 0
+        while found := open_due(now=database_now()).invoices:
+            opened += found
+        return opened
+
+    return work
+
+
+def collect_all(arguments: dict[str, Any]) -> Callable[[], int]:
+    """Collects until nothing is due; `senders` charges are in flight at most."""
+    from billing.charging.collect import collect
+    from billing.charging.limits import Limits
+    from billing.models.clock import database_now
+
+    limits = replace(Limits.from_settings(), senders=arguments["senders"])
+    database_now()
+
+    def work() -> int:
+        give_up_at = time.monotonic() + COLLECT_AT_MOST_SECONDS
+        worker = f"bench-{os.getpid()}"
+        found = collect(
+            limits=limits, clock=database_now, should_stop=lambda: time.monotonic() > give_up_at, worker=worker
+        )
+        return found.states.get("succeeded", 0)
+
+    return work
+
+
+def main() -> None:
+    arguments = json.loads(sys.argv[1])
+    django.setup()
+    actions = {"prepare": prepare, "open": open_all, "collect": collect_all}
+    run_when_told(actions[arguments["action"]](arguments))
+
+
+if __name__ == "__main__":
+    main()
