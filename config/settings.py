@@ -51,6 +51,7 @@ KITARAN_PUBLIC_URL = env.text("KITARAN_PUBLIC_URL", "http://127.0.0.1:8000").rst
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -70,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "config.admin_policy.AdminPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -82,6 +84,8 @@ AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contri
 AXES_VERBOSE = False
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 1  # hours
+# Behind a proxy all log-ins share an address: one person's mistakes must not lock out everybody.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -91,6 +95,36 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": [NONE],
         "form-action": [SELF],
     }
+}
+UNFOLD = {
+    "SITE_TITLE": "Kitaran",
+    "SITE_HEADER": "Kitaran",
+    "SITE_SUBHEADER": "Recurring billing",
+    "SITE_URL": None,
+    "SITE_ICON": "billing.admin.site.favicon",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "billing.admin.site.favicon"},
+    ],
+    "STYLES": ["billing.admin.site.styles"],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "billing.admin.dashboard.start_page",
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "billing.admin.site.menu"},
+    "COLORS": {
+        "primary": {
+            "50": "#f0fdfa",
+            "100": "#ccfbf1",
+            "200": "#99f6e4",
+            "300": "#5eead4",
+            "400": "#2dd4bf",
+            "500": "#14b8a6",
+            "600": "#0d9488",
+            "700": "#0f766e",
+            "800": "#115e59",
+            "900": "#134e4a",
+            "950": "#042f2e",
+        },
+    },
 }
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -121,10 +155,48 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "billing.api.schema.Schema",
+    "EXCEPTION_HANDLER": "billing.api.problems.handler",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Kitaran API",
+    "DESCRIPTION": (BASE_DIR / "billing/api/introduction.md").read_text(encoding="utf-8"),
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "docExpansion": "list", "defaultModelsExpandDepth": 0},
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_PATCH": True,
+    "PREPROCESSING_HOOKS": ["billing.api.schema.only_the_api"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "billing.api.schema.close_bodies",
+        "billing.api.schema.share_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "AttemptState": "billing.domain.attempts.AttemptState",
+        "CardState": "billing.domain.subscriptions.CardState",
+        "InvoiceState": "billing.domain.subscriptions.InvoiceState",
+        "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",
+    },
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "TAGS": [
+        {"name": "Customers", "description": "Who pays."},
+        {"name": "Payment methods", "description": "Cards, bound on the gateway's own page."},
+        {"name": "Plans", "description": "What is sold: a price and a schedule."},
+        {"name": "Subscriptions", "description": "A customer on a plan."},
+        {"name": "Invoices", "description": "What is owed for one period, or once."},
+        {"name": "Attempts", "description": "Every try to collect an invoice."},
+        {"name": "Account", "description": "The account of the key, and its stop switch."},
+    ],
 }
 
 # --- PostgreSQL and Redis -----------------------------------------------------------------------------
-_stack = None if env.optional("DATABASE_URL") else embedded.running(KITARAN_DATA_DIR)
+_stack = None if env.secret("DATABASE_URL") else embedded.running(KITARAN_DATA_DIR)
 _database_url = env.secret("DATABASE_URL") or (_stack and _stack.database_url)
 if _database_url:
     _database: dict[str, Any] = embedded.parse_database_url(_database_url)
@@ -154,6 +226,7 @@ KITARAN_REVERSED_CHECK_SECONDS = env.integer("KITARAN_REVERSED_CHECK_SECONDS", 1
 
 if KITARAN_PRODUCTION:
     SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = env.integer("KITARAN_HSTS_SECONDS", 31_536_000, least=0, most=63_072_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True

@@ -29,6 +29,7 @@ from billing.gateway.connection import Gateway, GatewayUnavailableError, gateway
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import ChargeRun, GatewayAccount
 from billing.models.bulk import arming
+from billing.operating.heartbeats import beat
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ POLL_SECONDS = 0.5
 DATABASE_PAUSE_SECONDS = 0.5
 SETTLE_AT_MOST = 200
 FRUITLESS_AT_MOST = 10
+BEAT_SECONDS = 15
+CHARGE_QUEUE = "charge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class _Collector:
         self._results: queue.SimpleQueue[Sent | WasRead] = queue.SimpleQueue()
         self._in_flight = 0
         self._fruitless = 0
+        self._next_beat = time.monotonic() + BEAT_SECONDS
         self._unsettled: list[Sent] = []
         self._unacknowledged: list[str] = []
         self._collected = Collected()
@@ -108,6 +112,7 @@ class _Collector:
             more = True
             while (more or self._in_flight or self._unsettled or self._unacknowledged) and self._in_time():
                 try:
+                    self._show_pulse()
                     self._settle_unacknowledged()
                     self._settle()
                     more = self._may_arm() and self._arm(pool)
@@ -118,6 +123,12 @@ class _Collector:
                     self._reconnect()
             self._finish_run()
         return self._collected
+
+    def _show_pulse(self) -> None:
+        """No other task of the queue runs in this process meanwhile, so the loop shows that it lives."""
+        if time.monotonic() >= self._next_beat:
+            beat(queue=CHARGE_QUEUE, worker=self._worker, now=self._clock())
+            self._next_beat = time.monotonic() + BEAT_SECONDS
 
     def _in_time(self) -> bool:
         return time.monotonic() < self._give_up_at

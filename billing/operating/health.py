@@ -31,7 +31,7 @@ def check(now: datetime) -> Health:
     beats = dict(Heartbeat.objects.values_list("queue", "beat_at"))
     silent = tuple(queue for queue in QUEUES if queue not in beats or now - beats[queue] > PULSE)
     unopened = Subscription.objects.filter(next_due_at__lte=now - LATE).exists()
-    unclaimed = Invoice.objects.filter(next_attempt_at__lte=now - LATE).exists()
+    unclaimed = Invoice.objects.filter(next_attempt_at__lte=now - LATE, account__stopped_at=None).exists()
     stopped = Installation.objects.exclude(stopped_at=None).exists()
     needing = PaymentAttempt.objects.filter(state="needs_human").count()
     problems = [f"queue {queue} has had no pulse for a minute" for queue in silent]
