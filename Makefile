@@ -38,7 +38,7 @@ up: $(READY)
 	@$(BIN)/python manage.py up $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -53,3 +53,19 @@ bench: $(READY)
 
 clean:
 	rm -rf $(VENV)
+
+# Debian's chromium: installed when it is missing, apt-get is there and we are root; else this says what is missing.
+CHROMIUM := /usr/bin/chromium
+$(CHROMIUM):
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else \
+		echo "The browser tests need Debian's chromium: apt-get install chromium (as root)." >&2; exit 1; \
+	fi
+
+.PHONY: browser screenshots
+browser: $(READY) $(CHROMIUM)
+	@$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
+
+screenshots: $(READY) $(CHROMIUM)
+	@$(BIN)/python -m pytest tests/browser/make_screenshots.py -m browser -q $(ARGS)

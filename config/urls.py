@@ -1,13 +1,16 @@
 """The addresses that the web process answers."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from billing.api.health import HealthView
 from billing.callbacks.bind_return import bind_return
+from billing.callbacks.notify import notify
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/", HealthView.as_view(), name="health"),
+    path("api/", include("billing.api.urls")),
     path("bind/<str:token>/", bind_return, name="bind-return"),
+    path("callbacks/rm/notify/", notify, name="notify"),
 ]

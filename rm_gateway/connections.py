@@ -96,6 +96,7 @@ class WatchedHTTPSConnection(_Departing, HTTPSConnection):  # type: ignore[misc]
         return sock
 
     def connect(self) -> None:
+        """Connect and shake hands; the flight can end either."""
         try:
             super().connect()
             self.flight.attach(self.sock)

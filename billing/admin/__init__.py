@@ -1,1 +1,10 @@
-"""The door for staff: Django admin."""
+"""The door for staff: Django's admin. Importing it registers every noun."""
+
+from django.contrib import admin
+
+from billing.admin import accounts, attempts, customers, history, invoices, staff, subscriptions
+from billing.admin.site import dress
+
+dress(admin.site)
+
+__all__ = ["accounts", "attempts", "customers", "history", "invoices", "staff", "subscriptions"]

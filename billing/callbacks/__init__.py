@@ -1,1 +1,4 @@
-"""The door for the gateway: browsers that come back from its page. What they say is a hint, never evidence."""
+"""The door for the gateway: browsers that come back from its page, and notifies.
+
+What they say is a hint, never evidence.
+"""

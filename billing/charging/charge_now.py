@@ -24,6 +24,7 @@ def charge_now(
     actor: str,
     now: datetime,
     payment_method: PaymentMethod | None = None,
+    reason: str = "charge_now",
 ) -> Invoice:
     """Issues a one-off invoice that is collected at once, on `payment_method` or the customer's default card.
 
@@ -56,7 +57,7 @@ def charge_now(
             subject_id=invoice.pk,
             from_state="",
             to_state=InvoiceState.OPEN.value,
-            reason="charge_now",
+            reason=reason,
             actor=actor,
             at=now,
         )

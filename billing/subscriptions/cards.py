@@ -16,7 +16,6 @@ from billing.ids import new_id
 from billing.models import Customer, PaymentMethod, Transition
 from billing.subscriptions.activate import activate_waiting
 
-
 # What the gateway answers about a card holder who has bound no card yet.
 _NOT_BOUND_YET = frozenset({"INVALID_REQUEST"})
 

@@ -25,7 +25,7 @@ async def give(request: web.BaseRequest, outcome: Outcome, body: bytes, switches
         case Answer.TRANSACTION:
             return web.Response(body=body, content_type=JSON_TYPE)
         case Answer.ERROR:
-            return error_answer(outcome).response()
+            return error_answer(outcome, switches).response()
         case Answer.HTML:
             words = "OK" if outcome.http_status == 200 else "Bad Gateway"
             page = _PAGE.format(status=outcome.http_status, words=words)
@@ -58,11 +58,12 @@ async def give(request: web.BaseRequest, outcome: Outcome, body: bytes, switches
             assert_never(kind)
 
 
-def error_answer(outcome: Outcome) -> RefusalError:
-    """The error object of an outcome."""
+def error_answer(outcome: Outcome, switches: Switches) -> RefusalError:
+    """The error object of an outcome; one without a code of its own takes the switch ``error_charge``."""
     wait = outcome.retry_after_seconds
     headers = {"Retry-After": str(wait)} if wait is not None else {}
-    return RefusalError(outcome.http_status, outcome.error, f"Simulated: {outcome.says}.", headers=headers)
+    status, code = (outcome.http_status, outcome.error) if outcome.error else switches.error_charge
+    return RefusalError(status, code, f"Simulated: {outcome.says}.", headers=headers)
 
 
 def close(request: web.BaseRequest, sent_first: bytes = b"") -> web.Response:
@@ -82,7 +83,9 @@ def is_gone(request: web.BaseRequest) -> bool:
 
 
 def _head(length: int) -> bytes:
-    return f"HTTP/1.1 200 OK\r\nContent-Type: {JSON_TYPE}\r\nContent-Length: {length}\r\n\r\n".encode()
+    """Of an answer after which the connection ends, as it says itself."""
+    fields = f"Content-Type: {JSON_TYPE}\r\nContent-Length: {length}\r\nConnection: close"
+    return f"HTTP/1.1 200 OK\r\n{fields}\r\n\r\n".encode()
 
 
 async def _until_gone(request: web.BaseRequest) -> web.Response:

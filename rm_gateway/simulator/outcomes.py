@@ -57,7 +57,8 @@ class Twist(StrEnum):
 class Outcome:
     """One fate of a charge.
 
-    ``error`` is the acquirer's code of a FAILED transaction or the API code of an error answer; ``later`` is the
+    ``error`` is the acquirer's code of a FAILED transaction or the API code of an error answer, which the switch
+    ``error_charge`` gives when it is empty; ``later`` is the
     status that the transaction takes ``settle_after`` seconds afterwards (a FAILED one that becomes SUCCESS does so
     as a new transaction of the same order); ``deactivates`` turns the card off after the charge.
     """
@@ -207,6 +208,18 @@ _ALL: Final = (
     ),
     Outcome("truncated", "JSON that ends early, the money is taken", Money.SUCCESS, Answer.TRUNCATED),
     Outcome("cut", "the connection ends in the middle of the answer, the money is taken", Money.SUCCESS, Answer.CUT),
+    Outcome(
+        "error_before",
+        "the error of the switch `error_charge`, nothing is done",
+        Money.UNTOUCHED,
+        Answer.ERROR,
+    ),
+    Outcome(
+        "error_after",
+        "the error of the switch `error_charge`, the money is taken",
+        Money.SUCCESS,
+        Answer.ERROR,
+    ),
     Outcome("empty", "HTTP 200 with an empty body, the money is taken", Money.SUCCESS, Answer.EMPTY),
     Outcome("text", "HTTP 200 with plain text, the money is taken", Money.SUCCESS, Answer.TEXT),
     Outcome("not_utf8", "bytes that are not UTF-8, the money is taken", Money.SUCCESS, Answer.NOT_UTF8),
@@ -300,4 +313,6 @@ AMOUNTS: Final[dict[int, str]] = {
     144: "html_200_after",
     145: "numeric_ids",
     146: "last_success",
+    147: "error_before",
+    148: "error_after",
 }

@@ -15,12 +15,17 @@ from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.outcomes import OUTCOMES
 from rm_gateway.simulator.records import Customer, Order
 from rm_gateway.simulator.switches import NEVER
-from rm_gateway.simulator.templates import BIND, CARD_ROW, MESSAGE, PAY, SHELL
+from rm_gateway.simulator.templates import ALERT, BIND, CARD_ROW, MESSAGE, PAY, RIGHT, SAVED, SHELL, WRONG
 from rm_gateway.simulator.wire import ringgit
 
 MAX_FORM: Final = 16 * 1024
 _EXPIRY: Final = re.compile(r"(0[1-9]|1[0-2]) ?/ ?(\d{2}|\d{4})")
 _CVV: Final = re.compile(r"\d{3,4}")
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 async def bind(core: Core, request: web.BaseRequest) -> web.StreamResponse:
@@ -37,15 +42,15 @@ async def bind(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     switches = core.ledger.switches_for(customer.id)
     action = form.get("action", "")
     if action not in ("bind", "decline", "cancel"):
-        return _bind_form(customer, form, "Choose Bind, Decline or Cancel.")
+        return _bind_form(customer, form, {"": "Press one of the buttons."})
     if action == "cancel" or switches.redirect == "cancelled":
         return _back(customer, "CANCELLED")
     if action == "decline" or switches.redirect == "failed":
         return _back(customer, "FAILED", switches.redirect_reason)
     card = BY_NUMBER.get(re.sub(r"[\s-]", "", form.get("number", "")))
-    problem = _problem(card, form)
-    if card is None or problem:
-        return _bind_form(customer, form, problem)
+    problems = _problems(card, form)
+    if card is None or problems:
+        return _bind_form(customer, form, problems)
     if card.bind_refusal:
         return _back(customer, "FAILED", card.bind_refusal)
     core.ledger.record("bind", customer_id=customer.id, card=card.key, label=card.label, at=core.clock.now())
@@ -104,16 +109,18 @@ def _back(customer: Customer, status: str, reason: str = "") -> web.Response:
     return web.Response(status=303, headers={"Location": with_parameters(customer.redirect_url, parameters)})
 
 
-def _problem(card: Card | None, form: dict[str, str]) -> str:
+def _problems(card: Card | None, form: dict[str, str]) -> dict[str, str]:
+    """What is wrong with the form, by the name of the field."""
+    problems = {}
     if card is None:
-        return "This is a simulator: only the test cards listed below are taken. Never enter a real card."
+        problems["number"] = "Only the test cards listed below are taken."
     if not form.get("name", "").strip():
-        return "Enter the name on the card."
+        problems["name"] = "Enter the name on the card."
     if not _EXPIRY.fullmatch(form.get("expiry", "").strip()):
-        return "Enter the expiry date as MM/YY."
+        problems["expiry"] = "Enter it as MM/YY."
     if not _CVV.fullmatch(form.get("cvv", "").strip()):
-        return "Enter the three digits of the security code."
-    return ""
+        problems["cvv"] = "Enter 3 or 4 digits."
+    return problems
 
 
 async def _form(request: web.BaseRequest) -> dict[str, str] | None:
@@ -124,28 +131,33 @@ async def _form(request: web.BaseRequest) -> dict[str, str] | None:
         return None
 
 
-def _bind_form(customer: Customer, form: dict[str, str] | None = None, problem: str = "") -> web.Response:
-    form = form or {}
-    rows = "".join(CARD_ROW.format(number=card.spaced, says=escape(card.says)) for card in CARDS.values())
-    saved = (
-        f"<p class='note'>Saved now: {escape(customer.label)}. Another card replaces it.</p>" if customer.label else ""
-    )
-    known = form.get("number", "") if BY_NUMBER.get(re.sub(r"[\s-]", "", form.get("number", ""))) else ""
-    values = {
-        "product": customer.product_name,
-        "description": customer.product_description,
-        "number": known or CARDS["good"].spaced,
-        "name": form.get("name", customer.name.strip()),
-        "expiry": form.get("expiry", "12/39"),
+def _bind_form(
+    customer: Customer, form: dict[str, str] | None = None, problems: dict[str, str] | None = None
+) -> web.Response:
+    """The form as it was filled in, or filled with a good card; a number that is no test card is never shown again."""
+    known = BY_NUMBER.get(re.sub(r"[\s-]", "", (form or {}).get("number", "")))
+    filled = {"number": CARDS["good"].spaced, "name": customer.name.strip(), "expiry": "12/39", "cvv": "123"}
+    if form is not None:
+        filled = {name: form.get(name, "") for name in filled} | {"number": known.spaced if known else "", "cvv": ""}
+    problems = problems or {}
+    wrong = {
+        f"{name}_wrong": WRONG.format(name=name, text=escape(problems[name])) if name in problems else RIGHT
+        for name in filled
     }
-    alert = f"<p class='problem' role='alert'>{escape(problem)}</p>" if problem else ""
-    return _page(
-        "Save your card", BIND, values, {"rows": rows, "saved": saved, "alert": alert}, 422 if problem else 200
-    )
+    alert = problems.get("", "The card was not saved. Look at the fields marked below.") if problems else ""
+    html = wrong | {
+        "rows": "".join(CARD_ROW.format(number=card.spaced, says=escape(card.says)) for card in CARDS.values()),
+        "saved": SAVED.format(label=escape(customer.label)) if customer.label else "",
+        "alert": ALERT.format(text=escape(alert)) if alert else "",
+        "open": " open" if "number" in problems else "",
+    }
+    shown = filled | {"product": customer.product_name, "description": customer.product_description}
+    return _page("Save your card", BIND, shown, html, 422 if problems else 200)
 
 
 def _message(title: str, text: str, status: int) -> web.Response:
-    return _page(title, MESSAGE, {"title": title, "text": text}, status=status)
+    kind, sign = ("good", "\u2713") if status == 200 else ("bad", "!")
+    return _page(title, MESSAGE, {"title": title, "text": text, "kind": kind, "sign": sign}, status=status)
 
 
 def _page(
@@ -156,5 +168,5 @@ def _page(
         text=SHELL.replace("{{title}}", escape(title)).replace("{{body}}", filled),
         status=status,
         content_type="text/html",
-        headers={"Cache-Control": "no-store"},
+        headers=_HEADERS,
     )

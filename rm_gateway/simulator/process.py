@@ -263,7 +263,7 @@ class SimulatorProcess:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=CALL_TIMEOUT_SECONDS)
         try:
             connection.request(method, target, data, {"Content-Type": kind} if kind else {})
-            response = connection.getresponse()
-            return response.status, response.headers.get("Location", ""), response.read().decode()
+            with connection.getresponse() as response:
+                return response.status, response.headers.get("Location", ""), response.read().decode()
         finally:
             connection.close()

@@ -163,6 +163,7 @@ class Switches:
     settle_after: float = _switch(5, number())
     failed_envelope: str = _switch("success", one_of("success", "error"))
     error_failed: Refused = _switch((400, "PAYMENT_FAIL"), refusal)
+    error_charge: Refused = _switch((400, "BANK_ERROR"), refusal)  # of the outcomes error_before and error_after
     failed_becomes_success: bool = _switch(False, flag)
     long_title: str = _switch("refuse", one_of("refuse", "truncate"))
     echo: bool = _switch(True, flag)

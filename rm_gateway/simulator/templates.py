@@ -12,74 +12,95 @@ SHELL: Final = """<!doctype html>
 <title>{{title}} - gateway simulator</title>
 <link rel="icon" href="data:,">
 <style>
-:root { color-scheme: light dark; }
-:root { --ink: #1c2330; --dim: #596275; --line: #c9d0dc; --paper: #fff; --back: #eef1f6; --key: #1b5fc1; }
+:root { color-scheme: light dark; --ink: #18202d; --dim: #566073; --edge: #818b9d; --line: #d3d9e3; --paper: #fff;
+  --back: #eef1f6; --key: #1957b3; --on-key: #fff; --bad: #b3261e; --bad-back: #fdeceb; --good: #14743b;
+  --test: #6b4a00; --test-back: #fff1cf; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e7ebf3; --dim: #a3adbf; --line: #414b5e; --paper: #1c222d; --back: #11151c; --key: #7db1ff; }
+  :root { --ink: #e7ebf3; --dim: #a5afc0; --edge: #6d788c; --line: #343d4d; --paper: #1b212c; --back: #10141b;
+    --key: #86b7ff; --on-key: #0b1830; --bad: #ffb4ab; --bad-back: #41191a; --good: #7fd7a0;
+    --test: #ffdd9c; --test-back: #3a2c08; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 30rem; margin: 0 auto; padding: 1.25rem 1rem 3rem; }
-.card { background: var(--paper); border: 1px solid var(--line); border-radius: .75rem; padding: 1.25rem; }
-h1 { font-size: 1.35rem; margin: 0 0 .25rem; }
-p { margin: 0 0 1rem; } .dim, .note { color: var(--dim); }
-.problem { border-left: 4px solid #c22f2f; padding: .5rem .75rem; background: #c22f2f1f; }
-label { display: block; font-weight: 600; margin: .75rem 0 .25rem; }
-input { width: 100%; font: inherit; padding: .6rem .7rem; border: 1px solid var(--line); border-radius: .5rem;
+.test { margin: 0; padding: .5rem 1rem; text-align: center; font-size: .875rem; color: var(--test);
+  background: var(--test-back); }
+main { max-width: 29rem; margin: 0 auto; padding: clamp(1rem, 8vw - 1rem, 4rem) 1rem 3rem; }
+.card { background: var(--paper); border: 1px solid var(--line); border-radius: 1rem; padding: 1.5rem;
+  box-shadow: 0 1px 2px #0000000d, 0 8px 24px #0000000f; }
+.card > :last-child { margin-bottom: 0; }
+h1 { font-size: 1.4rem; line-height: 1.25; margin: 0 0 1rem; }
+p { margin: 0 0 1rem; } .dim { color: var(--dim); }
+.product { display: grid; padding: .75rem 1rem; border-radius: .625rem; background: var(--back); }
+.product span { color: var(--dim); font-size: .9375rem; }
+.problem { padding: .75rem 1rem; border-radius: .625rem; color: var(--bad); background: var(--bad-back); }
+label { display: block; font-weight: 600; font-size: .9375rem; margin: 1rem 0 .3rem; }
+input { width: 100%; font: inherit; padding: .65rem .75rem; border: 1px solid var(--edge); border-radius: .625rem;
   background: var(--paper); color: inherit; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; }
-.buttons { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: 1.25rem; }
-button { flex: 1 1 7rem; font: inherit; font-weight: 600; padding: .7rem; border-radius: .5rem;
-  border: 1px solid var(--line); background: transparent; color: inherit; cursor: pointer; }
-button.main { background: var(--key); border-color: var(--key); color: var(--paper); }
+input[aria-invalid] { border-color: var(--bad); box-shadow: 0 0 0 1px var(--bad); }
+.wrong { margin: .3rem 0 0; font-size: .875rem; color: var(--bad); }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .875rem; }
+button { width: 100%; min-height: 2.875rem; font: inherit; font-weight: 600; padding: .6rem 1rem; cursor: pointer;
+  border-radius: .625rem; border: 1px solid var(--edge); background: transparent; color: inherit; }
+button:hover { border-color: var(--ink); }
+button.main { margin-top: 1.5rem; background: var(--key); border-color: var(--key); color: var(--on-key); }
+.pair button { margin-top: .875rem; }
 :focus-visible { outline: 3px solid var(--key); outline-offset: 2px; }
-details { margin-top: 1.25rem; } summary { cursor: pointer; color: var(--key); }
-table { width: 100%; border-collapse: collapse; font-size: .85rem; margin-top: .5rem; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .4rem; border-top: 1px solid var(--line); }
-td:first-child { font-family: ui-monospace, monospace; white-space: nowrap; }
-footer { margin-top: 1rem; font-size: .85rem; color: var(--dim); }
+details { margin-top: 1.5rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+summary { cursor: pointer; font-weight: 600; color: var(--key); }
+table { width: 100%; border-collapse: collapse; font-size: .875rem; margin-top: .75rem; }
+th, td { text-align: left; vertical-align: top; padding: .4rem 0; border-top: 1px solid var(--line); }
+thead th { border-top: 0; color: var(--dim); font-weight: 600; }
+tbody th { font: .8125rem/1.6 ui-monospace, monospace; white-space: nowrap; padding-right: 1rem; }
+.mark { width: 2.75rem; height: 2.75rem; margin-bottom: .75rem; border-radius: 50%; display: grid;
+  place-items: center; font-size: 1.4rem; color: var(--paper); background: var(--good); }
+.mark.bad { background: var(--bad); }
 </style>
 </head>
 <body>
+<p class="test"><strong>Test mode.</strong> A simulated gateway: no money moves, never enter a real card.</p>
 <main>
 <div class="card">
 {{body}}
 </div>
-<footer>A simulator of the payment gateway. No money moves; never enter a real card.</footer>
 </main>
 </body>
 </html>
 """
 
 BIND: Final = """<h1>Save your card</h1>
-<p class="dim">{product} - {description}</p>
+<p class="product"><strong>{product}</strong><span>{description}</span></p>
 {saved}{alert}
-<form method="post" autocomplete="off">
+<form method="post" autocomplete="off" novalidate>
 <label for="number">Card number</label>
-<input id="number" name="number" value="{number}" inputmode="numeric" maxlength="23">
+<input id="number" name="number" value="{number}" inputmode="numeric" maxlength="23"{number_wrong}
 <label for="name">Name on the card</label>
-<input id="name" name="name" value="{name}" maxlength="100">
+<input id="name" name="name" value="{name}" maxlength="100"{name_wrong}
 <div class="pair">
 <div><label for="expiry">Expiry (MM/YY)</label>
-<input id="expiry" name="expiry" value="{expiry}" inputmode="numeric" maxlength="7"></div>
+<input id="expiry" name="expiry" value="{expiry}" inputmode="numeric" maxlength="7"{expiry_wrong}</div>
 <div><label for="cvv">Security code</label>
-<input id="cvv" name="cvv" value="123" inputmode="numeric" maxlength="4"></div>
+<input id="cvv" name="cvv" value="{cvv}" inputmode="numeric" maxlength="4"{cvv_wrong}</div>
 </div>
-<div class="buttons">
-<button class="main" name="action" value="bind">Bind</button>
+<button class="main" name="action" value="bind">Bind card</button>
+<div class="pair">
 <button name="action" value="decline">Decline</button>
 <button name="action" value="cancel">Cancel</button>
 </div>
 </form>
-<details><summary>Test cards</summary>
-<table><thead><tr><th scope="col">Number</th><th scope="col">What it does</th></tr></thead>
+<details{open}><summary>Test cards</summary>
+<table><thead><tr><th scope="col">Number</th><th scope="col">What becomes of it</th></tr></thead>
 <tbody>{rows}</tbody></table></details>"""
 
-CARD_ROW: Final = "<tr><td>{number}</td><td>{says}</td></tr>"
+ALERT: Final = '<p class="problem" role="alert">{text}</p>'
+RIGHT: Final = ">"
+WRONG: Final = ' aria-invalid="true" aria-describedby="{name}-wrong"><p class="wrong" id="{name}-wrong">{text}</p>'
+SAVED: Final = '<p class="dim">Saved now: {label}. Another card replaces it.</p>'
+CARD_ROW: Final = '<tr><th scope="row">{number}</th><td>{says}</td></tr>'
 
 PAY: Final = """<h1>Pay {amount}</h1>
-<p class="dim">{product}</p>
-<form method="post"><div class="buttons"><button class="main" name="action" value="pay">Pay now</button></div></form>"""
+<p class="product"><strong>{product}</strong><span>An order that could not be charged to your card</span></p>
+<form method="post"><button class="main" name="action" value="pay">Pay now</button></form>"""
 
-MESSAGE: Final = """<h1>{title}</h1>
+MESSAGE: Final = """<div class="mark {kind}" aria-hidden="true">{sign}</div>
+<h1>{title}</h1>
 <p class="dim">{text}</p>"""

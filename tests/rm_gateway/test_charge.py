@@ -295,6 +295,26 @@ def test_a_trickling_answer_ends_at_the_total_deadline(make_client: Any, gateway
     assert len(gateway.requests(CHARGE)) == 1
 
 
+BYTE_BY_BYTE = {
+    "headers": raw(b"HTTP/1.1 200 OK\r\nX: ", *[b"x"] * 20, pause=1),
+    "body": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", *[b"x"] * 20, pause=1),
+}
+
+
+@pytest.mark.parametrize("part", BYTE_BY_BYTE)
+def test_an_answer_of_one_byte_a_second_ends_within_two_seconds_of_the_total_deadline(
+    make_client: Any, gateway: FakeGateway, part: str
+) -> None:
+    client = make_client(total_timeout_seconds=1.2, read_timeout_seconds=90)
+    gateway.scripts[CHARGE] = BYTE_BY_BYTE[part]
+    started = time.monotonic()
+    error = outcome(client)
+    assert 1.1 < time.monotonic() - started < 3.2
+    assert isinstance(error, Unknown)
+    assert error.kind == "timeout"
+    assert len(gateway.requests(CHARGE)) == 1
+
+
 def test_silence_ends_at_the_read_timeout(make_client: Any, gateway: FakeGateway) -> None:
     client = make_client(read_timeout_seconds=0.3)
     silent = threading.Event()

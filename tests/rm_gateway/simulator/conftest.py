@@ -80,8 +80,8 @@ class Caller:
         try:
             kind = {"Content-Type": "application/json"}
             connection.request(method, path, data.encode() if data is not None else None, kind | headers)
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            with connection.getresponse() as response:
+                return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
 

@@ -1,40 +1,79 @@
-"""How many charges a second the simulator takes: ``python -m tests.rm_gateway.simulator.load [charges] [in flight]``.
+"""How many charges a second the simulator takes: ``python -m tests.rm_gateway.simulator.load --help``.
 
-The requests are signed beforehand; the simulator checks every signature. A third argument is the latency.
+The requests are signed beforehand; the simulator checks every signature. The client shares the machine's cores.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from rm_gateway.signing import canonical_json
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.rm_gateway.simulator.conftest import Caller, bind
 
 
-def main(charges: int = 10_000, in_flight: int = 32, latency: str = "0") -> None:
+@dataclass(frozen=True)
+class Measured:
+    """What one run came to."""
+
+    seconds: float
+    wrong: int
+    executed: int
+    cpu_seconds: float
+    peak_kilobytes: int
+    threads: int
+
+
+def main() -> None:
+    options = parser().parse_args()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    with SimulatorProcess(latency=latency) as simulator:
+    charges = options.charges
+    got = measure(charges=charges, in_flight=options.in_flight, latency=options.latency, state=options.state)
+    sys.stdout.write(
+        f"{charges} charges, {options.in_flight} in flight, latency {options.latency} s, "
+        f"{'with' if options.state else 'no'} state file: {got.seconds:.2f} s, {charges / got.seconds:.0f}/s, "
+        f"{got.wrong} wrong answers, {got.executed} executed, {got.cpu_seconds * 1e6 / charges:.0f} us of CPU a charge, "
+        f"peak {got.peak_kilobytes} kB, {got.threads} thread(s), load average {os.getloadavg()[0]:.1f}\n"
+    )
+
+
+def measure(*, charges: int, in_flight: int, latency: str, state: Path | None = None) -> Measured:
+    """Send so many charges to a simulator of its own, so many at once. CPU is the simulator's, of the charges alone."""
+    with SimulatorProcess(latency=latency, state=state) as simulator:
         caller = Caller(simulator.credentials)
         caller.login()
         customers = [bind(simulator, caller) for _ in range(20)]
         signed = [request(caller, customers[number % 20], number) for number in range(charges)]
+        before = cpu_seconds(simulator.pid)
         seconds, wrong = asyncio.run(send_all(simulator.port, iter(signed), in_flight))
-        executed = len(simulator.charges())
-        with open(f"/proc/{simulator.pid}/status") as status:
-            facts = dict(line.split(":", 1) for line in status)
-        with open(f"/proc/{simulator.pid}/stat") as stat:
-            ticks = sum(map(int, stat.read().split()[13:15]))
-    sys.stdout.write(
-        f"{charges} charges, {in_flight} in flight, latency {latency} s: {seconds:.2f} s, {charges / seconds:.0f}/s, "
-        f"{wrong} wrong answers, {executed} executed, {ticks * 10_000 / charges:.0f} us of CPU a charge, "
-        f"peak {facts['VmHWM'].split()[0]} kB, {facts['Threads'].strip()} thread(s)\n"
-    )
+        cpu = cpu_seconds(simulator.pid) - before
+        facts = dict(line.split(":", 1) for line in Path(f"/proc/{simulator.pid}/status").read_text().splitlines())
+        peak, threads = int(facts["VmHWM"].split()[0]), int(facts["Threads"])
+        return Measured(seconds, wrong, len(simulator.charges()), cpu, peak, threads)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m tests.rm_gateway.simulator.load", description=__doc__)
+    made.add_argument("charges", type=int, nargs="?", default=10_000)
+    made.add_argument("in_flight", type=int, nargs="?", default=32)
+    made.add_argument("latency", nargs="?", default="0", help="of a charge: SECONDS or MIN-MAX")
+    made.add_argument("--state", type=Path, help="file in which the simulator keeps its state")
+    return made
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU that a process has used, in user and system mode."""
+    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def request(caller: Caller, customer: str, number: int) -> bytes:
@@ -66,4 +105,4 @@ async def send(port: int, requests: Iterator[bytes]) -> int:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *sys.argv[3:])
+    main()

@@ -11,6 +11,7 @@ import pytest
 from rm_gateway.simulator.cards import CARDS
 from rm_gateway.simulator.outcomes import AMOUNTS, OUTCOMES, Answer, Money, Twist
 from rm_gateway.simulator.process import SimulatorProcess
+from rm_gateway.simulator.switches import Switches
 from tests.rm_gateway.simulator.conftest import bind
 
 GONE = (http.client.HTTPException, ConnectionError, TimeoutError)
@@ -47,7 +48,8 @@ def check_answer(outcome: Any, answer: Any) -> None:
         case Answer.TRANSACTION:
             check_transaction(outcome, answer)
         case Answer.ERROR:
-            assert (answer.status, answer.code) == (outcome.http_status, outcome.error)
+            own = outcome.http_status, outcome.error
+            assert (answer.status, answer.code) == (own if outcome.error else Switches().error_charge)
             assert ("Retry-After" in answer.headers) == (outcome.retry_after_seconds is not None)
         case Answer.HTML:
             assert answer.status == outcome.http_status

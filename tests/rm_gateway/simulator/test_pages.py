@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -45,6 +46,22 @@ def test_only_test_cards_are_taken_and_no_number_is_echoed(simulator: SimulatorP
     with pytest.raises(SimulatorError, match="422"):
         simulator.bind(url, card="4539578763621486")
     assert simulator.customers()[0]["card"] == ""
+
+
+def test_a_wrong_form_says_beside_each_field_what_is_wrong_and_shows_no_number(
+    simulator: SimulatorProcess, caller: Any
+) -> None:
+    wrong = {"number": "4539578763621486", "name": "", "expiry": "13/39", "cvv": "987654", "action": "bind"}
+    request = urllib.request.Request(caller.customer()["paymentUrl"], urlencode(wrong).encode())  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)  # noqa: S310
+    text = caught.value.read().decode()
+    assert caught.value.code == 422
+    assert 'role="alert"' in text
+    for field in ("number", "name", "expiry", "cvv"):
+        assert f'aria-invalid="true" aria-describedby="{field}-wrong"><p class="wrong" id="{field}-wrong">' in text
+    assert "4539578763621486" not in text
+    assert "987654" not in text
 
 
 def test_a_card_can_refuse_to_be_bound(simulator: SimulatorProcess, caller: Any) -> None:

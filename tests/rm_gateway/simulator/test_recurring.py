@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -16,38 +14,13 @@ import pytest
 from rm_gateway.signing import load_public_key, signing_plaintext, verify
 from rm_gateway.simulator.process import SimulatorProcess
 from rm_gateway.simulator.recurring import is_target
-
-Inbox = list[dict[str, Any]]
+from tests.rm_gateway.sandbox import Inbox, receiving, until
 
 
 @pytest.fixture
 def inbox() -> Iterator[tuple[str, Inbox]]:
-    received: Inbox = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.take(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-
-        def do_GET(self) -> None:
-            self.take(b"")
-
-        def take(self, body: bytes) -> None:
-            row = {"method": self.command, "path": self.path, "body": body, "headers": dict(self.headers)}
-            received.append(row | {"at": time.monotonic()})
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/notify?key=1", received
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with receiving() as address_and_inbox:
+        yield address_and_inbox
 
 
 def recurring(caller: Any, **changes: Any) -> Any:
@@ -75,13 +48,6 @@ def started(simulator: SimulatorProcess, caller: Any, **changes: Any) -> str:
     customer = recurring(caller, **changes).item
     simulator.bind(customer["paymentUrl"])
     return str(customer["id"])
-
-
-def until(received: Inbox, count: int, limit: float = 3) -> Inbox:
-    end = time.monotonic() + limit
-    while len(received) < count and time.monotonic() < end:
-        time.sleep(0.02)
-    return received
 
 
 def days(simulator: SimulatorProcess) -> list[str]:

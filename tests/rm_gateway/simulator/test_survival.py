@@ -17,6 +17,7 @@ import pytest
 from rm_gateway.simulator import control
 from rm_gateway.simulator.process import SimulatorError, SimulatorProcess
 from tests.rm_gateway.simulator.conftest import Caller, bind
+from tests.rm_gateway.simulator.load import measure
 
 
 def everything(simulator: SimulatorProcess) -> dict[str, Any]:
@@ -197,3 +198,20 @@ def test_a_seed_repeats_weights(tmp_path: Path) -> None:
     first = outcomes()
     assert len(set(first)) == 2
     assert outcomes() == first
+
+
+def test_hundreds_of_charges_in_flight_need_one_thread_and_little_cpu() -> None:
+    """A guard; the README's figures are measured with ``load`` by hand."""
+    got = measure(charges=400, in_flight=400, latency="0.5")
+    assert (got.wrong, got.executed, got.threads) == (0, 400, 1)
+    assert got.cpu_seconds / 400 < 0.002
+    assert got.seconds < 10
+
+
+def test_any_switch_can_be_set_at_start() -> None:
+    switches = {"echo": False, "error_unknown": [404, "NOBODY"], "outcome": "decline_51"}
+    with SimulatorProcess(latency="0.01", profile="hostile", switches=switches) as simulator:
+        held = simulator.control("GET", "switches")
+    assert held["latency"] == [0.01, 0.01]
+    assert (held["echo"], held["error_unknown"], held["outcome"]) == (False, [404, "NOBODY"], "decline_51")
+    assert held["orders_visible_after"] == 1800

@@ -1,0 +1,226 @@
+"""The start page: first what needs a person, then today, then what comes next.
+
+Every query goes by an index. An attempt's id carries the time it was begun, so "today" is a range of ids."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import Count, Q, Sum
+from django.http import HttpRequest
+
+from billing.admin import tables
+from billing.admin.accounts import InstallationAdmin, stop_notice
+from billing.admin.actions import Button
+from billing.admin.formats import Label, age, link, list_of, moment, money, page_of
+from billing.admin.pages import Cell, Table, Words
+from billing.admin.search import id_floor
+from billing.domain.attempts import UNRESOLVED, AttemptState
+from billing.domain.money import display
+from billing.models import GatewayAccount, Heartbeat, Installation, Invoice, PaymentAttempt, Subscription
+from billing.models.clock import database_now
+from billing.operating import health
+
+ATTENTION = [AttemptState.NEEDS_HUMAN.value, AttemptState.UNKNOWN.value, AttemptState.IN_PROCESS.value]
+LISTED = 8
+# Attempts that were begun so long before today's midnight are still looked at for money that arrived today.
+LATE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    name: str
+    value: str
+    more: str
+    url: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """From midnight to midnight by the clocks of the accounts of one time zone."""
+
+    accounts: tuple[int, ...]
+    starts_at: datetime
+    ends_at: datetime
+
+
+def days_of(accounts: list[GatewayAccount], now: datetime) -> list[Today]:
+    """Today, once for each time zone."""
+    zones: dict[str, list[int]] = {}
+    for account in accounts:
+        zones.setdefault(account.time_zone, []).append(account.pk)
+    found = []
+    for zone, keys in zones.items():
+        day = now.astimezone(ZoneInfo(zone)).date()
+        midnight = datetime.combine(day, time.min, ZoneInfo(zone))
+        tomorrow = datetime.combine(day + timedelta(days=1), time.min, ZoneInfo(zone))
+        found.append(Today(tuple(keys), midnight, tomorrow))
+    return found
+
+
+def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the theme's start page shows; called by the theme."""
+    user: Any = request.user
+    if not (user.has_perm("billing.view_paymentattempt") and user.has_perm("billing.view_invoice")):
+        return {**context, "title": "Start page", "sees_money": False}
+    now = database_now()
+    accounts = list(GatewayAccount.objects.order_by("pk"))
+    installation = Installation.objects.get(pk=1)
+    state = health.check(now)
+    zone = accounts[0].time_zone if accounts else "UTC"
+    unresolved = _unresolved()
+    buttons = [
+        Button(f"{page_of(installation)}{action.name}/", action)
+        for action in InstallationAdmin.person_actions
+        if action.allowed(request) and action.offered(installation)
+    ]
+    return {
+        **context,
+        "title": "Start page",
+        "sees_money": True,
+        "notices": _notices(installation, accounts, state, zone),
+        "tiles": _tiles(state, unresolved["waiting"], days_of(accounts, now)),
+        "main": [_attention(zone), _next_due(now, zone)],
+        "side": [_workers(state, now), _switches(installation, accounts)],
+        "buttons": buttons,
+    }
+
+
+def _unresolved() -> Mapping[str, int]:
+    rows = PaymentAttempt.objects.filter(state__in=_values(UNRESOLVED), released_at__isnull=True)
+    waiting = Count("pk", filter=Q(state__in=[AttemptState.UNKNOWN.value, AttemptState.IN_PROCESS.value]))
+    return rows.aggregate(waiting=waiting)
+
+
+def _values(states: frozenset[AttemptState]) -> list[str]:
+    return sorted(state.value for state in states)
+
+
+def _notices(
+    installation: Installation, accounts: list[GatewayAccount], state: health.Health, zone: str
+) -> list[Words]:
+    notices = stop_notice(installation, zone)
+    for account in accounts:
+        notices += stop_notice(account, account.time_zone)
+    silent = state.silent_queues
+    notices += [
+        Words(f"{one[:1].upper()}{one[1:]}.", "warning") for one in state.problems if not one.startswith("queue")
+    ]
+    if len(silent) == len(health.QUEUES):
+        notices.append(Words("No worker is running: nothing is charged until one is.", "danger"))
+    elif silent:
+        notices.append(Words(f"No pulse for a minute from: {', '.join(silent)}.", "warning"))
+    if not accounts:
+        notices.append(Words("No account yet: open one under Accounts to begin.", "info"))
+    return notices
+
+
+def _tiles(state: health.Health, waiting: int, days: list[Today]) -> list[Tile]:
+    with_a_person = state.with_a_person
+    due, due_sum = _due_today(days)
+    paid, paid_sum, declined, declined_sum = _settled_today(days)
+    invoices, attempts = list_of(Invoice), list_of(PaymentAttempt)
+    return [
+        Tile(
+            "With a person",
+            str(with_a_person),
+            "to be decided by you" if with_a_person else "nothing to decide",
+            f"{attempts}?state__exact=needs_human",
+            "danger" if with_a_person else "",
+        ),
+        Tile(
+            "Unknown",
+            str(waiting),
+            "being checked at the gateway" if waiting else "all outcomes are known",
+            f"{attempts}?state__exact=unknown",
+            "warning" if waiting else "",
+        ),
+        Tile("Still due today", str(due), due_sum, f"{invoices}?state__exact=open"),
+        Tile("Paid today", str(paid), paid_sum, f"{attempts}?state__exact=succeeded"),
+        Tile("Declined today", str(declined), declined_sum, f"{attempts}?state__exact=declined"),
+    ]
+
+
+def _due_today(days: list[Today]) -> tuple[int, str]:
+    """Periods that fall due, and invoices that are tried, until midnight."""
+    subscriptions, invoices = Q(pk__in=[]), Q(pk__in=[])
+    for day in days:
+        subscriptions |= Q(account_id__in=day.accounts, next_due_at__lt=day.ends_at)
+        invoices |= Q(account_id__in=day.accounts, next_attempt_at__lt=day.ends_at)
+    sums = {"many": Count("pk"), "minor": Sum("amount_minor")}
+    opening = Subscription.objects.filter(subscriptions).aggregate(**sums)
+    trying = Invoice.objects.filter(invoices).aggregate(**sums)
+    minor = (opening["minor"] or 0) + (trying["minor"] or 0)
+    return opening["many"] + trying["many"], display(int(minor), "MYR")
+
+
+def _settled_today(days: list[Today]) -> tuple[int, str, int, str]:
+    """Paid and declined: how many, and how much."""
+    if not days:
+        return 0, display(0, "MYR"), 0, display(0, "MYR")
+    today = Q(pk__in=[])
+    for day in days:
+        today |= Q(account_id__in=day.accounts, settled_at__gte=day.starts_at, settled_at__lt=day.ends_at)
+    floor = id_floor("att", min(day.starts_at for day in days) - LATE)
+    sums: dict[str, Any] = {}
+    for name, state in (("paid", AttemptState.SUCCEEDED), ("declined", AttemptState.DECLINED)):
+        only = Q(state=state.value)
+        sums |= {name: Count("pk", filter=only), f"{name}_minor": Sum("amount_minor", filter=only)}
+    said = PaymentAttempt.objects.filter(today, public_id__gte=floor).aggregate(**sums)
+    paid, declined = (display(int(said[f"{name}_minor"] or 0), "MYR") for name in ("paid", "declined"))
+    return said["paid"], paid, said["declined"], declined
+
+
+def _attention(zone: str) -> Table:
+    """The oldest attempts that are not resolved, those with a person first."""
+    rows = PaymentAttempt.objects.filter(state__in=ATTENTION, released_at__isnull=True)
+    found = list(rows.select_related("invoice__customer").defer("request_body").order_by("pk")[: LISTED * 4])
+    found.sort(key=lambda attempt: (attempt.state != AttemptState.NEEDS_HUMAN, attempt.pk))
+    return tables.attempts(
+        found[:LISTED],
+        zone,
+        title="Unresolved charges",
+        empty="None. Every charge has a known outcome.",
+        more=list_of(PaymentAttempt, "state__exact=needs_human"),
+    )
+
+
+def _next_due(now: datetime, zone: str) -> Table:
+    due = Subscription.objects.filter(next_due_at__isnull=False).select_related("customer", "plan")
+    rows = [
+        [
+            Cell(link(one, one.customer.name)),
+            Cell(one.plan.name),
+            Cell(moment(one.next_due_at, one.time_zone) if one.next_due_at and one.next_due_at > now else "now"),
+            Cell(money(one), number=True),
+        ]
+        for one in due.order_by("next_due_at")[:LISTED]
+    ]
+    empty = "Nothing falls due: no subscription is running."
+    return Table("Next due", ["Customer", "Plan", "Due", "Amount"], rows, empty, list_of(Subscription))
+
+
+def _workers(state: health.Health, now: datetime) -> Table:
+    beats = {beat.queue: beat for beat in Heartbeat.objects.order_by("queue")}
+    rows = []
+    for queue in sorted({*health.QUEUES, *beats}):
+        beat = beats.get(queue)
+        silent = queue in state.silent_queues
+        label = Label("silent", "danger") if silent else Label("running", "success")
+        rows.append([Cell(queue), Cell("", label), Cell(age(beat.beat_at, now) if beat else "never")])
+    return Table("Workers", ["Queue", "State", "Last pulse"], rows, "No worker.", list_of(Heartbeat))
+
+
+def _switches(installation: Installation, accounts: list[GatewayAccount]) -> Table:
+    switches: list[tuple[Any, str]] = [(installation, "Everything"), *((one, one.name) for one in accounts)]
+    rows = [
+        [
+            Cell(link(one, name)),
+            Cell("", Label("stopped", "danger") if one.stopped_at else Label("running", "success")),
+        ]
+        for one, name in switches
+    ]
+    return Table("Stop switches", ["What", "Switch"], rows, "")

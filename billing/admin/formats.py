@@ -1,0 +1,215 @@
+"""How the admin says things: states in words that support staff can say, money, moments, cards, schedules."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.contrib.admin import display
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from billing.domain.attempts import AttemptState
+from billing.domain.money import display as display_money
+from billing.domain.schedules import Interval, Schedule
+from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
+from billing.models import Customer, PaymentMethod, Plan, Subscription
+
+NOTHING = "—"
+GOOD, BAD, CARE, NEWS, QUIET = "success", "danger", "warning", "info", ""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A state in words, and the theme's colour for it (one of the five above)."""
+
+    text: str
+    colour: str = QUIET
+
+
+SUBSCRIPTION_LABELS: Mapping[str, Label] = {
+    SubscriptionState.INCOMPLETE: Label("waiting for a card", CARE),
+    SubscriptionState.TRIALING: Label("in trial", NEWS),
+    SubscriptionState.ACTIVE: Label("active", GOOD),
+    SubscriptionState.PAST_DUE: Label("past due", BAD),
+    SubscriptionState.PAUSED: Label("paused", CARE),
+    SubscriptionState.CANCELED: Label("cancelled"),
+    SubscriptionState.COMPLETED: Label("completed"),
+}
+INVOICE_LABELS: Mapping[str, Label] = {
+    InvoiceState.OPEN: Label("open", NEWS),
+    InvoiceState.PAID: Label("paid", GOOD),
+    InvoiceState.UNCOLLECTIBLE: Label("uncollectible", BAD),
+    InvoiceState.VOID: Label("void"),
+}
+ATTEMPT_LABELS: Mapping[str, Label] = {
+    AttemptState.SENDING: Label("being sent", NEWS),
+    AttemptState.SUCCEEDED: Label("paid", GOOD),
+    AttemptState.DECLINED: Label("declined", BAD),
+    AttemptState.NOT_SENT: Label("not sent"),
+    AttemptState.IN_PROCESS: Label("in process", NEWS),
+    AttemptState.UNKNOWN: Label("unknown", CARE),
+    AttemptState.NOT_CHARGED: Label("not charged"),
+    AttemptState.NEEDS_HUMAN: Label("needs a person", BAD),
+    AttemptState.SURPLUS: Label("surplus money", CARE),
+    AttemptState.REVERSED: Label("reversed by the bank", BAD),
+}
+CARD_LABELS: Mapping[str, Label] = {
+    CardState.PENDING: Label("not bound yet", CARE),
+    CardState.ACTIVE: Label("active", GOOD),
+    CardState.INACTIVE: Label("inactive", BAD),
+    CardState.FAILED: Label("failed", BAD),
+    CardState.REVOKED: Label("revoked"),
+}
+SWITCH_LABELS: Mapping[str, Label] = {"running": Label("running", GOOD), "stopped": Label("stopped", BAD)}
+LABELS: Mapping[str, Mapping[str, Label]] = {
+    "subscription": SUBSCRIPTION_LABELS,
+    "invoice": INVOICE_LABELS,
+    "attempt": ATTEMPT_LABELS,
+    "card": CARD_LABELS,
+    "account": SWITCH_LABELS,
+    "installation": SWITCH_LABELS,
+}
+
+
+def words(code: str) -> str:
+    """`card_not_active` as `card not active`."""
+    return code.replace("_", " ")
+
+
+REASONS = {
+    "connection": "connection lost",
+    "timeout": "no answer in time",
+    "answer": "an answer that is not understood",
+    "sender_lost": "sender lost",
+    "late_money": "money arrived late",
+    "paid": "",
+}
+
+
+def reason_words(reason: str) -> str:
+    """Why, in words: ours are said, the gateway's codes are shown, and what adds nothing is left out."""
+    if reason.isdigit():
+        return f"the bank's code {reason}"
+    return REASONS.get(reason, words(reason))
+
+
+def age(at: datetime, now: datetime) -> str:
+    """`12 s ago`, `3 min ago`, `2 h ago`, `5 days ago`."""
+    seconds = max(int((now - at).total_seconds()), 0)
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def state_words(subject_type: str, state: str) -> str:
+    """The state of a transition in words; what is no state of the subject is only made readable."""
+    label = LABELS.get(subject_type, {}).get(state)
+    return label.text if label else words(state)
+
+
+def state_column(
+    labels: Mapping[str, Label], read: Callable[[Any], str] = lambda row: str(row.state), description: str = "State"
+) -> Callable[[Any, Any], tuple[str, str]]:
+    """A list column that shows a state as the theme's coloured label."""
+
+    @display(description=description)
+    def column(_: Any, row: Any) -> tuple[str, str]:
+        state = read(row)
+        return state, labels[state].text
+
+    # Where the theme looks for colours; its own decorator does the same.
+    setattr(column, "label", {state: label.colour for state, label in labels.items()})  # noqa: B010
+    return column
+
+
+def money(row: Any) -> str:
+    """The row's amount, such as `RM 19.90`."""
+    return display_money(row.amount_minor, row.currency)
+
+
+def zone_city(zone: str) -> str:
+    """`Kuala Lumpur` for Asia/Kuala_Lumpur."""
+    return zone.rpartition("/")[2].replace("_", " ")
+
+
+def moment_text(at: datetime, zone: str) -> str:
+    """`2 Mar 2026, 09:00` by the clocks of `zone`."""
+    local = at.astimezone(ZoneInfo(zone))
+    return f"{day_text(local.date())}, {local:%H:%M}"
+
+
+def day_text(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"
+
+
+def moment(at: datetime | None, zone: str) -> SafeString | str:
+    """The moment in the zone's time; pointing at it shows the zone and UTC."""
+    if at is None:
+        return NOTHING
+    title = f"{zone}; {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return format_html(
+        '<time class="k-time" datetime="{}" title="{}">{}</time>', at.isoformat(), title, moment_text(at, zone)
+    )
+
+
+def card_words(card: PaymentMethod | None) -> str:
+    """`Visa •••• 1111`, as the gateway's label allows."""
+    if card is None:
+        return "no card"
+    if not card.label:
+        return "card not bound yet" if card.state == CardState.PENDING else "card without a label"
+    scheme = {"4": "Visa", "5": "Mastercard"}.get(card.label[:1], "Card")
+    return f"{scheme} •••• {card.label[-4:]}"
+
+
+def schedule_words(row: Plan | Subscription) -> str:
+    """`every month on the last day at 09:00, Kuala Lumpur`."""
+    # The anchor plays no part in the words; a subscription that has not begun has none.
+    schedule = Schedule(Interval(row.interval), row.target, date(2000, 1, 1), row.every, row.charge_time, row.time_zone)
+    return schedule.describe().replace(row.time_zone, zone_city(row.time_zone))
+
+
+def price_words(row: Plan | Subscription) -> str:
+    """`RM 19.90 every day at 09:00, Kuala Lumpur`, with the end when there is one."""
+    times = f", {row.repetitions} times" if row.repetitions else ""
+    return f"{money(row)} {schedule_words(row)}{times}"
+
+
+def page_of(row: Model) -> str:
+    """The address of the row's page in the admin."""
+    meta = row._meta
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
+
+
+def list_of(model: type[Model], query: str = "") -> str:
+    """The address of the model's list; `query` is what follows the question mark."""
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{address}?{query}" if query else address
+
+
+def link(row: Model, text: object) -> SafeString:
+    """A link to the row's page."""
+    return format_html('<a class="k-link" href="{}">{}</a>', page_of(row), text)
+
+
+def code(text: str | None) -> SafeString | str:
+    """An id or another word of machines; it may break anywhere, so that narrow screens do not scroll."""
+    return format_html('<code class="k-code">{}</code>', text) if text else NOTHING
+
+
+def choice_words(row: object) -> str:
+    """The row as a choice of a form."""
+    match row:
+        case Customer():
+            return f"{row.name} ({row.reference})"
+        case Plan():
+            return f"{row.name}, version {row.version}: {price_words(row)}"
+        case PaymentMethod():
+            return f"{card_words(row)}{' (default)' if row.is_default else ''}"
+        case _:
+            return str(row)

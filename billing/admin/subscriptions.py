@@ -1,0 +1,368 @@
+"""Plans, and subscriptions as one story."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+
+from billing.admin import fields, tables
+from billing.admin.actions import Creation, Done, Given, PersonAction
+from billing.admin.base import RecordAdmin
+from billing.admin.customers import CHARGE_NOW
+from billing.admin.fields import ActionForm
+from billing.admin.filters import AccountFilter, CustomerFilter, StateFilter, days
+from billing.admin.formats import (
+    CARD_LABELS,
+    NOTHING,
+    SUBSCRIPTION_LABELS,
+    card_words,
+    code,
+    day_text,
+    link,
+    list_of,
+    moment,
+    money,
+    page_of,
+    price_words,
+    schedule_words,
+    state_column,
+    words,
+    zone_city,
+)
+from billing.admin.pages import Facts, Page, Words, timeline
+from billing.admin.search import Search
+from billing.domain.catch_up import CatchUp
+from billing.domain.schedules import Interval
+from billing.domain.subscriptions import ENDED, RUNNING, CardState, Collector, SubscriptionState
+from billing.models import Customer, GatewayAccount, Invoice, PaymentMethod, Plan, Subscription
+from billing.subscriptions.lifecycle import cancel, pause, resume
+from billing.subscriptions.plans import create_plan
+from billing.subscriptions.start import start_subscription
+from billing.subscriptions.upcoming import next_dates
+from billing.subscriptions.update import update_subscription
+
+DATES_SHOWN = 5
+_WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+CATCH_UP_WORDS: dict[str, str] = {
+    CatchUp.ALL: "charge all, at most three at once",
+    CatchUp.LATEST_ONLY: "charge the latest only",
+    CatchUp.SKIP: "skip them",
+    CatchUp.ASK: "ask a person",
+}
+
+
+class PlanForm(ActionForm):
+    account = fields.one_of("Account", GatewayAccount.objects.order_by("pk"))
+    code = fields.text("Code", help_text="Your own short name. The same code again makes a new version.", most=60)
+    name = fields.text("Name", help_text="Customers see it.", most=100)
+    amount = fields.amount("Price in RM")
+    interval = fields.choice("Interval", [(i.value, i.value.lower()) for i in Interval], initial="MONTHLY")
+    weekday = fields.choice(
+        "Day of the week", list(enumerate(_WEEKDAYS)), required=False, help_text="For weekly plans.", initial=1
+    )
+    month_day = fields.choice(
+        "Day of the month",
+        [(-1, "the last day"), *((day, f"day {day}") for day in range(1, 29))],
+        required=False,
+        help_text="For monthly plans.",
+        initial=-1,
+    )
+    every = fields.number("Every", least=1, initial=1, help_text="2 with weekly: every second week.")
+    charge_time = fields.text("Charge time", help_text="Such as 09:00, by the clocks of the account.", most=8)
+    trial_days = fields.number("Trial days", initial=0)
+    repetitions = fields.number("Repetitions", required=False, least=1, help_text="Left out: without end.")
+
+    def prepare(self, row: Any) -> None:
+        self.initial.setdefault("charge_time", "09:00")
+
+
+def _create_plan(given: Given) -> Done:
+    data = given.data
+    target = {"DAILY": None, "WEEKLY": data["weekday"], "MONTHLY": data["month_day"]}[data["interval"]]
+    plan = create_plan(
+        account=data["account"],
+        code=data["code"],
+        name=data["name"],
+        amount_minor=fields.minor(data["amount"]),
+        interval=data["interval"],
+        target=target,
+        every=data["every"],
+        charge_time=data["charge_time"],
+        zone=data["account"].time_zone,
+        trial_days=data["trial_days"],
+        repetitions=data["repetitions"],
+        now=given.now,
+    )
+    return Done(f"{plan.name}, version {plan.version}, can be sold.", page_of(plan))
+
+
+@admin.register(Plan)
+class PlanAdmin(RecordAdmin):
+    noun, nouns = "plan", "plans"
+    list_display = ("name", "code", "version", "price", "account", "since")
+    list_select_related = ("account",)
+    list_filter = (("account", AccountFilter), days("created", prefix="plan"))
+    search_fields = ("code", "name")
+    search_help_text = "Name, code or id"
+    creation = Creation(
+        label="Add a plan",
+        explain="A plan that was sold is never edited: a change is a new version of the same code.",
+        form=PlanForm,
+        carry_out=_create_plan,
+        button="Add plan",
+    )
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        # There are as many plans as a merchant sells, so they may be read through.
+        term = search_term.strip()
+        if term.startswith("plan_"):
+            return queryset.filter(public_id=term), False
+        return super(RecordAdmin, self).get_search_results(request, queryset, term)
+
+    @admin.display(description="Price")
+    def price(self, row: Plan) -> str:
+        return price_words(row)
+
+    @admin.display(description="Since")
+    def since(self, row: Plan) -> str:
+        return moment(row.created_at, row.account.time_zone)
+
+    def page(self, request: HttpRequest, row: Any) -> Page:
+        zone = row.account.time_zone
+        sold = list(row.subscription_set.select_related("customer", "plan").order_by("-pk")[: tables.MOST_ROWS])
+        facts = [
+            ("Price", money(row)),
+            ("Schedule", schedule_words(row)),
+            ("Trial", f"{row.trial_days} days" if row.trial_days else "none"),
+            ("Repetitions", row.repetitions or "without end"),
+            ("Code", f"{row.code}, version {row.version}"),
+            ("Account", link(row.account, row.account.name)),
+            ("Since", moment(row.created_at, zone)),
+            ("Id", code(row.public_id)),
+        ]
+        table = tables.subscriptions(sold, zone, list_of(Subscription, f"plan__id__exact={row.pk}"))
+        return Page(row.name, price_words(row), main=[table], side=[Facts("Plan", facts)])
+
+
+class CardForm(ActionForm):
+    card = fields.one_of(
+        "Card", PaymentMethod.objects.none(), required=False, help_text="Left out: the customer's default card."
+    )
+
+    def prepare(self, row: Any) -> None:
+        cards = PaymentMethod.objects.filter(customer_id=row.customer_id, state=CardState.ACTIVE.value)
+        self.fields["card"].queryset = cards.order_by("-is_default", "pk")  # type: ignore[attr-defined]
+        self.initial.setdefault("card", row.payment_method_id)
+
+
+class StartForm(ActionForm):
+    customer = fields.found_by_name(
+        "Customer", Subscription._meta.get_field("customer"), Customer.objects.order_by("pk")
+    )
+    plan = fields.found_by_name("Plan", Subscription._meta.get_field("plan"), Plan.objects.order_by("pk"))
+    reference = fields.text("Reference", help_text="Your own name for the subscription; once per account.")
+    charge_at_start = fields.tick("Charge once at the start", help_text="Else the first charge is on the first day.")
+
+
+def _start(given: Given) -> Done:
+    data = {name: given.data[name] for name in ("customer", "plan", "reference", "charge_at_start")}
+    started = start_subscription(**data, now=given.now, actor=given.actor)
+    waits = started.state == SubscriptionState.INCOMPLETE
+    how = "It begins when the customer has bound a card." if waits else "It has begun."
+    return Done(f"The subscription was created. {how}", page_of(started))
+
+
+def _pause(row: Subscription, given: Given) -> Done:
+    pause(subscription=row, reason=given.reason, actor=given.actor, now=given.now)
+    return Done("The subscription is paused.")
+
+
+def _resume(row: Subscription, given: Given) -> Done:
+    resume(subscription=row, reason=given.reason, actor=given.actor, now=given.now)
+    return Done("The subscription runs again.")
+
+
+def _cancel(row: Subscription, given: Given) -> Done:
+    cancel(subscription=row, reason=given.reason, actor=given.actor, now=given.now)
+    return Done("The subscription is cancelled.")
+
+
+def _change_card(row: Subscription, given: Given) -> Done:
+    update_subscription(subscription=row, payment_method=given.data["card"], actor=given.actor, now=given.now)
+    return Done("The card of this subscription was changed.")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(RecordAdmin):
+    noun, nouns = "subscription", "subscriptions"
+    list_display = ("who", "what", "state_label", "price", "next_due", "reference", "account")
+    list_select_related = ("account", "customer", "plan", "payment_method")
+    list_filter = (
+        ("state", StateFilter),
+        ("account", AccountFilter),
+        ("customer", CustomerFilter),
+        ("plan", CustomerFilter),
+        days("created", prefix="sub"),
+    )
+    search_fields = ("public_id",)
+    search_help_text = "Customer, reference or id"
+    search = Search(exact=("public_id",), in_account=("reference",), customer="customer_id")
+    state_label = state_column(SUBSCRIPTION_LABELS)
+    creation = Creation(
+        label="Start a subscription",
+        explain="The price and the schedule are the plan's. Without a card it waits until the customer binds one.",
+        form=StartForm,
+        carry_out=_start,
+        button="Start subscription",
+    )
+    person_actions = (
+        PersonAction(
+            **CHARGE_NOW,  # type: ignore[arg-type]
+            offered=lambda row: row.state not in ENDED,
+            explain=lambda row: f"{row.customer.name} is charged once more, beside the subscription.",
+        ),
+        PersonAction(
+            name="pause",
+            label="Pause",
+            icon="pause",
+            permission="billing.change_subscription",
+            offered=lambda row: row.state in RUNNING,
+            explain=lambda row: (
+                "Nothing falls due and nothing is charged until it is resumed. Nothing is owed for the time between; "
+                "invoices that are open wait."
+            ),
+            carry_out=_pause,
+        ),
+        PersonAction(
+            name="resume",
+            label="Resume",
+            icon="play_arrow",
+            permission="billing.change_subscription",
+            offered=lambda row: row.state == SubscriptionState.PAUSED,
+            explain=lambda row: "The next charge is on the next day of its schedule. Open invoices are tried again.",
+            carry_out=_resume,
+        ),
+        PersonAction(
+            name="change-card",
+            label="Change card",
+            icon="credit_card",
+            permission="billing.change_subscription",
+            offered=lambda row: row.state not in ENDED,
+            explain=lambda row: "Open and later invoices of this subscription are charged on the card.",
+            form=CardForm,
+            carry_out=_change_card,
+        ),
+        PersonAction(
+            name="cancel",
+            label="Cancel",
+            icon="cancel",
+            permission="billing.change_subscription",
+            offered=lambda row: row.state not in ENDED,
+            explain=lambda row: (
+                "It ends now and cannot be resumed. Open invoices stay owed, but are collected only by a person's "
+                "decision; an attempt under way is followed to its end."
+            ),
+            carry_out=_cancel,
+            danger=True,
+        ),
+    )
+
+    @admin.display(description="Customer")
+    def who(self, row: Subscription) -> str:
+        return row.customer.name
+
+    @admin.display(description="Plan")
+    def what(self, row: Subscription) -> str:
+        return row.plan.name
+
+    @admin.display(description="Price")
+    def price(self, row: Subscription) -> str:
+        return price_words(row)
+
+    @admin.display(description="Next due")
+    def next_due(self, row: Subscription) -> str:
+        return moment(row.next_due_at, row.time_zone)
+
+    def subject(self, row: Any) -> str:
+        return f"{row.plan.name} for {row.customer.name}"
+
+    def page(self, request: HttpRequest, row: Any) -> Page:
+        zone = row.time_zone
+        owed = list(
+            Invoice.objects.filter(subscription=row)
+            .prefetch_related("attempts")
+            .order_by("-period_index")[: tables.MOST_ROWS]
+        )
+        card = row.payment_method or PaymentMethod.objects.filter(customer=row.customer, is_default=True).first()
+        tried = [attempt.pk for invoice in owed for attempt in invoice.attempts.all()]
+        subjects = [("subscription", [row.pk]), ("invoice", [one.pk for one in owed]), ("attempt", tried)]
+        main: list[Any] = [Words(text, colour) for text, colour in notices(row, card, owed)]
+        main.append(tables.invoices(owed, zone, more=list_of(Invoice, f"subscription__id__exact={row.pk}")))
+        return Page(
+            self.subject(row),
+            price_words(row),
+            SUBSCRIPTION_LABELS[row.state],
+            main=[*main, timeline(subjects, zone)],
+            side=[_dates_of(row), _card_of(card, row), _facts_of(row)],
+        )
+
+
+def notices(row: Subscription, card: PaymentMethod | None, owed: list[Invoice]) -> Iterator[tuple[str, str]]:
+    """What to know about the subscription before anything else."""
+    if row.state == SubscriptionState.INCOMPLETE:
+        yield "It begins when the customer has a card that can be charged. Nothing is owed until then.", "info"
+    if row.state == SubscriptionState.PAUSED:
+        yield "Paused: nothing falls due and nothing is charged until it is resumed.", "warning"
+    if row.state == SubscriptionState.PAST_DUE:
+        yield "A payment was declined. It is tried again on the days below.", "warning"
+    if row.collector == Collector.GATEWAY.value:
+        yield "The gateway charges this subscription by its own schedule; nothing is charged from here.", "info"
+    if card is not None and card.held_at and row.state not in ENDED:
+        yield f"The card is held ({words(card.held_reason)}): nothing is charged on it.", "danger"
+    if any(attempt.state == "needs_human" for invoice in owed for attempt in invoice.attempts.all()):
+        yield "An attempt needs a person's decision: look at the evidence and resolve it.", "danger"
+
+
+def _dates_of(row: Subscription) -> Facts:
+    dates = next_dates(row, count=DATES_SHOWN)
+    listed = format_html_join("", "<span>{}</span><br>", ((moment(at, row.time_zone),) for at in dates))
+    if not dates:
+        over = "Ended" if row.state in ENDED else "None while it does not run"
+        return Facts("Next dates", [("Due", over)])
+    rows: list[tuple[str, Any]] = [("Due", listed), ("Amount", f"{money(row)} each")]
+    if row.repetitions:
+        rows.append(("Charged", f"{row.periods_charged} of {row.repetitions} times"))
+    return Facts(f"Next dates ({zone_city(row.time_zone)})", rows)
+
+
+def _card_of(card: PaymentMethod | None, row: Subscription) -> Facts:
+    if card is None:
+        return Facts("Card", [("Card", format_html("none; bind one for {}", link(row.customer, row.customer.name)))])
+    chosen = "of this subscription" if row.payment_method_id else "the customer's default"
+    return Facts(
+        "Card", [("Card", link(card, card_words(card))), ("State", CARD_LABELS[card.state].text), ("Use", chosen)]
+    )
+
+
+def _facts_of(row: Subscription) -> Facts:
+    zone = row.time_zone
+    anchor = day_text(row.anchor_date) if row.anchor_date else NOTHING
+    return Facts(
+        "Subscription",
+        [
+            ("Customer", link(row.customer, row.customer.name)),
+            ("Plan", link(row.plan, row.plan)),
+            ("Reference", row.reference),
+            ("Account", link(row.account, row.account.name)),
+            ("Created", moment(row.created_at, zone)),
+            ("Began", moment(row.activated_at, zone)),
+            *([("Trial ends", moment(row.trial_ends_at, zone))] if row.trial_ends_at else []),
+            *([("Ended", moment(row.ended_at, zone))] if row.ended_at else []),
+            ("Counted from", anchor),
+            ("Missed periods", CATCH_UP_WORDS[row.catch_up]),
+            ("Id", code(row.public_id)),
+            *((str(name), str(value)) for name, value in sorted(row.metadata.items())),
+        ],
+    )

@@ -1,0 +1,177 @@
+"""Examples for the documentation, one per body."""
+
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+
+_CUSTOMER_ID = "cus_06cs5z1n2tbrvg3p9k4qj7m8xe"
+_PLAN_ID = "plan_06cs5z2f6q0w9h4m3nkt8v5rdc"
+_CARD_ID = "pm_06cs5z37a1e8y5gjq2bxw4ns9t"
+
+
+_SUBSCRIPTION_ID = "sub_06cs5z4h9d3f7kzr0vym1bq6tn"
+_INVOICE_ID = "inv_06cs5z5s2g8x4jwc6e0nphk3vd"
+
+
+def told_as(example: dict[str, Any]) -> Callable[[Any], Any]:
+    """Shows the object as `example` wherever it is answered."""
+    shown = OpenApiExample("As it is told", example, response_only=True)
+    return extend_schema_serializer(examples=[shown])
+
+
+def _sent(name: str, body: dict[str, Any]) -> list[OpenApiExample]:
+    return [OpenApiExample(name, body, request_only=True)]
+
+
+CUSTOMER = _sent(
+    "A customer",
+    {
+        "reference": "member-1001",
+        "name": "Aminah binti Ali",
+        "email": "aminah@example.com",
+        "country_code": "60",
+        "phone_number": "123456789",
+        "metadata": {"branch": "Bangsar"},
+    },
+)
+CUSTOMER_CHANGE = _sent("A new address", {"email": "aminah.ali@example.com"})
+PAYMENT_METHOD = _sent("A card", {"customer": _CUSTOMER_ID, "return_url": "https://shop.example/cards/done?order=7"})
+PLAN = _sent(
+    "Monthly, on the last day",
+    {
+        "code": "coffee-club",
+        "name": "Coffee club",
+        "amount_minor": 1990,
+        "currency": "MYR",
+        "interval": "MONTHLY",
+        "target": "-1",
+        "charge_time": "09:00",
+        "time_zone": "Asia/Kuala_Lumpur",
+    },
+)
+SUBSCRIPTION = _sent(
+    "Charged at once, then by the plan",
+    {"reference": "membership-1001", "customer": _CUSTOMER_ID, "plan": _PLAN_ID, "charge_at_start": True},
+)
+SUBSCRIPTION_CHANGE = _sent("Another card", {"payment_method": _CARD_ID})
+INVOICE = _sent(
+    "RM 35.00 once",
+    {"customer": _CUSTOMER_ID, "amount_minor": 3500, "currency": "MYR", "description": "Coffee grinder"},
+)
+SWITCH = _sent("With a reason", {"reason": "prices are being checked"})
+TWO_DATES = {"dates": ["2026-01-31T01:00:00Z", "2026-02-28T01:00:00Z"]}
+
+_SCHEDULE = {
+    "amount_minor": 1990,
+    "currency": "MYR",
+    "interval": "MONTHLY",
+    "target": -1,
+    "every": 1,
+    "charge_time": "09:00",
+    "time_zone": "Asia/Kuala_Lumpur",
+    "schedule": "every month on the last day at 09:00, Asia/Kuala_Lumpur",
+    "repetitions": None,
+}
+A_CUSTOMER = {
+    "id": _CUSTOMER_ID,
+    "reference": "member-1001",
+    "name": "Aminah binti Ali",
+    "email": "aminah@example.com",
+    "country_code": "60",
+    "phone_number": "123456789",
+    "metadata": {"branch": "Bangsar"},
+    "created_at": "2026-01-15T03:20:11.482913Z",
+}
+A_CARD = {
+    "id": _CARD_ID,
+    "customer": _CUSTOMER_ID,
+    "kind": "tokenized",
+    "state": "active",
+    "is_default": True,
+    "is_held": False,
+    "label": "411111******1111",
+    "payment_url": None,
+    "return_url": "https://shop.example/cards/done?order=7",
+    "bind_outcome": None,
+    "bind_reason": "",
+    "created_at": "2026-01-15T03:20:14.020332Z",
+    "activated_at": "2026-01-15T03:22:40.551872Z",
+}
+A_PLAN = {
+    **_SCHEDULE,
+    "id": _PLAN_ID,
+    "code": "coffee-club",
+    "version": 1,
+    "name": "Coffee club",
+    "trial_days": 0,
+    "created_at": "2026-01-02T08:00:00.118455Z",
+}
+A_SUBSCRIPTION = {
+    **_SCHEDULE,
+    "id": _SUBSCRIPTION_ID,
+    "reference": "membership-1001",
+    "customer": _CUSTOMER_ID,
+    "plan": _PLAN_ID,
+    "payment_method": None,
+    "state": "active",
+    "collector": "engine",
+    "catch_up": "all",
+    "charge_at_start": True,
+    "periods_opened": 1,
+    "periods_charged": 1,
+    "next_due_at": "2026-01-31T01:00:00Z",
+    "trial_ends_at": None,
+    "activated_at": "2026-01-15T03:23:02.771203Z",
+    "ended_at": None,
+    "metadata": {},
+    "created_at": "2026-01-15T03:23:02.771203Z",
+}
+AN_INVOICE = {
+    "id": _INVOICE_ID,
+    "customer": _CUSTOMER_ID,
+    "subscription": _SUBSCRIPTION_ID,
+    "period_index": 0,
+    "payment_method": None,
+    "state": "paid",
+    "state_reason": "",
+    "description": "Coffee club",
+    "lines": [{"description": "Coffee club", "quantity": 1, "amount_minor": 1990}],
+    "amount_minor": 1990,
+    "currency": "MYR",
+    "amount_refunded_minor": 0,
+    "due_at": "2026-01-15T03:23:02.771203Z",
+    "next_attempt_at": None,
+    "attempt_count": 1,
+    "hold": None,
+    "refusal": None,
+    "created_at": "2026-01-15T03:23:03.000914Z",
+    "closed_at": "2026-01-15T03:23:29.310077Z",
+}
+AN_ATTEMPT = {
+    "id": "att_06cs5z6c7m1r5p9t2hxq8wn4ye",
+    "invoice": _INVOICE_ID,
+    "payment_method": _CARD_ID,
+    "number": 1,
+    "state": "succeeded",
+    "state_reason": "",
+    "amount_minor": 1990,
+    "currency": "MYR",
+    "marker": "7QH2MZ0K4XWB",
+    "gateway_transaction_id": "260115032329300020839212",
+    "gateway_order_id": "1768447409310077001",
+    "armed_at": "2026-01-15T03:23:03.120448Z",
+    "settled_at": "2026-01-15T03:23:29.310077Z",
+}
+AN_ACCOUNT = {
+    "id": "acct_06cs5z0b3v7k1n5r9w2d4f6h8j",
+    "name": "Kedai Kopi",
+    "environment": "sandbox",
+    "time_zone": "Asia/Kuala_Lumpur",
+    "store_id": "1602660043994159611",
+    "charge_limit_minor": 1000000000,
+    "is_stopped": False,
+    "stopped_at": None,
+    "stopped_reason": "",
+    "created_at": "2026-01-02T07:45:00.330914Z",
+}

@@ -1,0 +1,124 @@
+"""Filters of lists. A parameter that is not listed here is refused, so that no filter is silently ignored."""
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import django_filters  # type: ignore[import-untyped]
+from django import forms
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend  # type: ignore[import-untyped]
+from rest_framework.request import Request
+
+from billing.api.problems import FieldError, Problem
+from billing.domain.attempts import AttemptState
+from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
+
+_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+
+
+class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
+    """Applies the view's filters; what they refuse becomes a problem."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        filterset = self.get_filterset(request, queryset, view)
+        if filterset is None:
+            return queryset
+        if not filterset.is_valid():
+            errors = [
+                FieldError(field, str(error.code), "; ".join(error.messages))
+                for field, mistakes in filterset.errors.as_data().items()
+                for error in mistakes
+            ]
+            raise Problem("invalid_request", "; ".join(f"{e.field}: {e.message}" for e in errors), errors)
+        filtered: QuerySet[Any] = filterset.qs
+        return filtered
+
+
+class InstantField(forms.Field):
+    """An RFC 3339 instant with its offset, between the years 1970 and 9000."""
+
+    default_error_messages = {  # noqa: RUF012
+        "instant": "must be an instant with its offset, such as 2026-01-31T00:00:00Z"
+    }
+
+    def to_python(self, value: Any) -> datetime | None:
+        if value in self.empty_values:
+            return None
+        try:
+            # In an address a plus sign that was not escaped arrives as a space.
+            text = str(value).replace(" ", "+")
+            moment = datetime.fromisoformat(text) if _RFC3339.fullmatch(text) else None
+            if moment is not None and 1970 <= moment.year <= 9000:
+                return moment.astimezone(UTC)
+        except ValueError:
+            pass
+        raise forms.ValidationError(self.error_messages["instant"], code="instant")
+
+
+class InstantFilter(django_filters.Filter):  # type: ignore[misc]
+    field_class = InstantField
+
+
+def states(enum: type[StrEnum]) -> django_filters.ChoiceFilter:
+    return django_filters.ChoiceFilter(
+        field_name="state", choices=[(member.value, member.value) for member in enum], help_text="Only this state."
+    )
+
+
+def named(field: str, words: str) -> django_filters.CharFilter:
+    return django_filters.CharFilter(field_name=field, max_length=200, help_text=words)
+
+
+def since(field: str, words: str) -> InstantFilter:
+    return InstantFilter(field_name=field, lookup_expr="gte", help_text=words)
+
+
+def before(field: str, words: str) -> InstantFilter:
+    return InstantFilter(field_name=field, lookup_expr="lt", help_text=words)
+
+
+class Created(django_filters.FilterSet):  # type: ignore[misc]
+    created_from = since("created_at", "Created at this instant or later.")
+    created_before = before("created_at", "Created before this instant.")
+
+
+class CustomerFilters(Created):
+    reference = named("reference", "The merchant's own reference, whole.")
+    email = named("email", "The e-mail address, whole and as it was written.")
+
+
+class PaymentMethodFilters(Created):
+    state = states(CardState)
+    customer = named("customer__public_id", "Only this customer's (`cus_…`).")
+
+
+class PlanFilters(Created):
+    code = named("code", "All versions of this code.")
+
+
+class SubscriptionFilters(Created):
+    state = states(SubscriptionState)
+    customer = named("customer__public_id", "Only this customer's (`cus_…`).")
+    plan = named("plan__public_id", "Only on this plan (`plan_…`).")
+    reference = named("reference", "The merchant's own reference, whole.")
+    next_due_from = since("next_due_at", "Next due at this instant or later.")
+    next_due_before = before("next_due_at", "Next due before this instant.")
+
+
+class InvoiceFilters(Created):
+    state = states(InvoiceState)
+    customer = named("customer__public_id", "Only this customer's (`cus_…`).")
+    subscription = named("subscription__public_id", "Only of this subscription (`sub_…`).")
+    due_from = since("due_at", "Due at this instant or later.")
+    due_before = before("due_at", "Due before this instant.")
+
+
+class AttemptFilters(django_filters.FilterSet):  # type: ignore[misc]
+    state = states(AttemptState)
+    invoice = named("invoice__public_id", "Only of this invoice (`inv_…`).")
+    customer = named("invoice__customer__public_id", "Only this customer's (`cus_…`).")
+    payment_method = named("payment_method__public_id", "Only on this card (`pm_…`).")
+    armed_from = since("armed_at", "Armed at this instant or later.")
+    armed_before = before("armed_at", "Armed before this instant.")

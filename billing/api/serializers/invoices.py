@@ -1,0 +1,77 @@
+"""Invoices and the attempts to collect them."""
+
+from rest_framework import serializers
+
+from billing.api import examples
+from billing.api.fields import Body, Instant, Text
+from billing.api.serializers.common import AMOUNT, Told, currency, id_of, identifier, link, told, whole, word
+from billing.api.serializers.plans import amount
+from billing.domain.arming import Refusal
+from billing.domain.attempts import AttemptState
+from billing.domain.subscriptions import Hold, InvoiceState
+
+
+class InvoiceBody(Body):
+    customer = id_of("cus", "Who pays")
+    amount_minor = amount()
+    currency = currency()
+    description = Text(max_length=200, help_text="What it is for; shown on the invoice and to the customer.")
+    payment_method = id_of(
+        "pm", "The active card to charge; null: the customer's default card",
+        required=False, allow_null=True, default=None,
+    )  # fmt: skip
+
+
+class InvoiceLineSerializer(Told):
+    description = told("What it is for.")
+    quantity = whole("How many.")
+    amount_minor = whole("Of the whole line.")
+
+
+@examples.told_as(examples.AN_INVOICE)
+class InvoiceSerializer(Told):
+    id = identifier("`inv_…`")
+    customer = link("customer", "Who pays.")
+    subscription = link("subscription", "Whose period it is; null for a one-off.", nullable=True)
+    period_index = whole("Number of the period, from 0; null for a one-off.", allow_null=True)
+    payment_method = link(
+        "payment_method", "The card it names; null: the subscription's card, or the default card.", nullable=True
+    )
+    state = word(InvoiceState, "Only `paid` means that the money was taken.", read_only=True)
+    state_reason = told("Why it is in that state; may be empty.")
+    description = told("What it is for.")
+    lines = InvoiceLineSerializer(many=True, read_only=True, help_text="What the amount is made of.")
+    amount_minor = whole(AMOUNT)
+    currency = currency()
+    amount_refunded_minor = whole("How much of it was given back.")
+    due_at = Instant(help_text="When it fell due.")
+    next_attempt_at = Instant(
+        allow_null=True, help_text="When it is tried next; null while an attempt is under way and when nothing follows."
+    )
+    attempt_count = whole("How many attempts there were.")
+    hold = word(Hold, "Why an open invoice waits for a person's decision.", read_only=True, allow_null=True)
+    refusal = word(Refusal, "Why it was last not tried when its time came.", read_only=True, allow_null=True)
+    created_at = Instant(help_text="When it was issued.")
+    closed_at = Instant(allow_null=True, help_text="When it left the state `open`.")
+
+
+@examples.told_as(examples.AN_ATTEMPT)
+class AttemptSerializer(Told):
+    id = identifier("`att_…`")
+    invoice = link("invoice", "What it tries to collect.")
+    payment_method = link("payment_method", "The card.")
+    number = serializers.IntegerField(read_only=True, help_text="Counts the invoice's attempts from 1.")
+    state = word(
+        AttemptState,
+        "`sending`, `in_process` and `unknown` are still open: an unknown attempt is looked into until the gateway or "
+        "a person says what came of it, and is never simply repeated.",
+        read_only=True,
+    )
+    state_reason = told("The gateway's code or our word for why; may be empty.")
+    amount_minor = whole(AMOUNT)
+    currency = currency()
+    marker = told("Twelve characters that name the attempt in the gateway's records.")
+    gateway_transaction_id = told("The gateway's id of the payment, when known.", allow_null=True)
+    gateway_order_id = told("The gateway's id of the order, when known.", allow_null=True)
+    armed_at = Instant(help_text="When it was decided and written down.")
+    settled_at = Instant(allow_null=True, help_text="When its outcome was first known.")

@@ -1,0 +1,35 @@
+"""The addresses of the API, and its documentation."""
+
+from django.urls import path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from billing.api.views import account, customers, invoices, payment_methods, plans, subscriptions
+from billing.api.views.base import NoSuchAddress
+
+urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path("v1/customers/", customers.CustomerListView.as_view()),
+    path("v1/customers/<str:id>/", customers.CustomerView.as_view()),
+    path("v1/payment-methods/", payment_methods.PaymentMethodListView.as_view()),
+    path("v1/payment-methods/<str:id>/", payment_methods.PaymentMethodView.as_view()),
+    path("v1/payment-methods/<str:id>/make-default/", payment_methods.MakeDefaultView.as_view()),
+    path("v1/payment-methods/<str:id>/revoke/", payment_methods.RevokeView.as_view()),
+    path("v1/payment-methods/<str:id>/refresh/", payment_methods.RefreshView.as_view()),
+    path("v1/plans/", plans.PlanListView.as_view()),
+    path("v1/plans/<str:id>/", plans.PlanView.as_view()),
+    path("v1/subscriptions/", subscriptions.SubscriptionListView.as_view()),
+    path("v1/subscriptions/<str:id>/", subscriptions.SubscriptionView.as_view()),
+    path("v1/subscriptions/<str:id>/pause/", subscriptions.PauseView.as_view()),
+    path("v1/subscriptions/<str:id>/resume/", subscriptions.ResumeView.as_view()),
+    path("v1/subscriptions/<str:id>/cancel/", subscriptions.CancelView.as_view()),
+    path("v1/subscriptions/<str:id>/next-dates/", subscriptions.NextDatesView.as_view()),
+    path("v1/invoices/", invoices.InvoiceListView.as_view()),
+    path("v1/invoices/<str:id>/", invoices.InvoiceView.as_view()),
+    path("v1/attempts/", invoices.AttemptListView.as_view()),
+    path("v1/attempts/<str:id>/", invoices.AttemptView.as_view()),
+    path("v1/account/", account.OwnAccountView.as_view()),
+    path("v1/account/stop/", account.StopView.as_view()),
+    path("v1/account/start/", account.StartView.as_view()),
+    re_path(r"^v1/", NoSuchAddress.as_view()),
+]

@@ -1,0 +1,1 @@
+"""The addresses, per noun: parse, call one use case, render."""

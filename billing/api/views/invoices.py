@@ -1,0 +1,88 @@
+"""`/invoices/` and `/attempts/`"""
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api import examples
+from billing.api.access import refer
+from billing.api.filters import AttemptFilters, InvoiceFilters
+from billing.api.idempotency import idempotent
+from billing.api.schema import operation
+from billing.api.serializers.invoices import AttemptSerializer, InvoiceBody, InvoiceSerializer
+from billing.api.views.base import CHARGE, READ, AccountView, ListView
+from billing.charging.charge_now import charge_now
+from billing.models import Customer, Invoice, PaymentAttempt, PaymentMethod
+
+
+class InvoiceListView(ListView):
+    tag = "Invoices"
+    model = Invoice
+    answer_serializer = InvoiceSerializer
+    filterset_class = InvoiceFilters
+    scopes = {"GET": READ, "HEAD": READ, "POST": CHARGE}  # noqa: RUF012
+
+    @operation("list_invoices", "List invoices", "Newest first.", answer=InvoiceSerializer, lists=True)
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        return self.page()
+
+    @operation(
+        "charge_now",
+        "Charge now",
+        "Issues a one-off invoice that a worker collects at once. The answer is the open invoice: read it again, or "
+        "its attempts, to see what came of it. Takes the scope `charge`. **Send an Idempotency-Key**: without one, a "
+        "request that is repeated after a lost answer is a second charge.",
+        request=InvoiceBody,
+        answer=InvoiceSerializer,
+        status=201,
+        examples=examples.INVOICE,
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        said = self.body(InvoiceBody)
+        card = said["payment_method"]
+        invoice = charge_now(
+            customer=refer(self.account, Customer, said["customer"], "customer"),
+            payment_method=refer(self.account, PaymentMethod, card, "payment_method") if card else None,
+            amount_minor=said["amount_minor"],
+            currency=said["currency"],
+            description=said["description"],
+            actor=self.caller.actor,
+            now=self.now,
+        )
+        return self.answer(invoice, status=201)
+
+
+class InvoiceView(AccountView):
+    tag = "Invoices"
+    model = Invoice
+    answer_serializer = InvoiceSerializer
+
+    @operation("read_invoice", "Read an invoice", "One invoice.", answer=InvoiceSerializer)
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        return Response(self.answer_serializer(self.target()).data)
+
+
+class AttemptListView(ListView):
+    tag = "Attempts"
+    model = PaymentAttempt
+    answer_serializer = AttemptSerializer
+    filterset_class = AttemptFilters
+
+    @operation(
+        "list_attempts", "List attempts", "Every try to collect an invoice, newest first.",
+        answer=AttemptSerializer, lists=True,
+    )  # fmt: skip
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        return self.page()
+
+
+class AttemptView(AccountView):
+    tag = "Attempts"
+    model = PaymentAttempt
+    answer_serializer = AttemptSerializer
+
+    @operation("read_attempt", "Read an attempt", "One attempt.", answer=AttemptSerializer)
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        return Response(self.answer_serializer(self.target()).data)

@@ -1,0 +1,180 @@
+"""`/subscriptions/`"""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api import examples
+from billing.api.access import refer, taken
+from billing.api.filters import SubscriptionFilters
+from billing.api.idempotency import idempotent
+from billing.api.problems import invalid
+from billing.api.schema import operation
+from billing.api.serializers.subscriptions import (
+    NextDatesSerializer,
+    ReasonBody,
+    SubscriptionBody,
+    SubscriptionChangeBody,
+    SubscriptionSerializer,
+)
+from billing.api.views.base import AccountView, ListView
+from billing.domain.catch_up import CatchUp
+from billing.models import Customer, PaymentMethod, Plan, Subscription
+from billing.subscriptions.customers import ReferenceTakenError
+from billing.subscriptions.lifecycle import cancel, pause, resume
+from billing.subscriptions.start import start_subscription
+from billing.subscriptions.upcoming import next_dates
+from billing.subscriptions.update import update_subscription
+
+MOST_DATES = 50
+
+
+class SubscriptionListView(ListView):
+    tag = "Subscriptions"
+    model = Subscription
+    answer_serializer = SubscriptionSerializer
+    filterset_class = SubscriptionFilters
+
+    @operation("list_subscriptions", "List subscriptions", "Newest first.", answer=SubscriptionSerializer, lists=True)
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        return self.page()
+
+    @operation(
+        "create_subscription",
+        "Put a customer on a plan",
+        "Begins at once when the customer has a usable card, else it is `incomplete` and begins with the first one. "
+        "The first charge is the first occurrence of the schedule after the start (and the trial), or the start "
+        "itself with `charge_at_start`. The `reference` is unique in the account: 409 with `existing`.",
+        request=SubscriptionBody,
+        answer=SubscriptionSerializer,
+        status=201,
+        examples=examples.SUBSCRIPTION,
+        codes=["reference_taken"],
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        said = self.body(SubscriptionBody)
+        card = said["payment_method"]
+        try:
+            subscription = start_subscription(
+                customer=refer(self.account, Customer, said["customer"], "customer"),
+                plan=refer(self.account, Plan, said["plan"], "plan"),
+                payment_method=refer(self.account, PaymentMethod, card, "payment_method") if card else None,
+                reference=said["reference"],
+                charge_at_start=said["charge_at_start"],
+                catch_up=CatchUp(said["catch_up"]),
+                metadata=said.get("metadata"),
+                actor=self.caller.actor,
+                now=self.now,
+            )
+        except ReferenceTakenError as error:
+            raise taken(self.account, Subscription, said["reference"], error) from error
+        return self.answer(subscription, status=201)
+
+
+class _OneView(AccountView):
+    tag = "Subscriptions"
+    model = Subscription
+    answer_serializer = SubscriptionSerializer
+
+
+class SubscriptionView(_OneView):
+    @operation("read_subscription", "Read a subscription", "One subscription.", answer=SubscriptionSerializer)
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        return Response(self.answer_serializer(self.target()).data)
+
+    @operation(
+        "update_subscription",
+        "Update a subscription",
+        "Changes the members that are sent. Price and schedule are those of its plan and stay. With another card, "
+        "invoices that were refused for the old one are tried again now.",
+        request=SubscriptionChangeBody,
+        answer=SubscriptionSerializer,
+        examples=examples.SUBSCRIPTION_CHANGE,
+    )
+    def patch(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        subscription, said = self.target(), self.body(SubscriptionChangeBody, partial=True)
+        changes: dict[str, Any] = {}
+        if "payment_method" in said:
+            card = said["payment_method"]
+            changes["payment_method"] = refer(self.account, PaymentMethod, card, "payment_method") if card else None
+        if "catch_up" in said:
+            changes["catch_up"] = CatchUp(said["catch_up"])
+        if "metadata" in said:
+            changes["metadata"] = said["metadata"]
+        update_subscription(subscription=subscription, actor=self.caller.actor, now=self.now, **changes)
+        return self.answer(subscription)
+
+
+class PauseView(_OneView):
+    @operation(
+        "pause_subscription",
+        "Pause a subscription",
+        "No period falls due and nothing is charged until it is resumed; open invoices wait. Nothing is owed for the "
+        "time in between. Only a running subscription: 409 otherwise.",
+        request=ReasonBody,
+        answer=SubscriptionSerializer,
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        said, subscription = self.body(ReasonBody), self.target()
+        pause(subscription=subscription, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        return self.answer(subscription)
+
+
+class ResumeView(_OneView):
+    @operation(
+        "resume_subscription",
+        "Resume a subscription",
+        "The next period is the first occurrence from now on; what was open before is collected again. Only a paused "
+        "subscription: 409 otherwise.",
+        request=ReasonBody,
+        answer=SubscriptionSerializer,
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        said, subscription = self.body(ReasonBody), self.target()
+        resume(subscription=subscription, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        return self.answer(subscription)
+
+
+class CancelView(_OneView):
+    @operation(
+        "cancel_subscription",
+        "Cancel a subscription",
+        "Ends it now and for good. Open invoices stay owed, but are collected only by a person's decision; an attempt "
+        "that is under way is followed to its end. 409 when it has ended already.",
+        request=ReasonBody,
+        answer=SubscriptionSerializer,
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        said, subscription = self.body(ReasonBody), self.target()
+        cancel(subscription=subscription, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        return self.answer(subscription)
+
+
+class NextDatesView(_OneView):
+    parameters = frozenset({"count"})
+
+    @operation(
+        "list_next_dates",
+        "When is it due next?",
+        "The next due instants, as far as is known now; none when nothing falls due.",
+        answer=NextDatesSerializer,
+        parameters=[
+            OpenApiParameter(
+                "count",
+                {"type": "integer", "minimum": 1, "maximum": MOST_DATES, "default": 5},
+                description="How many dates.",
+            )
+        ],
+    )
+    def get(self, request: Request, **_: Any) -> Response:
+        text = request.query_params.get("count", "5")
+        if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_DATES):
+            raise invalid("count", "out_of_range", f"must be a whole number from 1 to {MOST_DATES}")
+        dates = next_dates(self.target(), count=int(text))
+        return Response(NextDatesSerializer({"dates": dates}).data)

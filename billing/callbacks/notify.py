@@ -1,0 +1,31 @@
+"""`/callbacks/rm/notify/`: the gateway, or anybody, says that something happened to a card.
+
+It is answered 200 whatever it says, it is never believed, and it is not kept: it carries personal data. All it does
+is to make us ask the gateway sooner.
+"""
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from billing.callbacks.hints import Hint, look_sooner
+from billing.charging.limits import Limits
+from billing.models.clock import database_now
+from rm_gateway.notifications import MAX_BODY_BYTES, parse_notify
+from rm_gateway.parsing import ParseError
+
+
+@csrf_exempt
+@require_http_methods(["GET", "POST"])
+def notify(request: HttpRequest) -> HttpResponse:
+    """200 for all that can be read and all that cannot; 413 for what is too large to be read."""
+    body = request.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        return HttpResponse("too large", status=413, content_type="text/plain")
+    try:
+        told = parse_notify(method=request.method or "", query=request.META.get("QUERY_STRING", ""), body=body)
+    except ParseError:
+        return HttpResponse("OK", content_type="text/plain")
+    hint = Hint(gateway_customer_id=told.customer_id, gateway_order_id=told.order_id)
+    look_sooner(hint=hint, limits=Limits.from_settings(), now=database_now())
+    return HttpResponse("OK", content_type="text/plain")

@@ -1,0 +1,25 @@
+"""`manage.py revoke_api_key KEY`: the key opens nothing from now on."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
+
+from billing.accounts.api_keys import revoke_api_key
+from billing.models import ApiKey
+from billing.models.clock import database_now
+
+
+class Command(BaseCommand):
+    help = "Revoke an API key. What it has already started goes on."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("key", metavar="key_…", help="the key's id, or what it begins with (kit_1a2b3c4d)")
+
+    def handle(self, *, key: str, **_: Any) -> None:
+        row = ApiKey.objects.filter(Q(public_id=key) | Q(prefix=key)).first()
+        if row is None:
+            raise CommandError("key: there is no such key; give its id (key_…) or what it begins with (kit_1a2b3c4d)")
+        revoked = revoke_api_key(api_key=row, now=database_now())
+        self.stdout.write(f"{row.public_id} is revoked." if revoked else f"{row.public_id} was revoked already.")

@@ -1,0 +1,141 @@
+"""People of different rights, and a world with a row of every noun."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db.models import Model
+from django.test import Client
+
+from billing.accounts.api_keys import create_api_key
+from billing.models import (
+    ChargeRun,
+    Event,
+    GatewayAccount,
+    GatewayOrder,
+    GatewayTransaction,
+    Heartbeat,
+    IdempotencyRecord,
+    Installation,
+    Transition,
+)
+from tests.factories import (
+    NOW,
+    make_account,
+    make_attempt,
+    make_card,
+    make_customer,
+    make_evidence,
+    make_invoice,
+    make_plan,
+    make_subscription,
+)
+
+
+@pytest.fixture
+def boss(db: None) -> Client:
+    """Logged in as a superuser called *aisyah*."""
+    return _logged_in(_person("aisyah", is_superuser=True))
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    """Logged in as *farid*, who may look at everything and do nothing."""
+    user = _person("farid")
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return _logged_in(user)
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    """Logged in as staff without any permission."""
+    return _logged_in(_person("guest"))
+
+
+def _person(name: str, **columns: bool) -> User:
+    return User.objects.create(username=name, is_staff=True, password="!", **columns)  # hashing one takes long
+
+
+def _logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@dataclass
+class World:
+    account: GatewayAccount
+    rows: dict[type[Model], Any] = field(default_factory=dict)
+
+    def add(self, *rows: Any) -> None:
+        for row in rows:
+            self.rows[type(row)] = row
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return make_world()
+
+
+def make_world(account: GatewayAccount | None = None) -> World:
+    """One of everything, which belongs together."""
+    account = account or make_account()
+    found = World(account)
+    customer = make_customer(account)
+    card = make_card(customer, label="411111******1111", activated_at=NOW)
+    subscription = make_subscription(card, make_plan(account))
+    invoice = make_invoice(card, subscription)
+    attempt = make_attempt(invoice, card)
+    evidence = make_evidence(attempt, content={"code": "SUCCESS"})
+    key, _ = create_api_key(account=account, name="shop", scopes=["read"], now=NOW)
+    found.add(account, customer, card, subscription, subscription.plan, invoice, attempt, evidence, key)
+    found.add(
+        Transition.objects.create(
+            account_id=account.pk,
+            subject_type="subscription",
+            subject_id=subscription.pk,
+            from_state="incomplete",
+            to_state="active",
+            reason="activated",
+            actor="engine",
+            at=NOW,
+        ),
+        Event.objects.create(
+            public_id=f"evt_{attempt.public_id[4:]}",
+            account_id=account.pk,
+            kind="invoice.paid",
+            subject_type="invoice",
+            subject_id=invoice.pk,
+            payload={"invoice": invoice.public_id},
+            created_at=NOW,
+        ),
+        GatewayOrder.objects.create(
+            account=account,
+            payment_method=card,
+            gateway_order_id=f"order-{attempt.pk}",
+            status="SUCCESS",
+            amount_minor=1990,
+            currency="MYR",
+            ordered_at=NOW,
+            attempt=attempt,
+            first_seen_at=NOW,
+            last_seen_at=NOW,
+        ),
+        GatewayTransaction.objects.create(
+            account=account,
+            gateway_transaction_id=f"transaction-{attempt.pk}",
+            status="SUCCESS",
+            amount_minor=1990,
+            currency="MYR",
+            content={"status": "SUCCESS"},
+            first_seen_at=NOW,
+            last_seen_at=NOW,
+        ),
+        ChargeRun.objects.create(worker="host:1", started_at=NOW, ended_at=NOW + timedelta(seconds=3), armed=1),
+        Heartbeat.objects.create(queue=f"charge-{attempt.pk}", worker="host:1", beat_at=NOW),
+        IdempotencyRecord.objects.create(account=account, key=f"key-{attempt.pk}", request_hash="hash", created_at=NOW),
+        Installation.objects.get_or_create(pk=1)[0],
+    )
+    return found

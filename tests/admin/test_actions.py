@@ -1,0 +1,515 @@
+"""What people do: a confirmation first, then one act, with a reason and a name; and never by who may only look."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from billing.admin.base import RecordAdmin
+from billing.models import (
+    ApiKey,
+    Customer,
+    GatewayAccount,
+    IdempotencyRecord,
+    Installation,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Subscription,
+    Transition,
+)
+from billing.models.encryption import decrypt
+from tests.admin.conftest import World
+from tests.admin.test_pages import url
+from tests.conftest import Shop
+from tests.factories import (
+    NOW,
+    make_account,
+    make_attempt,
+    make_card,
+    make_customer,
+    make_invoice,
+    make_plan,
+    make_subscription,
+    move_attempt,
+)
+
+pytestmark = pytest.mark.django_db
+WHY = "asked by phone"
+
+
+def token(client: Client, address: str) -> str:
+    """The token of the form, which a person's browser sends back."""
+    response = client.get(address)
+    assert response.status_code == 200
+    return str(response.context["form"].initial["token"])
+
+
+def send(client: Client, address: str, data: dict[str, Any] | None = None) -> Any:
+    """Opens the form and sends it."""
+    sent = {"token": token(client, address), "reason": WHY, **(data or {})}
+    return client.post(address, sent)
+
+
+def action(row: Model, name: str) -> str:
+    return f"{url(type(row), 'change', row.pk)}{name}/"
+
+
+def said(response: Any) -> str:
+    return str(response.content.decode())
+
+
+def last_change(subject_type: str, row: Model) -> Transition:
+    return Transition.objects.filter(subject_type=subject_type, subject_id=row.pk).latest("id")
+
+
+def held_invoice() -> Invoice:
+    return make_invoice(next_attempt_at=None, hold="catch_up")
+
+
+def with_a_person() -> PaymentAttempt:
+    return move_attempt(make_attempt(), "needs_human")
+
+
+def paused() -> Subscription:
+    return make_subscription(state="paused", next_due_at=None)
+
+
+def the_installation() -> Installation:
+    return Installation.objects.get(pk=1)
+
+
+def uncollectible() -> Invoice:
+    return make_invoice(state="uncollectible", next_attempt_at=None, closed_at=NOW)
+
+
+def stopped_account() -> GatewayAccount:
+    return make_account(stopped_at=NOW, stopped_reason="test", stopped_by="test")
+
+
+Case = tuple[str, Callable[[], Any], dict[str, Any], str, str]
+# name of the action, the row, what is filled in, the subject of the change, and the state it leads to
+ACTS: list[Case] = [
+    ("pause", make_subscription, {}, "subscription", "paused"),
+    ("resume", paused, {}, "subscription", "active"),
+    ("cancel", make_subscription, {}, "subscription", "canceled"),
+    ("retry-now", make_invoice, {}, "invoice", "open"),
+    ("retry-now", uncollectible, {}, "invoice", "open"),
+    ("collect", held_invoice, {}, "invoice", "open"),
+    ("resolve", with_a_person, {"resolution": "not_charged"}, "attempt", "not_charged"),
+    ("resolve", with_a_person, {"resolution": "charged", "transaction_id": "t-1"}, "attempt", "succeeded"),
+    ("stop", make_account, {}, "account", "stopped"),
+    ("start", stopped_account, {}, "account", "running"),
+    ("settings", make_account, {"name": "Kedai Teh"}, "account", "running"),
+    ("stop", the_installation, {}, "installation", "stopped"),
+    ("revoke", make_card, {}, "card", "revoked"),
+    ("free", lambda: make_card(held_at=NOW, held_reason="unexplained_order"), {}, "card", "free"),
+]
+
+
+def case_id(case: Case) -> str:
+    return f"{case[3]}-{case[0]}-{case[4]}"
+
+
+def filled(client: Client, address: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The form as it is shown, with what a person changes."""
+    form = client.get(address).context["form"]
+    shown = {name: form[name].value() for name in form.fields if form[name].value() not in (None, False)}
+    return {**shown, "reason": WHY, **data}
+
+
+@pytest.mark.parametrize("case", ACTS, ids=case_id)
+def test_an_action_is_confirmed_carried_out_and_kept_with_its_reason_and_actor(case: Case, boss: Client) -> None:
+    name, make, data, subject_type, state = case
+    row = make()
+    address = action(row, name)
+    changes = Transition.objects.count()
+    before = type(row).objects.values().get(pk=row.pk)
+    page = boss.get(address)
+    assert 'name="reason"' in said(page)
+    assert type(row).objects.values().get(pk=row.pk) == before, "looking changes nothing"
+    assert Transition.objects.count() == changes
+
+    response = boss.post(address, filled(boss, address, data))
+    assert response.status_code == 302, response.context["form"].errors
+    assert response["Location"] == url(type(row), "change", row.pk)
+    change = last_change(subject_type, row)
+    assert change.to_state == state
+    assert change.actor == "aisyah"
+    assert WHY in change.reason
+    assert "aisyah" in said(boss.get(response["Location"]))
+
+
+@pytest.mark.parametrize("case", ACTS, ids=case_id)
+def test_who_may_only_look_can_neither_open_nor_send_it(case: Case, viewer: Client) -> None:
+    name, make, data, _, _ = case
+    row = make()
+    changes = Transition.objects.count()
+    assert viewer.get(action(row, name)).status_code == 403
+    assert viewer.post(action(row, name), {"reason": WHY, "token": "x", **data}).status_code == 403
+    assert Transition.objects.count() == changes
+
+
+@pytest.mark.parametrize("case", ACTS, ids=case_id)
+def test_nothing_happens_without_a_reason(case: Case, boss: Client) -> None:
+    name, make, data, _, _ = case
+    row = make()
+    changes = Transition.objects.count()
+    address = action(row, name)
+    response = boss.post(address, {**filled(boss, address, data), "reason": "   "})
+    assert response.status_code == 422
+    assert response.context["form"].errors["reason"]
+    assert Transition.objects.count() == changes
+
+
+def test_who_is_not_logged_in_is_sent_away() -> None:
+    row = make_subscription()
+    for method in ("get", "post"):
+        response = getattr(Client(), method)(action(row, "pause"))
+        assert response["Location"].startswith(reverse("admin:login"))
+
+
+def test_every_action_asks_for_a_permission_and_every_post_for_a_csrf_token(boss: Client) -> None:
+    boss.handler.enforce_csrf_checks = True
+    row = make_subscription()
+    assert boss.post(action(row, "pause"), {"reason": WHY, "token": "x"}).status_code == 403
+    row.refresh_from_db()
+    assert row.state == "active"
+    for noun in admin.site._registry.values():
+        for one in noun.person_actions if isinstance(noun, RecordAdmin) else ():
+            known = one.permission.partition(".")[2]
+            assert Permission.objects.filter(codename=known).exists(), one.name
+
+
+def test_a_permission_opens_its_own_action_only(db: None) -> None:
+    user = User.objects.create(username="mei", is_staff=True, password="!")
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_subscription", "change_subscription", "view_invoice"])
+    )
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    row = make_subscription()
+    page = said(client.get(url(Subscription, "change", row.pk)))
+    assert "/pause/" in page
+    assert "/charge-now/" not in page
+    assert client.get(action(row, "charge-now")).status_code == 403
+    assert send(client, action(row, "pause")).status_code == 302
+
+
+REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], str]] = [
+    ("pause", paused, {}, "Only a running subscription can be paused"),
+    ("resume", make_subscription, {}, "Only a paused subscription can be resumed"),
+    ("cancel", lambda: make_subscription(state="canceled", next_due_at=None, ended_at=NOW), {}, "has ended already"),
+    ("retry-now", held_invoice, {}, "Waits for a decision"),
+    ("retry-now", lambda: make_attempt().invoice, {}, "An attempt is under way"),
+    (
+        "retry-now",
+        lambda: make_invoice(state="paid", next_attempt_at=None, closed_at=NOW),
+        {},
+        "Is paid; nothing is owed",
+    ),
+    (
+        "retry-now",
+        lambda: make_invoice(state="uncollectible", next_attempt_at=None, closed_at=NOW, amount_refunded_minor=10),
+        {},
+        "Was refunded, and is never charged again",
+    ),
+    ("collect", make_invoice, {}, "Does not wait for a person"),
+    ("resolve", make_attempt, {"resolution": "declined"}, "Is sending, not with a person"),
+    ("resolve", with_a_person, {"resolution": "charged"}, "A charge is named by the gateway"),
+    ("release", make_attempt, {}, "Is not with a person"),
+    ("make-default", lambda: make_card(state="inactive", is_default=False), {}, "Only an active card"),
+    ("free", make_card, {}, "Is not held"),
+    ("settings", make_account, {"retry_days": "3, 2"}, "Each day is later than the one before"),
+    ("settings", make_account, {"time_zone": "Mars/Olympus"}, "not a known iana time zone"),
+    ("charge-now", make_customer, {"amount": "10", "description": "Delivery"}, "no such card that is active"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]}-{case[3]}")
+def test_what_the_engine_refuses_is_said_on_the_form_and_changes_nothing(
+    case: tuple[str, Callable[[], Any], dict[str, Any], str], boss: Client
+) -> None:
+    name, make, data, rule = case
+    row = make()
+    before = type(row).objects.values().get(pk=row.pk)
+    changes = Transition.objects.count()
+    address = action(row, name)
+    response = boss.post(address, filled(boss, address, data))
+    assert response.status_code == 422
+    assert rule.lower() in said(response).lower().replace("&#x27;", "'")
+    assert type(row).objects.values().get(pk=row.pk) == before
+    assert Transition.objects.count() == changes
+
+
+def test_charge_now_opens_one_invoice_however_often_the_form_is_sent(boss: Client) -> None:
+    card = make_card()
+    address = action(card.customer, "charge-now")
+    data = {"token": token(boss, address), "reason": WHY, "amount": "12.30", "description": "Delivery"}
+    first, second = boss.post(address, data), boss.post(address, data)
+    assert first.status_code == second.status_code == 302
+    invoice = Invoice.objects.get()
+    assert (invoice.amount_minor, invoice.description, invoice.state) == (1230, "Delivery", "open")
+    assert first["Location"] == url(Invoice, "change", invoice.pk)
+    assert second["Location"] == url(Customer, "change", card.customer_id)
+    assert "carried out once" in said(boss.get(second["Location"]))
+    change = last_change("invoice", invoice)
+    assert (change.actor, change.reason) == ("aisyah", WHY)
+
+
+def test_a_form_that_was_refused_can_be_corrected_and_sent_again(boss: Client) -> None:
+    card = make_card()
+    address = action(card.customer, "charge-now")
+    data = {"token": token(boss, address), "reason": WHY, "amount": "12.30", "description": " "}
+    refused = boss.post(address, data)
+    assert refused.status_code == 422
+    again = refused.context["form"]["token"].value()
+    assert again != data["token"]
+    assert boss.post(address, {**data, "token": again, "description": "Delivery"}).status_code == 302
+    assert Invoice.objects.count() == 1
+
+
+@pytest.mark.parametrize("amount", ["0", "0.09", "-5", "1.234", "abc", "NaN", "10000000.01", ""])
+def test_an_amount_that_cannot_be_charged_is_refused_at_its_field(amount: str, boss: Client) -> None:
+    card = make_card()
+    response = send(boss, action(card.customer, "charge-now"), {"amount": amount, "description": "Delivery"})
+    assert response.status_code == 422
+    assert response.context["form"].errors["amount"]
+    assert not Invoice.objects.exists()
+
+
+def test_charge_now_of_a_subscription_charges_its_customer(boss: Client) -> None:
+    subscription = make_subscription()
+    response = send(boss, action(subscription, "charge-now"), {"amount": "5.00", "description": "Extra beans"})
+    invoice = Invoice.objects.get()
+    assert response["Location"] == url(Invoice, "change", invoice.pk)
+    assert (invoice.customer_id, invoice.subscription_id) == (subscription.customer_id, None)
+
+
+def test_charge_now_takes_only_the_customers_own_cards(boss: Client) -> None:
+    card, other = make_card(), make_card()
+    data = {"amount": "5.00", "description": "Beans", "card": other.pk}
+    assert send(boss, action(card.customer, "charge-now"), data).status_code == 422
+    assert not Invoice.objects.exists()
+
+
+def test_retry_now_brings_the_try_forward(boss: Client) -> None:
+    invoice = make_invoice(next_attempt_at=NOW + timedelta(days=400 * 10))
+    assert send(boss, action(invoice, "retry-now")).status_code == 302
+    before = invoice.next_attempt_at
+    invoice.refresh_from_db()
+    assert invoice.next_attempt_at is not None
+    assert before is not None
+    assert invoice.next_attempt_at < before
+
+
+def test_releasing_a_card_keeps_the_attempt_with_a_person(boss: Client) -> None:
+    attempt = with_a_person()
+    response = send(boss, action(attempt, "release"))
+    assert response.status_code == 302
+    attempt.refresh_from_db()
+    assert (attempt.state, attempt.released_by, attempt.released_reason) == ("needs_human", "aisyah", WHY)
+    assert Transition.objects.get(to_state="released").actor == "aisyah"
+
+
+def test_the_evidence_stands_beside_the_decision(boss: Client) -> None:
+    attempt = with_a_person()
+    page = said(boss.get(action(attempt, "resolve")))
+    assert "Evidence" in page
+    assert "answer" in page
+
+
+def test_the_stop_switch_of_everything_is_thrown_and_taken_back(boss: Client) -> None:
+    installation = the_installation()
+    assert send(boss, action(installation, "stop")).status_code == 302
+    assert "Everything is stopped since" in said(boss.get(reverse("admin:index")))
+    again = send(boss, action(installation, "stop"))
+    assert "already" in said(boss.get(again["Location"]))
+    assert send(boss, action(installation, "start")).status_code == 302
+    changes = Transition.objects.filter(subject_type="installation").order_by("id").values_list("to_state", "actor")
+    assert list(changes) == [("stopped", "aisyah"), ("running", "aisyah")]
+
+
+# --- making new rows ---------------------------------------------------------------------------------------
+
+
+def add(client: Client, model: type[Model], data: dict[str, Any]) -> Any:
+    address = url(model, "add")
+    return client.post(address, {"token": token(client, address), **data})
+
+
+def customer_form(account: GatewayAccount, **changes: Any) -> dict[str, Any]:
+    return {
+        "account": account.pk,
+        "reference": "c-1",
+        "name": "Tan Wei Ming",
+        "email": "tan@example.com",
+        "country_code": "60",
+        "phone_number": "123456789",
+        **changes,
+    }
+
+
+def test_a_customer_is_added_once_and_changed(boss: Client) -> None:
+    account = make_account()
+    response = add(boss, Customer, customer_form(account))
+    customer = Customer.objects.get()
+    assert response["Location"] == url(Customer, "change", customer.pk)
+    refused = add(boss, Customer, customer_form(account))
+    assert "another customer" in str(refused.context["form"].errors["reference"])
+    address = action(customer, "edit")
+    assert boss.post(address, {**filled(boss, address, {}), "email": "wei@example.com"}).status_code == 302
+    customer.refresh_from_db()
+    assert (customer.email, customer.name) == ("wei@example.com", "Tan Wei Ming")
+
+
+def plan_form(account: GatewayAccount, **changes: Any) -> dict[str, Any]:
+    return {
+        "account": account.pk,
+        "code": "coffee",
+        "name": "Coffee club",
+        "amount": "19.90",
+        "interval": "MONTHLY",
+        "weekday": "1",
+        "month_day": "-1",
+        "every": "1",
+        "charge_time": "09:00",
+        "trial_days": "0",
+        "repetitions": "",
+        **changes,
+    }
+
+
+def test_a_plan_is_added_and_the_same_code_makes_a_new_version(boss: Client) -> None:
+    account = make_account()
+    assert add(boss, Plan, plan_form(account)).status_code == 302
+    assert add(boss, Plan, plan_form(account, interval="WEEKLY", weekday="0", amount="5")).status_code == 302
+    found = Plan.objects.order_by("version").values_list("version", "interval", "target", "amount_minor")
+    assert list(found) == [(1, "MONTHLY", -1, 1990), (2, "WEEKLY", 0, 500)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"charge_time": "25:00"}, "charge_time"),
+        ({"every": "0"}, "every"),
+        ({"amount": "0.05"}, "amount"),
+        ({"interval": "YEARLY"}, "interval"),
+        ({"repetitions": "0"}, "repetitions"),
+    ],
+)
+def test_a_plan_that_the_rules_do_not_allow_is_refused_at_the_field(
+    changes: dict[str, Any], field: str, boss: Client
+) -> None:
+    response = add(boss, Plan, plan_form(make_account(), **changes))
+    assert response.status_code == 422
+    assert field in response.context["form"].errors
+    assert not Plan.objects.exists()
+
+
+def test_a_subscription_is_started_in_the_name_of_who_did_it(boss: Client) -> None:
+    card = make_card()
+    plan = make_plan(card.account)
+    response = add(boss, Subscription, {"customer": card.customer_id, "plan": plan.pk, "reference": "s-1"})
+    subscription = Subscription.objects.get()
+    assert response["Location"] == url(Subscription, "change", subscription.pk)
+    assert subscription.state == "active"
+    assert last_change("subscription", subscription).actor == "aisyah"
+    foreign = add(boss, Subscription, {"customer": card.customer_id, "plan": make_plan().pk, "reference": "s-2"})
+    assert "Is not one of this account" in str(foreign.context["form"].errors["plan"])
+
+
+def test_an_api_key_is_shown_once_and_stored_as_a_hash(boss: Client) -> None:
+    account = make_account()
+    data = {"account": account.pk, "name": "shop", "scopes": ["read", "charge"]}
+    response = add(boss, ApiKey, data)
+    row = ApiKey.objects.get()
+    key = response.context["done"].show[1]
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    assert key.startswith(row.prefix)
+    assert key in said(response)
+    assert row.scopes == ["charge", "read"]
+    for page in (url(ApiKey, "change", row.pk), url(ApiKey, "changelist"), reverse("admin:index")):
+        assert key not in said(boss.get(page))
+    assert send(boss, action(row, "revoke")).status_code == 302
+    row.refresh_from_db()
+    assert row.revoked_at is not None
+
+
+def open_form(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "Kedai Baru",
+        "environment": "sandbox",
+        "client_id": "client-9",
+        "client_secret": "s3cret-canary",
+        "private_key_pem": "-----BEGIN canary",
+        "gateway_public_key": "",
+        "store_id": "1",
+        "time_zone": "Asia/Kuala_Lumpur",
+        "oauth_url": "",
+        "api_url": "",
+        **changes,
+    }
+
+
+def test_an_account_is_opened_and_its_secrets_are_never_given_back(boss: Client) -> None:
+    refused = add(boss, GatewayAccount, open_form(oauth_url="https://evil.example/"))
+    assert refused.status_code == 422
+    assert "canary" not in said(refused)
+    assert add(boss, GatewayAccount, open_form()).status_code == 302
+    account = GatewayAccount.objects.get()
+    assert decrypt(account.client_secret_encrypted) == "s3cret-canary"
+    settings = action(account, "settings")
+    assert "canary" not in said(boss.get(settings))
+    assert boss.post(settings, filled(boss, settings, {"store_id": "2"})).status_code == 302
+    account.refresh_from_db()
+    assert (account.store_id, decrypt(account.client_secret_encrypted)) == ("2", "s3cret-canary")
+    assert boss.post(settings, filled(boss, settings, {"client_secret": "new-canary"})).status_code == 302
+    account.refresh_from_db()
+    assert decrypt(account.client_secret_encrypted) == "new-canary"
+    change = last_change("account", account)
+    assert change.reason == f"changed client_secret: {WHY}"
+
+
+def test_the_forms_of_the_world_open(boss: Client, world: World) -> None:
+    for model, row in world.rows.items():
+        noun = admin.site._registry[model]
+        assert isinstance(noun, RecordAdmin)
+        for one in noun.person_actions:
+            assert boss.get(action(row, one.name)).status_code == 200, one.name
+
+
+# --- with a gateway ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.processes
+def test_a_binding_is_started_and_checked_from_here(shop: Shop, boss: Client) -> None:
+    customer = shop.customer()
+    response = send(boss, action(customer, "bind-card"))
+    card = PaymentMethod.objects.get()
+    assert response.context["done"].show == ("Address of the bind page", card.payment_url)
+    assert card.payment_url in said(response)
+    assert last_change("card", card).actor == "aisyah"
+    early = send(boss, action(card, "check"))
+    assert "not bound yet" in said(boss.get(early["Location"]))
+    shop.simulator.bind(card.payment_url, card="4111111111111111")
+    assert send(boss, action(card, "check")).status_code == 302
+    card.refresh_from_db()
+    assert card.state == "active"
+
+
+def test_a_gateway_that_does_not_answer_is_said_and_nothing_is_kept(boss: Client) -> None:
+    customer = make_customer()  # of an account that speaks to a closed port
+    response = send(boss, action(customer, "bind-card"))
+    assert response.status_code == 422
+    assert "The gateway did not answer" in said(response)
+    assert not PaymentMethod.objects.exists()
+    assert IdempotencyRecord.objects.count() == 1  # the token is used up, and a new one is on the page

@@ -1,0 +1,53 @@
+"""An account with a key, and customers with everything."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Subscription
+from tests.api.calls import Api, api_for
+from tests.factories import (
+    make_account,
+    make_attempt,
+    make_card,
+    make_customer,
+    make_invoice,
+    make_plan,
+    make_subscription,
+    move_attempt,
+)
+
+
+@dataclass(slots=True)
+class Merchant:
+    """An account with one of everything."""
+
+    account: GatewayAccount
+    api: Api
+    customer: Customer
+    card: PaymentMethod
+    plan: Plan
+    subscription: Subscription
+    invoice: Invoice
+    attempt: PaymentAttempt
+
+
+def make_merchant() -> Merchant:
+    account = make_account()
+    customer = make_customer(account)
+    card = make_card(customer)
+    plan = make_plan(account)
+    subscription = make_subscription(card, plan)
+    invoice = make_invoice(card)
+    attempt = move_attempt(make_attempt(invoice, card), "unknown")
+    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt)
+
+
+@pytest.fixture
+def merchant(_installation: None) -> Merchant:
+    return make_merchant()
+
+
+@pytest.fixture
+def stranger(_installation: None) -> Merchant:
+    return make_merchant()

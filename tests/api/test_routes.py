@@ -1,0 +1,189 @@
+"""Every address, walked with the keys of two accounts, with no key, and with too small a key."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from billing.accounts.api_keys import revoke_api_key
+from billing.api import urls
+from billing.models import ApiKey
+from tests.api.calls import Api, api_for, problem, snapshot
+from tests.api.conftest import Merchant
+from tests.factories import NOW
+
+pytestmark = pytest.mark.django_db
+
+# (method, address, scope). `{…}` is the id of an object of that kind.
+ROUTES = [
+    ("GET", "/customers/", "read"),
+    ("POST", "/customers/", "write"),
+    ("GET", "/customers/{customer}/", "read"),
+    ("PATCH", "/customers/{customer}/", "write"),
+    ("GET", "/payment-methods/", "read"),
+    ("POST", "/payment-methods/", "write"),
+    ("GET", "/payment-methods/{card}/", "read"),
+    ("POST", "/payment-methods/{card}/make-default/", "write"),
+    ("POST", "/payment-methods/{card}/revoke/", "write"),
+    ("POST", "/payment-methods/{card}/refresh/", "write"),
+    ("GET", "/plans/", "read"),
+    ("POST", "/plans/", "write"),
+    ("GET", "/plans/{plan}/", "read"),
+    ("GET", "/subscriptions/", "read"),
+    ("POST", "/subscriptions/", "write"),
+    ("GET", "/subscriptions/{subscription}/", "read"),
+    ("PATCH", "/subscriptions/{subscription}/", "write"),
+    ("POST", "/subscriptions/{subscription}/pause/", "write"),
+    ("POST", "/subscriptions/{subscription}/resume/", "write"),
+    ("POST", "/subscriptions/{subscription}/cancel/", "write"),
+    ("GET", "/subscriptions/{subscription}/next-dates/", "read"),
+    ("GET", "/invoices/", "read"),
+    ("POST", "/invoices/", "charge"),
+    ("GET", "/invoices/{invoice}/", "read"),
+    ("GET", "/attempts/", "read"),
+    ("GET", "/attempts/{attempt}/", "read"),
+    ("GET", "/account/", "read"),
+    ("POST", "/account/stop/", "write"),
+    ("POST", "/account/start/", "charge"),
+]
+LISTS = [path for method, path, _ in ROUTES if method == "GET" and path.count("/") == 2 and path != "/account/"]
+WITH_ID = [(method, path) for method, path, _ in ROUTES if "{" in path]
+
+
+def views() -> Iterator[tuple[str, type]]:
+    for pattern in urls.urlpatterns:
+        route = str(pattern.pattern)
+        if route.startswith("v1/"):
+            yield route.removeprefix("v1"), pattern.callback.view_class
+
+
+def named(path: str, merchant: Merchant) -> str:
+    return path.format(
+        customer=merchant.customer.public_id,
+        card=merchant.card.public_id,
+        plan=merchant.plan.public_id,
+        subscription=merchant.subscription.public_id,
+        invoice=merchant.invoice.public_id,
+        attempt=merchant.attempt.public_id,
+    )
+
+
+def test_the_walk_below_visits_every_address_and_method() -> None:
+    served = {
+        (method.upper(), route)
+        for route, view in views()
+        for method in ("get", "post", "put", "patch", "delete")
+        if hasattr(view, method)
+    }
+    walked = {(method, path.partition("{")[0] + "<str:id>" + path.partition("}")[2] if "{" in path else path)
+              for method, path, _ in ROUTES}  # fmt: skip
+    assert served == walked
+
+
+def test_every_post_honours_the_idempotency_key() -> None:
+    assert [
+        route for route, view in views() if hasattr(view, "post") and not hasattr(view.post, "honours_idempotency_key")
+    ] == []
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_ID, ids=lambda value: str(value))
+def test_what_belongs_to_another_account_is_not_there_and_does_not_change(
+    method: str, path: str, merchant: Merchant, stranger: Merchant
+) -> None:
+    before = snapshot()
+    foreign = merchant.api.call(method, named(path, stranger), {} if method != "GET" else None)
+    assert problem(foreign) == (404, "not_found", [])
+    assert snapshot() == before
+    own = merchant.api.call(method, named(path, merchant), {} if method != "GET" else None)
+    assert own.status_code in (200, 409, 502), own.content  # there, whatever came of it
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_shows_the_own_rows_only(path: str, merchant: Merchant, stranger: Merchant) -> None:
+    told = merchant.api.get(path).json()["data"]
+    assert len(told) == 1
+    assert stranger.api.get(path).json()["data"][0]["id"] != told[0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "filter_by"),
+    [
+        ("/payment-methods/", "customer"),
+        ("/subscriptions/", "customer"),
+        ("/subscriptions/", "plan"),
+        ("/invoices/", "customer"),
+        ("/invoices/", "subscription"),
+        ("/attempts/", "invoice"),
+        ("/attempts/", "customer"),
+    ],
+)
+def test_filters_reach_no_other_account(path: str, filter_by: str, merchant: Merchant, stranger: Merchant) -> None:
+    foreign = getattr(stranger, filter_by).public_id
+    assert merchant.api.get(f"{path}?{filter_by}={foreign}").json()["data"] == []
+
+
+def test_a_cursor_of_another_account_is_refused(merchant: Merchant, stranger: Merchant) -> None:
+    answer = merchant.api.get(f"/customers/?cursor={stranger.customer.public_id}")
+    assert problem(answer) == (400, "invalid_request", [("cursor", "unknown_cursor")])
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES, ids=lambda value: str(value))
+def test_each_address_asks_for_a_key_and_its_scope(method: str, path: str, scope: str, merchant: Merchant) -> None:
+    before = snapshot()
+    address = named(path, merchant)
+
+    missing = Api(None).call(method, address, {})
+    assert problem(missing) == (401, "key_missing", [])
+    assert missing["WWW-Authenticate"] == 'Bearer realm="kitaran"'
+    wrong = Api("kit_00000000_wrong").call(method, address, {})
+    assert problem(wrong) == (401, "key_invalid", [])
+    assert wrong["WWW-Authenticate"] == 'Bearer realm="kitaran"'
+    assert snapshot() == before
+
+    others = [known for known in ("read", "write", "charge") if known != scope]
+    small = api_for(merchant.account, *others)
+    before = snapshot()
+    refused = small.call(method, address, {})
+    assert problem(refused) == (403, "scope_missing", [])
+    assert refused.json()["scope"] == scope
+    assert scope in refused.json()["detail"]
+    assert snapshot() == before
+
+    enough = api_for(merchant.account, scope).call(method, address, {} if method != "GET" else None)
+    assert enough.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Basic a2l0OmtpdA==", "Bearer", "Bearer a b", "kit_1", f"Bearer {'x' * 5000}", "Bearer \u00fc", "Bearer kit_\x7f"],
+)
+def test_an_authorization_header_that_is_none_is_refused(header: str, merchant: Merchant) -> None:
+    assert problem(merchant.api.get("/account/", Authorization=header)) == (401, "key_invalid", [])
+
+
+def test_a_revoked_key_opens_nothing(merchant: Merchant) -> None:
+    assert merchant.api.get("/account/").status_code == 200
+    key = ApiKey.objects.get(account=merchant.account)
+    assert key.last_used_at is not None
+    assert revoke_api_key(api_key=key, now=NOW)
+    assert problem(merchant.api.get("/account/")) == (401, "key_invalid", [])
+
+
+def test_methods_and_addresses_that_there_are_not(merchant: Merchant) -> None:
+    refused = merchant.api.call("DELETE", f"/customers/{merchant.customer.public_id}/", None)
+    assert problem(refused) == (405, "method_not_allowed", [])
+    assert set(refused["Allow"].split(", ")) == {"GET", "PATCH", "HEAD"}
+    assert problem(merchant.api.call("OPTIONS", "/customers/", None))[0] == 405
+    assert merchant.api.call("HEAD", "/customers/", None).status_code == 200
+    for path in ("/customers", "/nothing/", "/", f"/customers/{merchant.customer.pk}/", "/customers/a%00b/"):
+        assert problem(merchant.api.get(path)) == (404, "not_found", []), path
+
+
+def test_no_answer_shows_a_primary_key_a_token_or_a_secret(merchant: Merchant) -> None:
+    for method, path, _ in ROUTES:
+        if method == "GET":
+            text = merchant.api.get(named(path, merchant)).content.decode()
+            assert merchant.card.return_token not in text
+            assert '"pk"' not in text
+            assert '"account_id"' not in text
+            assert "encrypted" not in text
+            assert "client_id" not in text

@@ -1,0 +1,117 @@
+"""schemathesis over the whole schema: bodies and parameters that fit it and that do not, with a key and without."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from billing.charging.charge_now import charge_now
+from billing.models import PaymentAttempt, PaymentMethod
+from billing.models.clock import database_now
+from config.wsgi import application
+from tests.api.calls import api_for, snapshot
+from tests.conftest import Shop
+from tests.factories import make_plan, make_subscription
+
+schema = schemathesis.openapi.from_wsgi("/api/schema/", application)
+OPERATIONS = {operation.ok().label: operation.ok() for operation in schema.get_all_operations()}
+MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+DOCUMENTED = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+PREFIXES = {
+    "customers": "cus",
+    "payment-methods": "pm",
+    "plans": "plan",
+    "subscriptions": "sub",
+    "invoices": "inv",
+    "attempts": "att",
+}
+BOUNDED = settings(
+    max_examples=20,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(autouse=True)
+def _connection_stays() -> Iterator[None]:
+    """As Django's own test client does: a request leaves the test's connection, and its transaction, alone."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def known(shop: Shop) -> dict[str, str]:
+    """Ids of objects that exist, by prefix, with an attempt that was made."""
+    card: PaymentMethod = shop.card()
+    subscription = make_subscription(card, make_plan(shop.account))
+    invoice = charge_now(
+        customer=card.customer, amount_minor=1990, currency="MYR", description="x", actor="test", now=database_now()
+    )
+    shop.collect()
+    attempt = PaymentAttempt.objects.get(invoice=invoice)
+    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt)
+    return {row.public_id.partition("_")[0]: row.public_id for row in rows}
+
+
+def with_known_ids(case: Any, known: dict[str, str]) -> None:
+    """Has the case speak of objects that exist, so that more than refusals is tried."""
+    if "id" in (case.path_parameters or {}):
+        case.path_parameters["id"] = known[PREFIXES[case.path.split("/")[3]]]
+    if isinstance(case.body, dict):
+        for member, prefix in (("customer", "cus"), ("plan", "plan"), ("payment_method", "pm")):
+            if case.body.get(member):
+                case.body[member] = known[prefix]
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.django_db
+def test_with_a_key_nothing_breaks_and_nothing_is_undocumented(label: str, shop: Shop, known: dict[str, str]) -> None:
+    key = api_for(shop.account).key
+    strategies = {mode: OPERATIONS[label].as_strategy(generation_mode=mode) for mode in MODES}
+
+    @given(data=st.data(), mode=st.sampled_from(MODES), real=st.booleans())
+    @BOUNDED
+    def attack(data: st.DataObject, mode: Any, real: bool) -> None:
+        case = data.draw(strategies[mode])
+        if real:
+            with_known_ids(case, known)
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=DOCUMENTED)
+
+    attack()
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.django_db
+def test_without_a_key_nothing_succeeds_and_nothing_changes(label: str, shop: Shop, known: dict[str, str]) -> None:
+    before = snapshot()
+    addressed = OPERATIONS[label].as_strategy()
+
+    @given(data=st.data(), header=st.sampled_from(["", "Bearer kit_00000000_x", "Basic eDp5"]))
+    @settings(BOUNDED, max_examples=5)
+    def attack(data: st.DataObject, header: str) -> None:
+        case = data.draw(addressed)
+        with_known_ids(case, known)
+        headers = {"Authorization": header} if header else {}
+        answer = case.call_and_validate(headers=headers, checks=DOCUMENTED)
+        assert answer.status_code == 401
+
+    attack()
+    assert snapshot() == before

@@ -1,0 +1,171 @@
+"""A day of the staff, in a real browser: bind a card, sell, see it charged, pause, stop."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from playwright.sync_api import Browser, Page, expect
+
+from billing.models import Customer, Installation, Invoice, PaymentAttempt, PaymentMethod, Plan, Subscription
+from billing.subscriptions.plans import create_plan
+from tests.browser.conftest import Watch, log_in, open_page, scrolls_sideways
+from tests.conftest import Shop
+from tests.factories import NOW, make_attempt, make_card, make_evidence, make_subscription, move_attempt
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.processes,
+    pytest.mark.timeout(300),
+    pytest.mark.django_db(transaction=True),
+]
+
+
+def confirm(page: Page, action: str, reason: str = "asked by phone") -> None:
+    """Presses an action's button, gives a reason, and carries it out."""
+    page.get_by_role("link", name=action, exact=False).first.click()
+    page.locator("form.k-form").wait_for()
+    if page.get_by_label("Reason").count():
+        page.get_by_label("Reason").fill(reason)
+    page.locator("form.k-form button[type=submit]").click()
+
+
+def choose(page: Page, field: str, typed: str) -> None:
+    """Looks a row up by typing, as people do, and takes the first that is found."""
+    page.locator(f"select[name={field}] + .select2").click()
+    page.locator(".select2-search__field").fill(typed)
+    page.locator(".select2-results__option--highlighted", has_text=re.compile(typed, re.IGNORECASE)).click()
+
+
+def bind(page: Page, customer: Customer) -> None:
+    """Gets the address in the admin, binds a card on the gateway's page, and comes back to ours."""
+    page.goto(reverse("admin:billing_customer_change", args=[customer.pk]))
+    confirm(page, "Bind a card")
+    address = page.locator(".k-once code").inner_text()
+    page.goto(address)
+    page.get_by_label("Card number").fill("4111 1111 1111 1111")
+    page.get_by_label("Name on the card").fill(customer.name)
+    page.get_by_label("Expiry").fill("12/39")
+    page.get_by_role("button", name="Bind").click()
+    expect(page.get_by_role("heading", name="Your card is saved")).to_be_visible()
+
+
+def test_staff_bind_sell_see_it_charged_pause_and_stop(
+    browser: Browser, site: str, people: User, shop: Shop, watch: Watch
+) -> None:
+    customer = shop.customer()
+    plan = create_plan(
+        account=shop.account,
+        code="coffee",
+        name="Coffee club",
+        amount_minor=1990,
+        interval="DAILY",
+        target=None,
+        now=NOW,
+    )
+    page = open_page(browser, site, watch)
+    log_in(page)
+    expect(page.get_by_role("link", name="Paid today")).to_contain_text("RM 0.00")
+
+    bind(page, customer)
+    assert PaymentMethod.objects.get().state == "active"
+
+    page.goto(reverse("admin:billing_subscription_add"))
+    choose(page, "customer", customer.name[:6])
+    choose(page, "plan", plan.name[:6])
+    page.get_by_label("Reference").fill("web-1")
+    page.get_by_label("Charge once at the start").check()
+    page.get_by_role("button", name="Start subscription").click()
+    expect(page.get_by_role("heading", level=2, name="Coffee club for Aminah binti Ali")).to_contain_text("active")
+    expect(page.get_by_text("RM 19.90 every day at 09:00, Kuala Lumpur").first).to_be_visible()
+
+    assert shop.open() == 1
+    assert shop.collect().states == {"succeeded": 1}
+    page.reload()
+    expect(page.get_by_role("row", name="Coffee club")).to_contain_text("paid")
+    page.get_by_role("link", name="Attempt 1").click()
+    expect(page.get_by_role("heading", level=2, name="Attempt 1, RM 19.90")).to_contain_text("paid")
+    expect(page.get_by_role("heading", name="Evidence")).to_be_visible()
+    page.goto(reverse("admin:index"))
+    expect(page.get_by_role("link", name="Paid today")).to_contain_text("RM 19.90")
+
+    subscription = Subscription.objects.get()
+    page.goto(reverse("admin:billing_subscription_change", args=[subscription.pk]))
+    confirm(page, "Pause", "moves house")
+    expect(page.get_by_role("heading", level=2, name="Coffee club for")).to_contain_text("paused")
+    expect(page.get_by_text("moves house")).to_be_visible()
+    subscription.refresh_from_db()
+    assert subscription.state == "paused"
+
+    page.goto(reverse("admin:index"))
+    confirm(page, "Stop everything", "the bank called")
+    page.goto(reverse("admin:index"))
+    expect(page.get_by_text("Everything is stopped since")).to_contain_text("by aisyah: the bank called")
+    assert Installation.objects.get(pk=1).stopped_at is not None
+    assert len(shop.taken(Invoice.objects.get())) == 1
+    assert watch.seen > 50
+
+
+def main_pages(shop: Shop) -> list[str]:
+    """The main pages, with something to show on each."""
+    card = make_card(shop.customer())
+    attempt = move_attempt(make_attempt(card=card), "needs_human")
+    make_evidence(attempt, content={"words": "x" * 300})
+    plan = create_plan(
+        account=shop.account, code="gym", name="Gym", amount_minor=9900, interval="MONTHLY", target=-1, now=NOW
+    )
+    subscription = make_subscription(card, plan)
+    rows = [card.customer, card, subscription, plan, attempt, attempt.invoice, shop.account]
+    pages = [reverse("admin:index"), reverse("admin:billing_installation_change", args=[1])]
+    for row in rows:
+        name = f"admin:billing_{row._meta.model_name}"
+        pages += [reverse(f"{name}_changelist"), reverse(f"{name}_change", args=[row.pk])]
+    pages += [reverse(f"admin:billing_{one._meta.model_name}_add") for one in (Customer, Plan, Subscription)]
+    pages.append(f"{reverse('admin:billing_subscription_change', args=[subscription.pk])}pause/")
+    pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[attempt.pk])}resolve/")
+    pages += [reverse(f"admin:billing_{name}_changelist") for name in ("transition", "evidence", "apikey", "chargerun")]
+    return pages
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_main_pages_fit_a_phone_in_the_light_and_in_the_dark(
+    dark: bool, browser: Browser, site: str, people: User, shop: Shop, watch: Watch
+) -> None:
+    page = open_page(browser, site, watch, width=390, dark=dark)
+    log_in(page)
+    wide = []
+    for address in main_pages(shop):
+        page.goto(address)
+        if scrolls_sideways(page):
+            wide.append(address)
+        background = page.evaluate("getComputedStyle(document.querySelector('#main')).backgroundColor")
+        assert is_dark(page, background) is dark, f"{address}: {background}"
+    assert wide == []
+    assert PaymentAttempt.objects.filter(state="needs_human").count() == 1
+
+
+def is_dark(page: Page, colour: str) -> bool:
+    """Whether a colour, in whatever notation, is one of the dark half when it is painted."""
+    painted = page.evaluate(
+        """colour => {
+            const canvas = document.createElement('canvas').getContext('2d');
+            canvas.fillStyle = colour;
+            canvas.fillRect(0, 0, 1, 1);
+            return Array.from(canvas.getImageData(0, 0, 1, 1).data);
+        }""",
+        colour,
+    )
+    return sum(painted[:3]) < 3 * 128
+
+
+def test_the_wide_pages_need_no_scrolling_either(
+    browser: Browser, site: str, people: User, shop: Shop, watch: Watch
+) -> None:
+    page = open_page(browser, site, watch)
+    log_in(page)
+    wide = []
+    for address in main_pages(shop):
+        page.goto(address)
+        if scrolls_sideways(page):
+            wide.append(address)
+    assert wide == []
