@@ -16,7 +16,9 @@ help:
 	@echo "make demo    run the whole engine on this machine (ARGS=--once: end when all is settled)"
 	@echo "make up      run the embedded stack and the services in the foreground"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make browser run the browser tests (installs Debian's chromium when it is missing)"
 	@echo "make check   lint, types, import contracts, migrations, Django's checks"
+	@echo "make screenshots  make the pictures in docs/img"
 	@echo "make bench   measure the engine beside the bare limit program"
 
 setup: $(READY)
@@ -38,7 +40,7 @@ up: $(READY)
 	@$(BIN)/python manage.py up $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not browser" $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

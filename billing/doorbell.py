@@ -30,8 +30,6 @@ def ring_on_commit(task: str) -> None:
 def ring(task: str) -> None:
     try:
         with current_app.connection_for_write(transport_options=_IMPATIENT) as connection:
-            current_app.send_task(
-                task, connection=connection, expires=EXPIRES_SECONDS, retry=False, ignore_result=True
-            )
+            current_app.send_task(task, connection=connection, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
     except Exception as error:  # noqa: BLE001  (whatever ails the broker: the next tick finds the row)
         logger.warning("doorbell: %s was not rung: %s", task, type(error).__name__)

@@ -253,7 +253,9 @@ def _facts(
     card: arming.LockedCard | None,
 ) -> ArmFacts:
     return ArmFacts(
-        subscription_state=SubscriptionState(subscription.state) if subscription else None,
+        subscription_state=SubscriptionState(subscription.state)
+        if subscription and not invoice.collect_regardless
+        else None,
         collected_by_gateway=subscription is not None and subscription.collector == Collector.GATEWAY.value,
         card_state=CardState(card.state) if card else None,
         card_kind=CardKind(card.kind) if card else None,

@@ -101,7 +101,7 @@ def collect_held(*, invoice: Invoice, reason: str, actor: str, now: datetime) ->
     collected after all. Raises ResolutionError when it does not wait."""
     with transaction.atomic():
         freed = Invoice.objects.filter(pk=invoice.pk, state=InvoiceState.OPEN.value, hold__isnull=False).update(
-            hold=None, next_attempt_at=now
+            hold=None, next_attempt_at=now, collect_regardless=True
         )
         if not freed:
             raise ResolutionError("invoice: does not wait for a person")

@@ -35,6 +35,7 @@ def retry_now(*, invoice: Invoice, reason: str, actor: str, now: datetime) -> No
                 state_reason="",
                 closed_at=None,
                 next_attempt_at=now,
+                collect_regardless=True,
                 lease_token=F("lease_token") + 1,
             )
         if not tried:

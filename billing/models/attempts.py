@@ -101,6 +101,11 @@ class PaymentAttempt(models.Model):
         )
         indexes = (
             models.Index(
+                fields=("armed_at",),
+                condition=Q(state=AttemptState.NEEDS_HUMAN.value),
+                name="attempt_with_a_person",
+            ),
+            models.Index(
                 fields=("deadline_at",), condition=Q(state=AttemptState.SENDING.value), name="attempt_sending"
             ),
             models.Index(fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="attempt_to_check"),

@@ -37,6 +37,8 @@ class Invoice(models.Model):
     due_at = models.DateTimeField()
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     hold = models.TextField(choices=choices(Hold), null=True, blank=True)
+    # A person decided to collect it although its subscription does not run.
+    collect_regardless = models.BooleanField(db_default=False)
     attempt_count = models.IntegerField(db_default=0)
     tries = models.IntegerField(db_default=0)
     first_tried_at = models.DateTimeField(null=True, blank=True)

@@ -169,3 +169,20 @@ def test_a_subscription_paused_in_between_is_not_charged(shop: Shop) -> None:
     resume(subscription=subscription, reason="back", actor="siti", now=database_now())
     assert shop.collect().armed == 1
     assert Subscription.objects.get().state == "active"
+
+
+def test_what_a_person_decides_to_collect_is_charged_though_the_subscription_was_cancelled(shop: Shop) -> None:
+    from billing.charging.resolve import collect_held
+    from billing.subscriptions.lifecycle import cancel
+
+    now = database_now()
+    subscription = make_subscription(shop.card(), next_due_at=now, anchor_date=now.date())
+    shop.open()
+    cancel(subscription=subscription, reason="moved away", actor="siti", now=now)
+    assert shop.collect().armed == 0
+
+    invoice = Invoice.objects.get()
+    collect_held(invoice=invoice, reason="agreed on the phone", actor="siti", now=database_now())
+    assert shop.collect().armed == 1
+    invoice.refresh_from_db()
+    assert invoice.state == "paid"

@@ -50,9 +50,9 @@ def arrange(point: str) -> None:
 def main() -> None:
     django.setup()
     arrange(sys.argv[1])
+    from billing.charging.collect import collect
     from billing.models.clock import database_now
     from tests.conftest import SHORT
-    from billing.charging.collect import collect
 
     collect(limits=SHORT, clock=database_now, should_stop=lambda: False, worker="doomed")
 

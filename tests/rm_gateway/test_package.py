@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import http.client
+import importlib
 import importlib.util
 import json
 import os
@@ -15,12 +16,14 @@ import time
 import urllib.parse
 import urllib.request
 import venv
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
 import rm_gateway
-from rm_gateway.client import Client, Settings
+from rm_gateway.client import Client, PreparedRequest, Settings
+from rm_gateway.models import CustomerInfo, Order, Transaction
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.rm_gateway.sandbox import bound
 
@@ -125,7 +128,8 @@ for name in given["modules"]:
 for name in ("aiohttp", "django", "celery", "pytest"):
     assert importlib.util.find_spec(name) is None, name
 from rm_gateway import signing
-from rm_gateway.client import Client, Settings
+from rm_gateway.client import Client, PreparedRequest, Settings
+from rm_gateway.models import CustomerInfo, Order, Transaction
 vector = given["vector"]
 plaintext = signing.signing_plaintext(
     method=vector["method"], url=vector["requestUrl"], nonce=vector["nonceStr"], timestamp=vector["timestamp"],
@@ -191,6 +195,23 @@ def bare_environment(folder: Path) -> str:
         pytest.skip("no package index is reachable to install requests and cryptography from")
     assert done.returncode == 0, done.stderr
     return bare
+
+
+def test_answers_settings_and_requests_are_frozen_values() -> None:
+    found = []
+    for module in ("models", "reports", "notifications", "prepared", "settings"):
+        loaded = importlib.import_module(f"rm_gateway.{module}")
+        found += [value for value in vars(loaded).values() if isinstance(value, type) and is_dataclass(value)]
+    assert {Transaction, CustomerInfo, Order, PreparedRequest, Settings} <= set(found)
+    assert all(value.__dataclass_params__.frozen for value in found)  # type: ignore[attr-defined]
+
+
+def test_the_timeouts_are_those_that_a_slow_charge_needs() -> None:
+    defaults = {field.name: field.default for field in fields(Settings)}
+    assert defaults["connect_timeout_seconds"] == 5
+    assert defaults["read_timeout_seconds"] == 90
+    assert defaults["total_timeout_seconds"] == 100
+    assert defaults["window_seconds"] < 120
 
 
 def test_every_file_and_function_is_short_and_says_what_it_is() -> None:

@@ -179,6 +179,11 @@ def test_a_garbage_signature_is_false_and_no_error(garbage: str) -> None:
     assert not verify(garbage, "AAAA", public_pem)
 
 
+def test_a_key_is_parsed_once_and_kept(private_pem: str, public_pem: str) -> None:
+    assert load_private_key(private_pem) is load_private_key(private_pem)
+    assert load_public_key(public_pem) is load_public_key(public_pem)
+
+
 def test_a_key_that_cannot_be_used_is_named_and_not_shown(private_pem: str) -> None:
     curve = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     locked = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(

@@ -140,6 +140,7 @@ class LockedInvoice:
     amount_refunded_minor: int
     attempt_count: int
     preflight_at: datetime | None
+    collect_regardless: bool
     has_holder: bool
 
 
@@ -147,7 +148,7 @@ def lock_invoices(invoice_ids: Sequence[int], *, now: datetime) -> dict[int, Loc
     """Locks those of the invoices that are still on the work list."""
     found = rows(
         """SELECT id, public_id, customer_id, subscription_id, payment_method_id, description, amount_minor,
-                  currency, amount_refunded_minor, attempt_count, preflight_at
+                  currency, amount_refunded_minor, attempt_count, preflight_at, collect_regardless
            FROM billing_invoice WHERE id = ANY(%s) AND next_attempt_at <= %s ORDER BY id FOR UPDATE SKIP LOCKED""",
         [list(invoice_ids), now],
     )

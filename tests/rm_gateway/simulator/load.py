@@ -41,7 +41,7 @@ def main() -> None:
     sys.stdout.write(
         f"{charges} charges, {options.in_flight} in flight, latency {options.latency} s, "
         f"{'with' if options.state else 'no'} state file: {got.seconds:.2f} s, {charges / got.seconds:.0f}/s, "
-        f"{got.wrong} wrong answers, {got.executed} executed, {got.cpu_seconds * 1e6 / charges:.0f} us of CPU a charge, "
+        f"{got.wrong} wrong answers, {got.executed} executed, {got.cpu_seconds * 1e6 / charges:.0f} us of CPU each, "
         f"peak {got.peak_kilobytes} kB, {got.threads} thread(s), load average {os.getloadavg()[0]:.1f}\n"
     )
 
