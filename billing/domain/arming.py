@@ -59,7 +59,8 @@ LOOK_AGAIN: dict[Refusal, timedelta] = {
 class ArmFacts:
     """Everything that arm re-checks, read under lock.
 
-    `subscription_state` is None for a one-off invoice, and where a person decided to collect regardless; `card_state` is None when there is no card."""
+    `subscription_state` is None for a one-off invoice, and where a person decided to collect regardless of it;
+    `card_state` is None when there is no card."""
 
     subscription_state: SubscriptionState | None
     collected_by_gateway: bool
