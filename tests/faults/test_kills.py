@@ -194,7 +194,7 @@ def test_when_settles_commit_raises_the_answer_is_settled_again_and_once(
     assert Evidence.objects.count() == INVOICES
 
 
-def test_without_redis_everything_is_charged_from_postgresql_alone(shop: Shop) -> None:
+def test_without_redis_everything_is_charged_from_postgresql_alone(shop: Shop, profile: str) -> None:
     card = shop.card()
     begun = time.monotonic()
     charge_now(
@@ -238,7 +238,9 @@ def _collect_in_thread(shop: Shop) -> None:
         connection.close()
 
 
-def test_a_process_that_wakes_late_does_not_send(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_wakes_late_does_not_send(
+    shop: Shop, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As after SIGSTOP and SIGCONT: the permission was given long ago by the process's own monotonic clock."""
     from billing.gateway import connection as gateway_connection
 
