@@ -22,7 +22,7 @@ from billing.charging import preflight
 from billing.charging.arm import Armed, arm
 from billing.charging.card_reading import CardRead
 from billing.charging.limits import Limits
-from billing.charging.settle import Told, settle
+from billing.charging.settle import CONNECTION_LOST, Told, settle
 from billing.domain.arming import Environment
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.gateway.connection import Gateway, GatewayUnavailableError, gateway_for
@@ -231,8 +231,13 @@ class _Collector:
         self._in_flight -= 1
         if isinstance(result, Sent):
             self._unsettled.append(result)
-        else:
+            return
+        try:
             preflight.finish(result.reading, result.outcome, limits=self._limits, now=self._clock())
+        except CONNECTION_LOST:
+            raise
+        except Exception:  # its lease ends by itself, and it is read again
+            logger.exception("collect: the preflight of invoice %s failed", result.reading.preflight.invoice_id)
 
     def _settle(self) -> None:
         while self._unsettled:

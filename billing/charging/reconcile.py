@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from billing.charging.card_reading import CardRead, KnownCard, fetch, load, record
 from billing.charging.limits import Limits
-from billing.charging.settle import Told, settle
+from billing.charging.settle import CONNECTION_LOST, Told, settle
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.gateway.connection import Gateway, GatewayUnavailableError, gateway_for
 from billing.models import GatewayAccount
@@ -65,14 +65,16 @@ def _check(
         read = future.result()
         now = clock()
         if isinstance(read, CardRead):
-            done.read += 1
-            told = _findings(read, by_card[card], limits)
-            counts = record(read, told, limits=limits, now=now)
-            done.closed += sum(counts.values())
+            closed = _record(read, by_card[card], limits, now)
         else:
-            done.failed += 1
+            closed = None
             logger.warning("reconcile: card %s could not be read: %s", cards[card].public_id, read)
+        if closed is None:
+            done.failed += 1
             _postpone(by_card[card], limits, now)
+        else:
+            done.read += 1
+            done.closed += closed
 
 
 def _read(gateway: Gateway, card: KnownCard) -> CardRead | GatewayUnavailableError:
@@ -80,6 +82,20 @@ def _read(gateway: Gateway, card: KnownCard) -> CardRead | GatewayUnavailableErr
         return fetch(gateway, card)
     except GatewayUnavailableError as error:
         return error
+    except Exception as error:
+        logger.exception("reconcile: reading card %s failed", card.public_id)
+        return GatewayUnavailableError(f"reading failed: {type(error).__name__}")
+
+
+def _record(read: CardRead, checks: list[checking.Check], limits: Limits, now: datetime) -> int | None:
+    """How many attempts the read closed; None when it could not be recorded. One card never holds up the others."""
+    try:
+        return sum(record(read, _findings(read, checks, limits), limits=limits, now=now).values())
+    except CONNECTION_LOST:
+        raise
+    except Exception:
+        logger.exception("reconcile: what card %s said could not be recorded", read.card.public_id)
+        return None
 
 
 def _findings(read: CardRead, checks: list[checking.Check], limits: Limits) -> list[Told]:

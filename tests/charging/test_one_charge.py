@@ -2,9 +2,11 @@
 
 import time
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
+from billing.charging.card_reading import CardRead
 from billing.domain.attempts import AttemptState
 from billing.models import Event, Evidence, Invoice, PaymentAttempt, Transition
 from billing.models.clock import database_now
@@ -402,3 +404,51 @@ def test_a_subscription_with_repetitions_is_completed_by_its_last_payment(shop: 
 
 def test_states_of_attempts_are_those_of_the_domain() -> None:
     assert {state for state, _ in PaymentAttempt._meta.get_field("state").choices or ()} == set(AttemptState)
+
+
+def test_a_card_whose_records_cannot_be_written_holds_up_no_other(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from billing.charging import reconcile
+
+    odd, good = due_invoice(shop, "4000000000000119"), due_invoice(shop, "4000000000000119")
+    shop.collect()
+    record = reconcile.record
+
+    def fail_for_the_odd_one(read: CardRead, *args: object, **kwargs: object) -> dict[str, int]:
+        if read.card.id == odd.payment_method_id:
+            raise ValueError("a bug")
+        return record(read, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reconcile, "record", fail_for_the_odd_one)
+    time.sleep(0.4)
+    shop.reconcile()
+
+    states = dict(PaymentAttempt.objects.values_list("invoice_id", "state"))
+    assert states == {odd.pk: "unknown", good.pk: "succeeded"}
+    assert PaymentAttempt.objects.get(invoice=odd).checks_failed == 1
+    monkeypatch.undo()
+    assert settle_down(shop, odd).state == "succeeded"
+
+
+@pytest.mark.parametrize("step", ["reconcile", "collect"])
+def test_a_reader_that_fails_in_an_unexpected_way_is_a_failed_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    from billing.charging import preflight, reconcile
+
+    def fail(*_: object) -> NoReturn:
+        raise ValueError("a bug")
+
+    if step == "reconcile":
+        due_invoice(shop, "4000000000000119")
+        shop.collect()
+        monkeypatch.setattr(reconcile, "fetch", fail)
+        time.sleep(0.4)
+        shop.reconcile()
+        assert PaymentAttempt.objects.get().checks_failed == 1
+    else:
+        invoice = due_invoice(shop, "4000000000000366")
+        shop.collect()
+        Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+        monkeypatch.setattr(preflight, "record", fail)
+        shop.collect()
+        assert invoice.attempts.count() == 1

@@ -238,9 +238,7 @@ def _collect_in_thread(shop: Shop) -> None:
         connection.close()
 
 
-def test_a_process_that_wakes_late_does_not_send(
-    shop: Shop, profile: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_wakes_late_does_not_send(shop: Shop, profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after SIGSTOP and SIGCONT: the permission was given long ago by the process's own monotonic clock."""
     from billing.gateway import connection as gateway_connection
 
