@@ -114,6 +114,14 @@ def start(data_dir: Path) -> Iterator[Callable[..., Running]]:
     wait_until_gone(processes_of(data_dir))
 
 
+def words(process: psutil.Process | None) -> list[str]:
+    """The command line; nothing when the process has ended meanwhile, as PostgreSQL's own come and go."""
+    try:
+        return process.cmdline() if process else []
+    except psutil.Error:
+        return []
+
+
 def processes_of(data_dir: Path) -> list[psutil.Process]:
     """Every living process that names the folder in its command line or its environment."""
     found = []
@@ -121,14 +129,14 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
         try:
             named = str(data_dir) in " ".join(process.cmdline())
             named = named or process.environ().get("KITARAN_DATA_DIR") == str(data_dir)
+            if named and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
         except psutil.Error:
             continue
-        if named and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
     return found
 
 
 def wait_until_gone(processes: list[psutil.Process], *, seconds: float = 15) -> None:
     """Fails with their command lines when some are still there."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
-    assert not alive, [" ".join(process.cmdline()) for process in alive]
+    assert not alive, [" ".join(words(process)) for process in alive]

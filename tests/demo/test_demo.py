@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.demo.conftest import Running, processes_of, wait_until_gone
+from tests.demo.conftest import Running, processes_of, wait_until_gone, words
 
 Start = Callable[..., Running]
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
@@ -25,12 +25,17 @@ def charges(data_dir: Path) -> list[dict[str, object]]:
     return [record for record in map(json.loads, lines) if record["kind"] == "charge"]
 
 
+def parent_of(process: psutil.Process) -> psutil.Process | None:
+    try:
+        return process.parent()
+    except psutil.Error:
+        return None
+
+
 def charge_worker(running: Running) -> psutil.Process:
     """The main process of the worker that charges."""
     (main,) = (
-        one
-        for one in running.children()
-        if "charge" in one.cmdline() and "charge" not in (one.parent() or one).cmdline()
+        one for one in running.children() if "charge" in words(one) and "charge" not in words(parent_of(one) or one)
     )
     return main
 
@@ -80,7 +85,7 @@ def test_nothing_outlives_a_killed_supervisor_and_ctrl_c_ends_the_next_one(start
     running = start("demo", "--port", "0")
     running.wait_for_line(r"in flight [1-9]")
     everything = running.children()
-    names = " ".join(word for one in everything for word in one.cmdline())
+    names = " ".join(word for one in everything for word in words(one))
     assert all(part in names for part in ("postgres", "valkey", "rm_gateway.simulator", "gunicorn", "beat", "worker"))
     os.kill(running.process.pid, signal.SIGKILL)
     wait_until_gone(everything)
