@@ -30,10 +30,15 @@ def check_run_fits_the_hard_limit(**_: Any) -> Sequence[CheckMessage]:
 
 
 def check_ladder(**_: Any) -> Sequence[CheckMessage]:
-    ladder = settings.KITARAN_CHECK_LADDER_SECONDS
+    ladder = settings.KITARAN_CHECK_LADDER_SECONDS + settings.KITARAN_REPORT_LADDER_SECONDS
     if list(ladder) == sorted(set(ladder)):
         return []
-    return [Error("KITARAN_CHECK_LADDER_SECONDS: each check is later than the one before.", id="billing.E002")]
+    return [
+        Error(
+            "KITARAN_CHECK_LADDER_SECONDS, then KITARAN_REPORT_LADDER_SECONDS: each check is later than the last.",
+            id="billing.E002",
+        )
+    ]
 
 
 def check_window_is_inside_the_gateways(**_: Any) -> Sequence[CheckMessage]:

@@ -53,11 +53,15 @@ def integer(name: str, default: int, *, least: int, most: int) -> int:
     return _whole_number(name, value, least=least, most=most)
 
 
-def integers(name: str, default: Iterable[int], *, least: int, most: int) -> tuple[int, ...]:
-    """A comma-separated list of whole numbers, each between `least` and `most`."""
+def integers(
+    name: str, default: Iterable[int], *, least: int, most: int, none_allowed: bool = False
+) -> tuple[int, ...]:
+    """A comma-separated list of whole numbers, each between `least` and `most`; or the word `none`, if allowed."""
     value = os.environ.get(name, "").strip()
     if not value:
         return tuple(default)
+    if none_allowed and value == "none":
+        return ()
     return tuple(_whole_number(name, part.strip(), least=least, most=most) for part in value.split(","))
 
 

@@ -222,6 +222,10 @@ KITARAN_GATEWAY_TOTAL_SECONDS = env.integer("KITARAN_GATEWAY_TOTAL_SECONDS", 100
 KITARAN_CHECK_LADDER_SECONDS = env.integers(
     "KITARAN_CHECK_LADDER_SECONDS", (120, 300, 900, 3600, 21600), least=1, most=864_000
 )
+# After 50 hours the day of the charge and the next one are over in the gateway's time zone, and reported.
+KITARAN_REPORT_LADDER_SECONDS = env.integers(
+    "KITARAN_REPORT_LADDER_SECONDS", (180_000, 216_000, 259_200), least=1, most=2_592_000, none_allowed=True
+)
 KITARAN_REVERSED_CHECK_SECONDS = env.integer("KITARAN_REVERSED_CHECK_SECONDS", 1200, least=1, most=86_400)
 
 if KITARAN_PRODUCTION:

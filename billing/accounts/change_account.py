@@ -8,7 +8,7 @@ from django.db import transaction
 
 from billing.accounts.gateway_accounts import AccountError
 from billing.domain.dunning import FinalAction, check_retry_days
-from billing.domain.matching import MarkerEcho
+from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
 from billing.domain.schedule_rules import zone_facts
 from billing.models import GatewayAccount, Transition
@@ -25,6 +25,7 @@ SETTINGS = frozenset(
         "charge_limit_minor",
         "preflight_always",
         "marker_echo",
+        "retry_after_absence_hours",
         "retry_days",
         "final_action",
     }
@@ -75,6 +76,9 @@ def _check(changes: Mapping[str, Any]) -> None:
     limit = changes.get("charge_limit_minor", LEAST_CHARGE_MINOR)
     if not LEAST_CHARGE_MINOR <= limit <= MOST_CHARGE_MINOR:
         raise AccountError(f"charge_limit_minor: must be from {LEAST_CHARGE_MINOR} to {MOST_CHARGE_MINOR} sen")
+    hours = changes.get("retry_after_absence_hours")
+    if hours is not None and hours < LEAST_HOURS_OF_ABSENCE:
+        raise AccountError(f"retry_after_absence_hours: must be at least {LEAST_HOURS_OF_ABSENCE}, or empty: never")
     words = {
         "final_action": [action.value for action in FinalAction],
         "marker_echo": [echo.value for echo in MarkerEcho],

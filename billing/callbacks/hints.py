@@ -38,7 +38,7 @@ def look_sooner(*, hint: Hint, limits: Limits, now: datetime) -> int:
         about,
         state__in=[AttemptState.UNKNOWN.value, AttemptState.IN_PROCESS.value],
         next_check_at__gt=now + SOON,
-        checks_done__lt=len(limits.ladder) - 1,
+        checks_done__lt=len(limits.rungs) - 1,
     ).update(next_check_at=now)
     if brought:
         doorbell.ring_on_commit(doorbell.RECONCILE)

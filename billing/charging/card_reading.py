@@ -6,7 +6,7 @@ learned in one commit, in which evidence goes in by `settle` like all other evid
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -24,9 +24,18 @@ from billing.domain.matching import (
     could_be,
     match,
 )
+from billing.domain.subscriptions import CardKind
 from billing.gateway.connection import Gateway, ListedOrder, ReadTransaction
 from billing.ids import new_id
-from billing.models import Event, Evidence, GatewayOrder, GatewayTransaction, PaymentAttempt, PaymentMethod
+from billing.models import (
+    Event,
+    Evidence,
+    GatewayAccount,
+    GatewayOrder,
+    GatewayTransaction,
+    PaymentAttempt,
+    PaymentMethod,
+)
 from billing.models.bulk import settling
 
 ASKED_ABOUT = frozenset({AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
@@ -52,6 +61,7 @@ class KnownCard:
     account_id: int
     gateway_customer_id: str
     echo: MarkerEcho
+    retry_after_absence: timedelta | None
     attempts: tuple[KnownAttempt, ...]
     explained: dict[str, tuple[str, int | None]]
 
@@ -91,12 +101,25 @@ def load(card_ids: Sequence[int]) -> dict[int, KnownCard]:
             card.public_id,
             card.account_id,
             card.gateway_customer_id or "",
-            MarkerEcho(card.account.marker_echo),
+            _echo(card),
+            _retry_after_absence(card.account),
             tuple(attempts[pk]),
             explained[pk],
         )
         for pk, card in cards.items()
     }
+
+
+def _echo(card: PaymentMethod) -> MarkerEcho:
+    """On a card that the gateway charges by its own schedule, an order without a marker is never taken for ours."""
+    if card.kind == CardKind.RECURRING:
+        return MarkerEcho.UNPROVEN
+    return MarkerEcho(card.account.marker_echo)
+
+
+def _retry_after_absence(account: GatewayAccount) -> timedelta | None:
+    hours = account.retry_after_absence_hours
+    return None if hours is None else timedelta(hours=hours)
 
 
 def _answered_with_error(card_ids: Sequence[int]) -> list[int]:

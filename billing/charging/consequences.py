@@ -148,7 +148,7 @@ class Settlement:
             return attempt.armed_at + self._limits.reversed_settles_after
         if finding.source is Source.SWEEPER:
             return self._now  # its sender is gone: the deadline has passed already
-        return next_check(attempt.armed_at, self._limits.ladder, 0, self._now) or self._now
+        return next_check(attempt.armed_at, self._limits.rungs, 0, self._now) or self._now
 
     def _stay(self, attempt: settling.AttemptRow, finding: Finding) -> None:
         if AttemptState(attempt.state) not in (S.UNKNOWN, S.IN_PROCESS):
@@ -157,7 +157,7 @@ class Settlement:
         if finding.source is not Source.ORDER_LIST or finding.verdict not in COMPLETE_READS:
             return
         attempt.checks_done += 1
-        after = next_check(attempt.armed_at, self._limits.ladder, attempt.checks_done, self._now)
+        after = next_check(attempt.armed_at, self._limits.rungs, attempt.checks_done, self._now)
         # What the gateway is still working on is asked about until it says something else.
         attempt.next_check_at = after or self._now + self._limits.ladder[-1]
 

@@ -12,7 +12,8 @@ MARGIN = timedelta(seconds=5)
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`window`: how long after arming a request may leave. `total`: how long its answer may take from then.
-    `ladder`: when the card is read for an attempt without an answer, counted from arming."""
+    `ladder`: when the card is read for an attempt without an answer, counted from arming; `report_ladder`: when after
+    that the gateway's daily reports are read too."""
 
     window: timedelta
     total: timedelta
@@ -20,6 +21,12 @@ class Limits:
     reversed_settles_after: timedelta
     senders: int
     collect_for: timedelta
+    report_ladder: tuple[timedelta, ...] = ()
+
+    @property
+    def rungs(self) -> tuple[timedelta, ...]:
+        """All looks at an attempt without an answer; after the last one a person is asked."""
+        return self.ladder + self.report_ladder
 
     @property
     def deadline(self) -> timedelta:
@@ -35,4 +42,5 @@ class Limits:
             reversed_settles_after=timedelta(seconds=settings.KITARAN_REVERSED_CHECK_SECONDS),
             senders=settings.KITARAN_SENDERS,
             collect_for=timedelta(seconds=settings.KITARAN_COLLECT_SECONDS),
+            report_ladder=tuple(timedelta(seconds=seconds) for seconds in settings.KITARAN_REPORT_LADDER_SECONDS),
         )

@@ -1,18 +1,21 @@
 """reconcile: asks the gateway about every attempt whose outcome is not known, until evidence closes it.
 
-Absence never closes an attempt: after the last rung of the ladder a person decides.
+Absence does not close an attempt: after the last rung of the ladder a person decides. On its later rungs the gateway's
+daily reports are read too. Only where an account says so does absence for long enough mean that nothing was charged.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
+from billing.charging import reports
 from billing.charging.card_reading import CardRead, KnownCard, fetch, load, record
 from billing.charging.limits import Limits
 from billing.charging.settle import CONNECTION_LOST, Told, settle
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.reports import days_of
 from billing.gateway.connection import Gateway, GatewayUnavailableError, gateway_for
 from billing.models import GatewayAccount
 from billing.models.bulk import checking
@@ -61,11 +64,13 @@ def _check(
     cards = load(list(by_card))
     gateways = {pk: gateway_for(account) for pk, account in accounts.items()}
     reads = {card: pool.submit(_read, gateways[known.account_id], known) for card, known in cards.items()}
+    listed = _read_reports(claims, pool, gateways, limits)
     for card, future in reads.items():
         read = future.result()
+        searched = _search(read, by_card[card], pool, gateways, listed) if isinstance(read, CardRead) else {}
         now = clock()
         if isinstance(read, CardRead):
-            closed = _record(read, by_card[card], limits, now)
+            closed = _record(read, by_card[card], searched, limits, now)
         else:
             closed = None
             logger.warning("reconcile: card %s could not be read: %s", cards[card].public_id, read)
@@ -87,10 +92,50 @@ def _read(gateway: Gateway, card: KnownCard) -> CardRead | GatewayUnavailableErr
         return GatewayUnavailableError(f"reading failed: {type(error).__name__}")
 
 
-def _record(read: CardRead, checks: list[checking.Check], limits: Limits, now: datetime) -> int | None:
+def _read_reports(
+    claims: list[checking.Check], pool: ThreadPoolExecutor, gateways: Mapping[int, Gateway], limits: Limits
+) -> dict[int, reports.Reports]:
+    """By account, the daily reports that attempts on the later rungs are looked for in."""
+    wanted: dict[int, set[date]] = {}
+    for check in claims:
+        if check.checks_done >= len(limits.ladder):
+            wanted.setdefault(check.account_id, set()).update(days_of(check.armed_at))
+    reading = {account: pool.submit(reports.read, gateways[account], days) for account, days in wanted.items()}
+    return {account: future.result() for account, future in reading.items()}
+
+
+def _search(
+    read: CardRead,
+    checks: list[checking.Check],
+    pool: ThreadPoolExecutor,
+    gateways: Mapping[int, Gateway],
+    listed: Mapping[int, reports.Reports],
+) -> dict[int, reports.Searched]:
+    """By attempt, what the reports say of those of which the card's orders show nothing."""
+    account = read.card.account_id
+    checked = {check.attempt_id for check in checks}
+    absent = [attempt for attempt in read.absent if attempt.id in checked]
+    if account not in listed or not absent:
+        return {}
+    known = reports.known_transactions(account, listed[account])
+    searching = {
+        attempt.id: pool.submit(reports.search, gateways[account], attempt, listed[account], known)
+        for attempt in absent
+    }
+    return {attempt: future.result() for attempt, future in searching.items()}
+
+
+def _record(
+    read: CardRead,
+    checks: list[checking.Check],
+    searched: Mapping[int, reports.Searched],
+    limits: Limits,
+    now: datetime,
+) -> int | None:
     """How many attempts the read closed; None when it could not be recorded. One card never holds up the others."""
     try:
-        return sum(record(read, _findings(read, checks, limits), limits=limits, now=now).values())
+        told = _findings(read, checks, searched, limits, now)
+        return sum(record(read, told, limits=limits, now=now).values())
     except CONNECTION_LOST:
         raise
     except Exception:
@@ -98,15 +143,27 @@ def _record(read: CardRead, checks: list[checking.Check], limits: Limits, now: d
         return None
 
 
-def _findings(read: CardRead, checks: list[checking.Check], limits: Limits) -> list[Told]:
+def _findings(
+    read: CardRead,
+    checks: list[checking.Check],
+    searched: Mapping[int, reports.Searched],
+    limits: Limits,
+    now: datetime,
+) -> list[Told]:
     """What the read says about each attempt: its own order, or absence, which counts one rung."""
     told = list(read.findings)
     absent = {attempt.id: attempt for attempt in read.absent}
     for check in checks:
-        number = check.checks_done + 1
-        last = number >= len(limits.ladder)
-        if check.attempt_id in absent:
-            told.append(Told(check.attempt_id, _absence(number, last, inactive=_inactive(read, check))))
+        if check.attempt_id not in absent:
+            continue
+        found = searched.get(check.attempt_id, reports.Searched())
+        if found.found:
+            read.transactions[found.found.transaction.transaction_id] = found.found
+            marker = absent[check.attempt_id].wanted.marker
+            finding = found.found.finding(marker, Source.TRANSACTION_QUERY)
+        else:
+            finding = _absence(read, check, found, limits, now)
+        told.append(Told(check.attempt_id, finding))
     return [_at_last(one, checks, limits) for one in told]
 
 
@@ -114,13 +171,29 @@ def _inactive(read: CardRead, check: checking.Check) -> bool:
     return read.inactive and any(a.id == check.attempt_id and a.answered_with_error for a in read.absent)
 
 
-def _absence(number: int, last: bool, *, inactive: bool) -> Finding:
-    detail = {"check": number}
-    if inactive:
-        return Finding(Verdict.DECLINED, Source.ORDER_LIST, reason="card_inactive", detail=detail)
-    if last:
-        return Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report", detail=detail)
-    return Finding(Verdict.ABSENT, Source.ORDER_LIST, reason="absent", detail=detail)
+def _absence(
+    read: CardRead, check: checking.Check, searched: reports.Searched, limits: Limits, now: datetime
+) -> Finding:
+    """What it means that nothing at the gateway is the attempt's."""
+    number = check.checks_done + 1
+    detail = {"check": number, **searched.detail}
+    permitted_after = read.card.retry_after_absence
+    if _inactive(read, check):
+        verdict, reason = Verdict.DECLINED, "card_inactive"
+    elif searched.nameless:
+        verdict, reason = Verdict.CONTRADICTION, "reported_payment_without_marker"
+        detail["transactions"] = list(searched.nameless)
+    elif permitted_after is not None:
+        long_enough = number >= len(limits.ladder) and now - check.armed_at >= permitted_after
+        verdict = Verdict.ABSENT_FOR_LONG if long_enough else Verdict.ABSENT
+        reason = verdict.value
+    elif searched.counts:
+        verdict, reason = Verdict.ABSENT_AT_LAST, "absent_in_reports"
+    elif number >= len(limits.rungs):
+        verdict, reason = Verdict.ABSENT_AT_LAST, "absent_no_report"
+    else:
+        verdict, reason = Verdict.ABSENT, "absent"
+    return Finding(verdict, Source.ORDER_LIST, reason=reason, detail=detail)
 
 
 def _at_last(told: Told, checks: list[checking.Check], limits: Limits) -> Told:
@@ -130,7 +203,7 @@ def _at_last(told: Told, checks: list[checking.Check], limits: Limits) -> Told:
         return told
     number = check.checks_done + 1
     detail = {**told.finding.detail, "check": number}
-    if number < len(limits.ladder):
+    if number < len(limits.rungs):
         return Told(told.attempt_id, replace(told.finding, detail=detail))
     reason = f"still_{told.finding.reason or told.finding.verdict.value}"
     return Told(told.attempt_id, replace(told.finding, verdict=Verdict.ABSENT_AT_LAST, reason=reason, detail=detail))

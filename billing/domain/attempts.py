@@ -72,6 +72,7 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"
     ABSENT = "absent"
     ABSENT_AT_LAST = "absent_at_last"  # the last rung of the ladder
+    ABSENT_FOR_LONG = "absent_for_long"  # absent after the window that the account proved and set
     CONTRADICTION = "contradiction"  # two candidates, an unproved marker, a refunded order, …
     PERSON_NOT_CHARGED = "person_not_charged"
 
@@ -160,6 +161,8 @@ def decide(
             return Move(S.UNKNOWN, finding.reason) if state is S.SENDING else Stay("still_unclear")
         case Verdict.ABSENT:
             return Stay("absent")
+        case Verdict.ABSENT_FOR_LONG:
+            return Move(S.NOT_CHARGED, "absent_for_long") if state is S.UNKNOWN else Stay("absent")
         case Verdict.ABSENT_AT_LAST | Verdict.CONTRADICTION:
             return _to_a_person(state, finding)
         case Verdict.PERSON_NOT_CHARGED:

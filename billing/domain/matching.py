@@ -14,6 +14,8 @@ from enum import StrEnum
 # The gateway's clock may be off by its own signature window, and it finishes what it began late.
 EARLIEST = timedelta(seconds=120)
 LATEST = timedelta(hours=1)
+# An account that lets absence permit another attempt waits at least this long for the order to appear.
+LEAST_HOURS_OF_ABSENCE = 24
 
 
 class MarkerEcho(StrEnum):

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from django.conf import settings
@@ -61,6 +61,16 @@ class ListedOrder:
     currency: str
     recurring_reference: str
     created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedPayment:
+    """One payment in the report of a day; `transaction_at` is UTC, or None when the gateway gave none."""
+
+    transaction_id: str
+    amount_minor: int
+    currency: str
+    transaction_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,13 @@ class Gateway:
         transaction = _read(lambda: self._client.get_transaction(transaction_id))
         words = storable(f"{transaction.order_detail} {transaction.order_title}")
         return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
+
+    def read_report(self, day: date) -> list[ReportedPayment]:
+        """All payments of a day in Malaysia, as far as the gateway has reported them yet."""
+        return [
+            ReportedPayment(line.transaction_id, line.gross_minor, line.currency, line.transaction_at)
+            for line in _read(lambda: self._client.reconciliation_report(day))
+        ]
 
 
 def _read(call: Callable[[], T]) -> T:

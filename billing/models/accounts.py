@@ -6,7 +6,7 @@ from django.db.models import F, Q
 
 from billing.domain.arming import Environment
 from billing.domain.dunning import DEFAULT_RETRY_DAYS, MOST_DAYS, MOST_TRIES, FinalAction
-from billing.domain.matching import MarkerEcho
+from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import MOST_CHARGE_MINOR
 from billing.models.choices import any_of, choices
 
@@ -47,6 +47,8 @@ class GatewayAccount(models.Model):
     charge_limit_minor = models.BigIntegerField(db_default=MOST_CHARGE_MINOR)
     preflight_always = models.BooleanField(db_default=False)
     marker_echo = models.TextField(choices=choices(MarkerEcho), db_default=MarkerEcho.UNPROVEN.value)
+    # None: that the gateway shows nothing never permits another attempt; a person decides.
+    retry_after_absence_hours = models.IntegerField(null=True, blank=True)
     retry_days = ArrayField(models.IntegerField(), default=default_retry_days)
     final_action = models.TextField(choices=choices(FinalAction), db_default=FinalAction.CANCEL.value)
     not_sent_in_a_row = models.IntegerField(db_default=0)
@@ -65,6 +67,11 @@ class GatewayAccount(models.Model):
                 name="account_charge_path_known",
             ),
             models.CheckConstraint(condition=Q(charge_limit_minor__gt=0), name="account_limit_positive"),
+            models.CheckConstraint(
+                condition=Q(retry_after_absence_hours__isnull=True)
+                | Q(retry_after_absence_hours__gte=LEAST_HOURS_OF_ABSENCE),
+                name="absence_permits_only_after_long",
+            ),
             models.CheckConstraint(
                 condition=Q(retry_days__len__lt=MOST_TRIES) & Q(retry_days__contained_by=list(range(1, MOST_DAYS + 1))),
                 name="at_most_four_tries_in_thirty_days",

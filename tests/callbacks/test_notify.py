@@ -107,7 +107,7 @@ def test_a_repeat_adds_nothing_and_other_cards_are_left_alone(attempt: PaymentAt
 
 def test_the_last_look_is_never_brought_forward(attempt: PaymentAttempt, rung: list[str]) -> None:
     """Else a flood of forged hints would hand every unknown attempt to a person within seconds."""
-    PaymentAttempt.objects.filter(pk=attempt.pk).update(checks_done=len(Limits.from_settings().ladder) - 1)
+    PaymentAttempt.objects.filter(pk=attempt.pk).update(checks_done=len(Limits.from_settings().rungs) - 1)
     before = snapshot()
     assert send(*encodings(data(attempt))["post_json"]).status_code == 200
     assert (snapshot(), rung) == (before, [])

@@ -152,6 +152,7 @@ MAY_BECOME: dict[Verdict, set[AttemptState]] = {
     Verdict.UNCLEAR: {S.UNKNOWN},
     Verdict.ABSENT: set(),
     Verdict.ABSENT_AT_LAST: {S.NEEDS_HUMAN},
+    Verdict.ABSENT_FOR_LONG: {S.NOT_CHARGED},
     Verdict.CONTRADICTION: {S.NEEDS_HUMAN},
     Verdict.PERSON_NOT_CHARGED: {S.NOT_CHARGED},
 }

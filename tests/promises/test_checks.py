@@ -40,6 +40,7 @@ CASES: list[Case] = [
     ("account_marker_echo_known", make_account, {"marker_echo": "perhaps"}),
     ("account_charge_path_known", make_account, {"charge_path": "elsewhere"}),
     ("account_limit_positive", make_account, {"charge_limit_minor": 0}),
+    ("absence_permits_only_after_long", make_account, {"retry_after_absence_hours": 23}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [1, 2, 3, 4]}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [0]}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [31]}),
