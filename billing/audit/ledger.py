@@ -1,0 +1,98 @@
+"""S1, S2, S3 and S10 against the simulator's own ledger: the oracle of the tests and of the demo."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from billing.audit.counts import KEPT_BY_THE_GATEWAY
+from billing.audit.violation import Violation
+from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState
+from billing.models import PaymentAttempt, PaymentMethod
+
+_MARKER = re.compile(r"[0-9A-Z]{12}")
+_TAKEN = KEPT_BY_THE_GATEWAY | {"FULL_REFUNDED"}
+
+
+def ledger_violations(
+    *, account_id: int, charges: Iterable[Mapping[str, Any]], posts: Mapping[str, int]
+) -> list[Violation]:
+    """What in our books of the account is not as in the simulator's.
+
+    `charges` are rows of its ledger; those on cards that the account does not know are another database's. `posts`
+    counts the POSTs of each marker; of a simulator that serves others too, give those that came since."""
+    cards = set(PaymentMethod.objects.filter(account_id=account_id).values_list("gateway_customer_id", flat=True))
+    attempts = PaymentAttempt.objects.filter(account_id=account_id).select_related("invoice").order_by("id")
+    books = _Books({attempt.marker: attempt for attempt in attempts})
+    strangers: set[str] = set()
+    for charge in charges:
+        if charge["customer_id"] in cards:
+            books.enter(charge)
+        else:
+            strangers.add(marker_of(charge))
+    return [*books.violations(), *books.post_violations(posts, strangers)]
+
+
+def marker_of(charge: Mapping[str, Any]) -> str:
+    """The last word of the charge's title; "" when it has none."""
+    words = str(charge["title"]).split()
+    return words[-1] if words else ""
+
+
+class _Books:
+    """The attempts of an account by marker, and what the ledger has of each."""
+
+    def __init__(self, attempts: dict[str, PaymentAttempt]) -> None:
+        self._attempts = attempts
+        self._of: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self._unexplained: list[Mapping[str, Any]] = []
+
+    def enter(self, charge: Mapping[str, Any]) -> None:
+        marker = marker_of(charge)
+        if marker in self._attempts:
+            self._of[marker].append(charge)
+        else:
+            self._unexplained.append(charge)
+
+    def violations(self) -> Iterator[Violation]:
+        kept: Counter[str] = Counter()
+        for marker, attempt in self._attempts.items():
+            charges = self._of[marker]
+            kept[attempt.invoice.public_id] += sum(charge["status"] in KEPT_BY_THE_GATEWAY for charge in charges)
+            yield from _compare(attempt, charges)
+        for invoice, times in kept.items():
+            if times > 1:
+                yield Violation(
+                    "S1", invoice, f"took money {times} times at the gateway, and no more than one may stay."
+                )
+        for charge in self._unexplained:
+            if charge["status"] in KEPT_BY_THE_GATEWAY:
+                yield Violation("S10", str(charge["transaction_id"]), "took money on a card of ours for no attempt.")
+
+    def post_violations(self, posts: Mapping[str, int], strangers: set[str]) -> Iterator[Violation]:
+        for marker, count in posts.items():
+            attempt = self._attempts.get(marker)
+            if attempt is not None and count > 1:
+                yield Violation("S3", attempt.public_id, f"was sent {count} times.")
+            elif attempt is None and _MARKER.fullmatch(marker) and marker not in strangers:
+                yield Violation("S3", marker, f"was sent {count} times, and is no attempt's.")
+
+
+def _compare(attempt: PaymentAttempt, charges: list[Mapping[str, Any]]) -> Iterator[Violation]:
+    state = AttemptState(attempt.state)
+    own = [charge for charge in charges if charge["transaction_id"] == attempt.gateway_transaction_id]
+    taken = [charge for charge in charges if charge["status"] in _TAKEN]
+    if state in HAS_MONEY:
+        fits = [charge for charge in own if _same(charge, attempt) and charge["status"] in _TAKEN]
+        if len(fits) != 1:
+            yield Violation(
+                "S2",
+                attempt.public_id,
+                f"is {state}, and the gateway has {len(fits)} successes of its transaction and amount.",
+            )
+    elif taken and state not in UNRESOLVED:
+        yield Violation("S10", attempt.public_id, f"is {state}, and the gateway took its money.")
+
+
+def _same(charge: Mapping[str, Any], attempt: PaymentAttempt) -> bool:
+    return (charge["amount"], charge["currency"]) == (attempt.amount_minor, attempt.currency)

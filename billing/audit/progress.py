@@ -1,0 +1,125 @@
+"""L2, L3, L4 and L6: nothing stands still without somebody knowing, and everything has a next step or an end."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from billing.audit.queries import found
+from billing.audit.violation import Violation
+from billing.charging.limits import Limits
+from billing.charging.reconcile import LEASE, PATIENCE
+from billing.domain.arming import Environment
+from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED
+
+Parameters = Mapping[str, Any]
+# The sweeper comes every few seconds; workers that are restarted take longer.
+SWEPT_WITHIN = timedelta(minutes=2)
+# Work that is due is taken up every few seconds, and a reader's lease has ended by then.
+TAKEN_UP_WITHIN = LEASE + timedelta(minutes=8)
+
+
+def violations(account_id: int | None, *, now: datetime, limits: Limits) -> Iterator[Violation]:
+    """L2, L3, L4 and L6 of the account, or of all, at `now`."""
+    parameters = {
+        "account": account_id,
+        "now": now,
+        "sending_since": now - limits.deadline - SWEPT_WITHIN,
+        "asked_before": now - TAKEN_UP_WITHIN,
+        "unknown_since": now - max(limits.ladder[-1], PATIENCE) - TAKEN_UP_WITHIN,
+        "holds": sorted(state.value for state in HOLDS_PLACE),
+        "unresolved": sorted(state.value for state in UNRESOLVED),
+        "live": Environment.LIVE.value,
+        "allow_live": settings.KITARAN_ALLOW_LIVE,
+    }
+    yield from _leaves_sending(parameters)
+    yield from _is_asked_about(parameters)
+    yield from _is_alerted(parameters)
+    yield from _goes_on(parameters)
+
+
+def _leaves_sending(parameters: Parameters) -> Iterator[Violation]:
+    yield from found(
+        "L2",
+        "is sending since {:%Y-%m-%d %H:%M:%S} UTC.",
+        """SELECT a.public_id, a.armed_at FROM billing_paymentattempt a
+            WHERE a.state = 'sending' AND a.armed_at < %(sending_since)s AND OF_ACCOUNT(a.account_id)
+            ORDER BY a.id""",
+        parameters,
+    )
+
+
+def _is_asked_about(parameters: Parameters) -> Iterator[Violation]:
+    yield from found(
+        "L3",
+        "is {}, and {}.",
+        """SELECT a.public_id, a.state,
+                   CASE WHEN a.next_check_at IS NULL THEN 'nobody asks about it again'
+                        WHEN a.armed_at < %(unknown_since)s
+                        THEN 'no person has heard of it since ' || to_char(a.armed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+                        ELSE 'nobody asked when it was time' END
+            FROM billing_paymentattempt a
+            WHERE a.state IN ('unknown', 'in_process') AND OF_ACCOUNT(a.account_id)
+              AND (a.next_check_at IS NULL OR a.next_check_at < %(asked_before)s OR a.armed_at < %(unknown_since)s)
+            ORDER BY a.id""",
+        parameters,
+    )
+
+
+def _is_alerted(parameters: Parameters) -> Iterator[Violation]:
+    yield from found(
+        "L4",
+        "came to a person {} times and raised {} alerts.",
+        """SELECT a.public_id, came.times, alerts.times
+            FROM billing_paymentattempt a
+            LEFT JOIN (SELECT subject_id, count(*) AS times FROM billing_transition
+                       WHERE subject_type = 'attempt' AND to_state = 'needs_human' AND from_state <> to_state
+                       GROUP BY subject_id) t ON t.subject_id = a.id
+            LEFT JOIN (SELECT subject_id, count(*) AS times FROM billing_event
+                       WHERE subject_type = 'attempt' AND kind = 'attempt.needs_human'
+                       GROUP BY subject_id) e ON e.subject_id = a.id
+            CROSS JOIN LATERAL (SELECT GREATEST(COALESCE(t.times, 0), (a.state = 'needs_human')::int) AS times) came
+            CROSS JOIN LATERAL (SELECT COALESCE(e.times, 0) AS times) alerts
+            WHERE came.times <> alerts.times AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
+        parameters,
+    )
+
+
+def _goes_on(parameters: Parameters) -> Iterator[Violation]:
+    yield from found(
+        "L6",
+        "is open, and nothing will happen: no next try, no attempt under way, and nobody is asked to decide.",
+        """SELECT i.public_id FROM billing_invoice i
+            WHERE i.state = 'open' AND i.next_attempt_at IS NULL AND i.hold IS NULL AND OF_ACCOUNT(i.account_id)
+              AND NOT EXISTS (SELECT 1 FROM billing_paymentattempt a WHERE a.invoice_id = i.id
+                                AND (a.state = ANY(%(holds)s) OR a.state = 'surplus'))
+            ORDER BY i.id""",
+        parameters,
+    )
+    yield from found(
+        "L6",
+        "is {}, and is on the work list all the same.",
+        """SELECT i.public_id, i.state FROM billing_invoice i
+            WHERE i.next_attempt_at IS NOT NULL AND (i.state <> 'open' OR i.hold IS NOT NULL)
+              AND OF_ACCOUNT(i.account_id) ORDER BY i.id""",
+        parameters,
+    )
+    yield from found(
+        "L6",
+        "was due for an attempt at {:%Y-%m-%d %H:%M:%S} UTC, and nothing says why there was none.",
+        """SELECT i.public_id, i.next_attempt_at
+            FROM billing_invoice i JOIN billing_gatewayaccount g ON g.id = i.account_id
+            WHERE i.next_attempt_at < %(asked_before)s AND i.refusal IS NULL AND g.stopped_at IS NULL
+              AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
+              AND (g.environment <> %(live)s OR %(allow_live)s) AND OF_ACCOUNT(i.account_id)
+            ORDER BY i.id""",
+        parameters,
+    )
+    yield from found(
+        "L6",
+        "was refused for {}, and nothing says when.",
+        """SELECT i.public_id, i.refusal FROM billing_invoice i
+            WHERE i.refusal IS NOT NULL AND i.refused_at IS NULL AND OF_ACCOUNT(i.account_id) ORDER BY i.id""",
+        parameters,
+    )
