@@ -107,11 +107,16 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
     )
     yield from found(
         "L6",
-        "was due for an attempt at {:%Y-%m-%d %H:%M:%S} UTC, and nothing says why there was none.",
-        """SELECT i.public_id, i.next_attempt_at
+        "waits for an attempt since {:%Y-%m-%d %H:%M:%S} UTC, and nothing says why there was none.",
+        """SELECT i.public_id, since.at
             FROM billing_invoice i JOIN billing_gatewayaccount g ON g.id = i.account_id
-            WHERE i.next_attempt_at < %(asked_before)s AND i.refusal IS NULL AND g.stopped_at IS NULL
-              AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
+            CROSS JOIN LATERAL (SELECT max(t.at) AS at FROM billing_transition t
+                                WHERE t.to_state = 'running' AND t.from_state = 'stopped'
+                                  AND (t.subject_type = 'installation' AND t.subject_id = 1
+                                       OR t.subject_type = 'account' AND t.subject_id = g.id)) started
+            CROSS JOIN LATERAL (SELECT GREATEST(i.next_attempt_at, i.created_at, started.at) AS at) since
+            WHERE i.next_attempt_at < %(asked_before)s AND since.at < %(asked_before)s AND i.refusal IS NULL
+              AND g.stopped_at IS NULL AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
               AND (g.environment <> %(live)s OR %(allow_live)s) AND OF_ACCOUNT(i.account_id)
             ORDER BY i.id""",
         parameters,
