@@ -70,8 +70,11 @@ def _is_asked_about(parameters: Parameters) -> Iterator[Violation]:
 def _is_alerted(parameters: Parameters) -> Iterator[Violation]:
     yield from found(
         "L4",
-        "came to a person {} times and raised {} alerts.",
-        """SELECT a.public_id, came.times, alerts.times
+        "{}.",
+        """SELECT a.public_id,
+                  CASE WHEN came.times = 0 THEN 'raised an alert, and never needed a person'
+                       WHEN alerts.times = 0 THEN 'needed a person, and raised no alert'
+                       ELSE 'needed a person, and raised ' || alerts.times || ' alerts' END
             FROM billing_paymentattempt a
             LEFT JOIN (SELECT subject_id, count(*) AS times FROM billing_transition
                        WHERE subject_type = 'attempt' AND to_state = 'needs_human' AND from_state <> to_state

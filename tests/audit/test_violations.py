@@ -403,7 +403,7 @@ def test_l3_an_attempt_that_was_unknown_for_days(books: Books) -> None:
 def test_l4_a_person_who_was_not_told(books: Books) -> None:
     attempt = books.give_to_a_person(books.lose(books.armed()))
     asleep("DELETE FROM billing_event")
-    assert only(books) == ("L4", attempt.public_id, "came to a person 1 times and raised 0 alerts.")
+    assert only(books) == ("L4", attempt.public_id, "needed a person, and raised no alert.")
 
 
 def test_l4_an_alert_about_nothing(books: Books) -> None:
@@ -417,7 +417,7 @@ def test_l4_an_alert_about_nothing(books: Books) -> None:
         payload={},
         created_at=books.now,
     )
-    assert only(books) == ("L4", attempt.public_id, "came to a person 0 times and raised 1 alerts.")
+    assert only(books) == ("L4", attempt.public_id, "raised an alert, and never needed a person.")
 
 
 @breaks("L5")
