@@ -27,7 +27,7 @@ def violations(account_id: int | None, *, now: datetime, limits: Limits) -> Iter
         "now": now,
         "sending_since": now - limits.deadline - SWEPT_WITHIN,
         "asked_before": now - TAKEN_UP_WITHIN,
-        "unknown_since": now - max(limits.ladder[-1], PATIENCE) - TAKEN_UP_WITHIN,
+        "unknown_since": now - max(limits.rungs[-1], PATIENCE) - TAKEN_UP_WITHIN,
         "holds": sorted(state.value for state in HOLDS_PLACE),
         "unresolved": sorted(state.value for state in UNRESOLVED),
         "live": Environment.LIVE.value,
@@ -56,12 +56,14 @@ def _is_asked_about(parameters: Parameters) -> Iterator[Violation]:
         "is {}, and {}.",
         """SELECT a.public_id, a.state,
                    CASE WHEN a.next_check_at IS NULL THEN 'nobody asks about it again'
-                        WHEN a.armed_at < %(unknown_since)s
+                        WHEN a.armed_at < late.since
                         THEN 'no person has heard of it since ' || to_char(a.armed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
                         ELSE 'nobody asked when it was time' END
-            FROM billing_paymentattempt a
+            FROM billing_paymentattempt a JOIN billing_gatewayaccount g ON g.id = a.account_id
+            CROSS JOIN LATERAL (SELECT %(unknown_since)s - make_interval(
+                                    hours => COALESCE(g.retry_after_absence_hours, 0)) AS since) late
             WHERE a.state IN ('unknown', 'in_process') AND OF_ACCOUNT(a.account_id)
-              AND (a.next_check_at IS NULL OR a.next_check_at < %(asked_before)s OR a.armed_at < %(unknown_since)s)
+              AND (a.next_check_at IS NULL OR a.next_check_at < %(asked_before)s OR a.armed_at < late.since)
             ORDER BY a.id""",
         parameters,
     )

@@ -47,6 +47,8 @@ _REASONS = {
     "two_orders_for_one_attempt": "two orders carry this attempt's mark",
     "order_and_transaction_disagree": "the order and its transaction contradict each other",
     "absent_no_report": "nothing was found, and nothing proves that nothing was taken",
+    "absent_in_reports": "nothing was found there, nor in the gateway's reports of those days",
+    "reported_payment_without_marker": "the gateway's reports list a payment that could be this one",
     "reads_keep_failing": "the gateway could not be read for days",
     "full_refunded": "the money was taken and given back before it was ever seen",
     "partial_refunded": "a part of the money was given back before it was ever seen",
@@ -101,7 +103,7 @@ def which_day(schedule: Schedule) -> str:
     """Why a day of the schedule is one, in words: `the last day of the month`, `a Monday, every second week`."""
     match schedule.interval:
         case Interval.DAILY:
-            unit, named = "day", "every day"
+            unit, named = "day", "it is due every day"
         case Interval.WEEKLY:
             unit, named = "week", f"a {_weekday(schedule.target or 0)}"
         case Interval.MONTHLY:
@@ -125,36 +127,53 @@ def _weekday(target: int) -> str:
     return f"{date(2023, 1, 1) + timedelta(days=target):%A}"  # 1 January 2023 was a Sunday
 
 
-def told(source: Source, verdict: Verdict, reason: str, number: int | None) -> str:
-    """One piece of evidence as a sentence. `number` is that of the check, where there is one."""
+def said_by(actor: str, what: str, reason: str, *, to_staff: bool) -> str:
+    """`siti paused it: on holiday.` To anybody but staff no name and nothing that staff wrote is repeated."""
+    if not to_staff:
+        return f"{'the engine' if actor == 'engine' else 'a person'} {what}."
+    why = reason.strip().rstrip(".")
+    return f"{actor} {what}{f': {why}' if why else ''}."
+
+
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def told(source: Source, verdict: Verdict, reason: str, number: int | None, *, to_staff: bool) -> str:
+    """One piece of evidence, as what follows a colon. `number` is that of the check, where there is one."""
     match source:
         case Source.SWEEPER:
-            return "The program that was to send the request was lost, so nobody knows whether it left."
+            return "the program that was to send the request was lost, so nobody knows whether it left."
         case Source.COMMIT_UNACKNOWLEDGED:
-            return "The database did not confirm that the attempt was written down, so nothing was sent."
+            return "the database did not confirm that the attempt was written down, so nothing was sent."
         case Source.HOLDER_ENDED:
-            return "The attempt that the invoice was waiting for ended without money."
+            return "the attempt that the invoice was waiting for ended without money."
         case Source.OPERATOR:
-            return _decided(verdict, reason)
+            return _decided(verdict, reason, to_staff=to_staff)
         case Source.ANSWER:
-            return _said("The gateway answered", verdict, reason)
+            return _said("the gateway answered", verdict, reason)
         case Source.TRANSACTION_QUERY:
-            return _said("Asked about the transaction, the gateway said", verdict, reason)
+            return _said("asked about the transaction, the gateway said", verdict, reason)
         case Source.ORDER_LIST:
-            check = f"Check {number}: the" if number else "The"
+            check = f"at check {number} the" if number else "the"
             return _listed(f"{check} gateway's complete list of the card's orders", verdict, reason)
         case _:
             assert_never(source)
 
 
-def _decided(verdict: Verdict, reason: str) -> str:
+def _decided(verdict: Verdict, reason: str, *, to_staff: bool) -> str:
     words = {
         Verdict.PAID: "that the card was charged",
         Verdict.DECLINED: "that the charge was declined",
         Verdict.PERSON_NOT_CHARGED: "that the card was not charged",
     }
     who, _, why = reason.removeprefix("decided by ").partition(": ")
-    return f"{who} decided {words.get(verdict, verdict.value.replace('_', ' '))}: {why.rstrip('.')}."
+    what = f"decided {words.get(verdict, verdict.value.replace('_', ' '))}"
+    return said_by(who, what, why, to_staff=to_staff)
 
 
 def _said(by: str, verdict: Verdict, reason: str) -> str:
@@ -168,11 +187,13 @@ def _said(by: str, verdict: Verdict, reason: str) -> str:
         case Verdict.REVERSED:
             return f"{by} that it took the charge back."
         case Verdict.NOT_SENT:
-            return f"It is certain that nothing was executed ({reason_words(reason)})."
+            return f"it is certain that nothing was executed ({reason_words(reason)})."
         case Verdict.UNCLEAR:
-            return f"What came of the request is not known: {reason_words(reason)}."
-        case Verdict.ABSENT | Verdict.ABSENT_AT_LAST | Verdict.CONTRADICTION | Verdict.PERSON_NOT_CHARGED:
+            return f"what came of the request is not known: {reason_words(reason)}."
+        case Verdict.ABSENT | Verdict.ABSENT_AT_LAST | Verdict.ABSENT_FOR_LONG | Verdict.CONTRADICTION:
             return f"{by} something that does not fit: {reason_words(reason)}."
+        case Verdict.PERSON_NOT_CHARGED:
+            return "it was decided that nothing was taken."
         case _:
             assert_never(verdict)
 
@@ -183,6 +204,8 @@ def _listed(by: str, verdict: Verdict, reason: str) -> str:
             return f"{by} shows nothing of it. That alone does not prove that no money was taken."
         case Verdict.ABSENT_AT_LAST:
             return f"{by} was read for the last time: {reason_words(reason)}."
+        case Verdict.ABSENT_FOR_LONG:
+            return f"{by} shows nothing of it for as long as the account asks for: nothing was taken."
         case Verdict.CONTRADICTION:
             return f"{by} does not settle it: {reason_words(reason)}."
         case Verdict.UNCLEAR:
