@@ -179,9 +179,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AttemptState": "billing.domain.attempts.AttemptState",
         "CardState": "billing.domain.subscriptions.CardState",
-        "ExplanationKind": "billing.audit.lines.Kind",
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
-        "KindEnum": "billing.domain.subscriptions.CardKind",
         "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",
     },
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,

@@ -30,16 +30,18 @@ _KIND_OF_SOURCE = {
 
 class AttemptLife:
     """`evidence` is the attempt's; `transitions` are those of the invoice, its attempts and its subscription. Both are
-    in order."""
+    in order. `rank` places its beginning among what happened at the same instant."""
 
     def __init__(
         self,
         attempt: PaymentAttempt,
         evidence: Sequence[Evidence],
         transitions: Sequence[Transition],
+        rank: int,
         *,
         to_staff: bool,
     ) -> None:
+        self._rank = rank
         self._told_us = evidence
         self._attempt = attempt
         self._to_staff = to_staff
@@ -53,7 +55,8 @@ class AttemptLife:
         attempt = self._attempt
         amount = display(attempt.amount_minor, attempt.currency)
         said = f"Attempt {attempt.number}: a request for {amount} was written down, to be sent once."
-        yield Line(attempt.armed_at, said, Kind.ARMED, (attempt.public_id, f"card {attempt.payment_method.public_id}"))
+        named = (attempt.public_id, f"card {attempt.payment_method.public_id}")
+        yield Line(attempt.armed_at, said, Kind.ARMED, named, self._rank)
         for row in self._told_us:
             yield self._heard(row)
         if attempt.released_at:
@@ -79,7 +82,7 @@ class AttemptLife:
                 kind = Kind.DECIDED if source is Source.OPERATOR else _KIND_OF_STATE.get(state, kind)
                 parts.append(self._meant(one, state, verdict))
         parts += self._around(row)
-        return Line(row.recorded_at, " ".join(filter(None, parts)), kind, self._evidence(row), row.pk)
+        return Line(row.recorded_at, " ".join(filter(None, parts)), kind, self._evidence(row), 2 * row.pk)
 
     def _told(self, row: Evidence, source: Source, verdict: Verdict) -> str:
         detail = row.content.get("detail")

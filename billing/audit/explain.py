@@ -4,7 +4,7 @@ Everything is read from rows, in their own words and order; nothing is guessed a
 name no person but the staff who decided something, and no more of a card than its id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -93,6 +93,9 @@ class _Life:
         self._money = display(invoice.amount_minor, invoice.currency)
         attempts = PaymentAttempt.objects.filter(invoice=invoice).select_related("payment_method").order_by("number")
         self._attempts = list(attempts)
+        self._evidence: dict[int, list[Evidence]] = {attempt.pk: [] for attempt in self._attempts}
+        for row in Evidence.objects.filter(attempt_id__in=self._evidence).order_by("id"):
+            self._evidence[row.attempt_id].append(row)
         self._transitions = list(
             Transition.objects.filter(
                 Q(subject_type="invoice", subject_id=invoice.pk)
@@ -103,16 +106,20 @@ class _Life:
 
     def explanation(self) -> Explanation:
         lines = [*self._rule(), *self._due(), *self._opened(), *self._people(), *self._looked_at()]
-        evidence: dict[int, list[Evidence]] = {attempt.pk: [] for attempt in self._attempts}
-        for row in Evidence.objects.filter(attempt_id__in=evidence).order_by("id"):
-            evidence[row.attempt_id].append(row)
         for attempt in self._attempts:
-            life = AttemptLife(attempt, evidence[attempt.pk], self._transitions, to_staff=self._to_staff)
+            earlier = [one.pk for one in self._attempts if one.number < attempt.number]
+            rank = self._heard_before(attempt.armed_at, earlier)
+            life = AttemptLife(attempt, self._evidence[attempt.pk], self._transitions, rank, to_staff=self._to_staff)
             lines += life.lines()
         lines += [*self._subscription_changes(), *self._stops(), *self._refunds()]
         lines.sort(key=lambda line: (line.at, line.rank))
         answer, summary = self._answer()
         return Explanation(self._invoice, answer, summary, self._zone, (*lines, *self._present()))
+
+    def _heard_before(self, at: datetime, of: Sequence[int] | None = None) -> int:
+        """The rank of what happened at `at`: right behind the evidence that was there by then, whose ranks are even."""
+        told = [row for pk, rows in self._evidence.items() if of is None or pk in of for row in rows]
+        return max((2 * row.pk + 1 for row in told if row.recorded_at <= at), default=0)
 
     # --- where it came from -------------------------------------------------------------------------------
 
@@ -224,7 +231,7 @@ class _Life:
         invoice = self._invoice
         if invoice.preflight_at:
             said = "Before another try, the gateway's orders of every card involved were read: no money was there yet."
-            yield Line(invoice.preflight_at, said, Kind.PREFLIGHT, ())
+            yield Line(invoice.preflight_at, said, Kind.PREFLIGHT, (), self._heard_before(invoice.preflight_at))
         if invoice.refusal and invoice.refused_at:
             said = f"It was time to charge, and it was not done: {REFUSALS[Refusal(invoice.refusal)]}."
             yield Line(invoice.refused_at, said, Kind.REFUSED, (invoice.refusal,))
@@ -288,7 +295,7 @@ class _Life:
         open_ones = any(attempt.state in UNRESOLVED for attempt in self._attempts)
         money, what = self._money, self._what()
         if len(kept) > 1:
-            said = f"The card was charged {money} {times(len(kept))} for {what}. All but one are to be given back."
+            said = f"The card was charged {money} {times(len(kept))} for {what}. Only one of them may stay."
             return Answer.CHARGED_TOO_OFTEN, said
         if kept:
             said = f"The card was charged {money} once for {what}, on {moment(kept[0].armed_at, self._zone)}."

@@ -39,8 +39,10 @@ def test_every_trigger_of_the_database_is_one_that_the_code_lists() -> None:
             "is switched off: a trigger on billing_evidence.",
         ),
         (
-            "CREATE OR REPLACE FUNCTION periods_only_count_up() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RETURN NEW; END $$",
+            (
+                "CREATE OR REPLACE FUNCTION periods_only_count_up() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RETURN NEW; END $$"
+            ),
             "periods_only_count_up",
             "does something else than the code says: a trigger on billing_subscription.",
         ),
