@@ -29,7 +29,7 @@ def test_whatever_happens_to_a_shop_in_two_weeks_breaks_nothing(books: Books) ->
                 books.pay(attempt)
 
     paused, canceled = books.subscribe(), books.subscribe()
-    books.subscribe(trial_days=2, repetitions=3)
+    books.subscribe(trial_days=2, repetitions=2)
     books.subscribe(at_start=False, interval="WEEKLY", target=5)
     day()
     declined, unknown = books.armed(), books.armed()
