@@ -116,9 +116,9 @@ class _Life:
         answer, summary = self._answer()
         return Explanation(self._invoice, answer, summary, self._zone, (*lines, *self._present()))
 
-    def _heard_before(self, at: datetime, of: Sequence[int] | None = None) -> int:
+    def _heard_before(self, at: datetime, of: Sequence[int]) -> int:
         """The rank of what happened at `at`: right behind the evidence that was there by then, whose ranks are even."""
-        told = [row for pk, rows in self._evidence.items() if of is None or pk in of for row in rows]
+        told = [row for pk, rows in self._evidence.items() if pk in of for row in rows]
         return max((2 * row.pk + 1 for row in told if row.recorded_at <= at), default=0)
 
     # --- where it came from -------------------------------------------------------------------------------
@@ -231,7 +231,8 @@ class _Life:
         invoice = self._invoice
         if invoice.preflight_at:
             said = "Before another try, the gateway's orders of every card involved were read: no money was there yet."
-            yield Line(invoice.preflight_at, said, Kind.PREFLIGHT, (), self._heard_before(invoice.preflight_at))
+            tried = [attempt.pk for attempt in self._attempts if attempt.armed_at < invoice.preflight_at]
+            yield Line(invoice.preflight_at, said, Kind.PREFLIGHT, (), self._heard_before(invoice.preflight_at, tried))
         if invoice.refusal and invoice.refused_at:
             said = f"It was time to charge, and it was not done: {REFUSALS[Refusal(invoice.refusal)]}."
             yield Line(invoice.refused_at, said, Kind.REFUSED, (invoice.refusal,))

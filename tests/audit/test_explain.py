@@ -65,8 +65,8 @@ def test_a_charge_that_went_as_it_should(books: Books) -> None:
         ),
         "now: The invoice is paid.",
         (
-            "next: Nothing more will be charged for this invoice by itself. The next period of the subscription is due on "
-            "Thursday, 30 April 2026 at 09:00."
+            "next: Nothing more will be charged for this invoice by itself. The next period of the subscription "
+            "is due on Thursday, 30 April 2026 at 09:00."
         ),
     ]
     assert answer(books, attempt.invoice) == (
@@ -117,13 +117,13 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
     books.pay(second, Source.ORDER_LIST)
     after = [
         (
-            "declined: Attempt 1: the gateway answered that the charge was declined (code 9010), 30 seconds after it was "
-            "written down. The subscription is past due until it is paid."
+            "declined: Attempt 1: the gateway answered that the charge was declined (code 9010), 30 seconds "
+            "after it was written down. The subscription is past due until it is paid."
         ),
         "armed: Attempt 2: a request for RM 19.90 was written down, to be sent once.",
         (
-            "answered: Attempt 2: what came of the request is not known: there was no answer in time. The invoice and the "
-            "card wait, and the gateway is asked until it is known."
+            "answered: Attempt 2: what came of the request is not known: there was no answer in time. The "
+            "invoice and the card wait, and the gateway is asked until it is known."
         ),
         (
             "checked: Attempt 2: at check 1 the gateway's complete list of the card's orders shows nothing of it. That "
@@ -131,13 +131,13 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
         ),
         (
             "with_a_person: Attempt 2: the gateway's complete list of the card's orders was read for the last time: "
-            "nothing was found, and nothing proves that nothing was taken. A person has to decide; until then the invoice "
-            "and the card wait."
+            "nothing was found, and nothing proves that nothing was taken. A person has to decide; until then "
+            "the invoice and the card wait."
         ),
         "decided: siti let the card be charged for other invoices meanwhile: the customer waits.",
         (
-            "decided: Attempt 2: siti decided that the card was not charged: nothing in the merchant portal. The invoice "
-            "may be tried again."
+            "decided: Attempt 2: siti decided that the card was not charged: nothing in the merchant portal. The "
+            "invoice may be tried again."
         ),
         "preflight: Before another try, the gateway's orders of every card involved were read: no money was there yet.",
         "armed: Attempt 3: a request for RM 19.90 was written down, to be sent once.",
@@ -151,8 +151,8 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
         ),
         "now: The invoice is paid.",
         (
-            "next: Nothing more will be charged for this invoice by itself. The next period of the subscription is due on "
-            "Thursday, 30 April 2026 at 09:00."
+            "next: Nothing more will be charged for this invoice by itself. The next period of the subscription "
+            "is due on Thursday, 30 April 2026 at 09:00."
         ),
     ]
     assert story(books, first.invoice) == [*BEGINNING, *after]
@@ -163,9 +163,9 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
     books.reverse(third)
     assert story(books, first.invoice)[-4:-2] == [
         (
-            "reversed: Attempt 3: the gateway's complete list of the card's orders shows that the gateway took the charge "
-            "back. The money went back to the customer. The invoice is open again, and is collected only if a person "
-            "decides so."
+            "reversed: Attempt 3: the gateway's complete list of the card's orders shows that the gateway took "
+            "the charge back. The money went back to the customer. The invoice is open again, and is collected "
+            "only if a person decides so."
         ),
         "paid: Attempt 2: the attempt that the invoice was waiting for ended without money. This paid the invoice.",
     ]
@@ -193,8 +193,8 @@ def test_to_others_than_staff_nobody_is_named_and_nothing_that_staff_wrote_is_re
     assert said[6:12] == [
         "decided: A person let the card be charged for other invoices meanwhile.",
         (
-            "decided: Attempt 1: a person decided that the charge was declined. The subscription is past due until it is "
-            "paid."
+            "decided: Attempt 1: a person decided that the charge was declined. The subscription is past due "
+            "until it is paid."
         ),
         "subscription: A person paused the subscription.",
         "subscription: A person resumed the subscription.",
@@ -294,9 +294,9 @@ def test_giving_up_and_what_it_does_to_the_subscription(books: Books) -> None:
         books.decline(again, "51")
     assert story(books, first.invoice)[-3:] == [
         (
-            "declined: Attempt 4: the gateway answered that the charge was declined (code 51), less than a second after it "
-            "was written down. It was the last try: the invoice is given up as uncollectible. The subscription was "
-            "cancelled for it."
+            "declined: Attempt 4: the gateway answered that the charge was declined (code 51), less than a "
+            "second after it was written down. It was the last try: the invoice is given up as uncollectible. "
+            "The subscription was cancelled for it."
         ),
         "now: The invoice is given up as uncollectible: its last try was declined.",
         "next: Nothing more will be charged for this invoice by itself.",
