@@ -240,6 +240,19 @@ class TestAPersonDecides:
             release_card(attempt=attempt, reason="again", actor="siti", now=NOW)
 
 
+def test_money_that_a_person_overlooked_is_recorded_when_it_is_told_again() -> None:
+    attempt = make_attempt()
+    tell(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
+    tell(attempt, Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report"))
+    seen = paid(attempt, source=Source.ORDER_LIST)
+    tell(attempt, seen)
+    assert attempt.state == "needs_human"
+    resolve(attempt=attempt, resolution=Resolution.NOT_CHARGED, reason="sure", actor="siti", limits=SHORT, now=NOW)
+
+    tell(attempt, seen)
+    assert (attempt.state, attempt.state_reason, attempt.invoice.state) == ("succeeded", "late_money", "paid")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_settlements_at_once_of_one_attempt_move_it_once() -> None:
     attempt = make_attempt()
