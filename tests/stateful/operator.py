@@ -45,11 +45,18 @@ def resolve_truthfully(world: World, snapshot: Snapshot, attempt: PaymentAttempt
     return True
 
 
+def do_the_days_work(world: World, snapshot: Snapshot) -> None:
+    """Decides what can be decided, and lets go every card that is held."""
+    for attempt in snapshot.in_state("needs_human"):
+        resolve_truthfully(world, snapshot, attempt)
+    for card in snapshot.cards:
+        if card.held_at is not None:
+            clear(world, card)
+
+
 def clear(world: World, card: PaymentMethod) -> None:
     clear_hold(card=card, reason="looked in the portal", actor=WHO, now=world.now)
 
 
 def start_again(world: World) -> None:
-    start_account(
-        account=GatewayAccount.objects.get(pk=world.account.pk), reason="repaired", actor=WHO, now=world.now
-    )
+    start_account(account=GatewayAccount.objects.get(pk=world.account.pk), reason="repaired", actor=WHO, now=world.now)

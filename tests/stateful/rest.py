@@ -30,12 +30,7 @@ def _go_on(world: World) -> Snapshot:
         world.open_due()
         world.sweep()
         world.reconcile()
-        snapshot = world.snapshot()
-        for attempt in snapshot.in_state("needs_human"):
-            operator.resolve_truthfully(world, snapshot, attempt)
-        for card in snapshot.cards:
-            if card.held_at is not None:
-                operator.clear(world, card)
+        operator.do_the_days_work(world, world.snapshot())
         world.collect()
         snapshot = world.snapshot()
         following = _next_step(world, snapshot)
@@ -55,8 +50,8 @@ def _next_step(world: World, snapshot: Snapshot) -> datetime | None:
             at.append(attempt.next_check_at)
         elif operator.truth(snapshot, attempt) is not None:
             at.append(attempt.armed_at + world.limits.ladder[-1])
-    if any(invoice.next_attempt_at is not None and invoice.next_attempt_at <= world.now for invoice in snapshot.invoices):
+    if any(
+        invoice.next_attempt_at is not None and invoice.next_attempt_at <= world.now for invoice in snapshot.invoices
+    ):
         at.append(world.now + timedelta(minutes=3))  # leased to a reader that died
     return max(min(at), world.now + timedelta(seconds=1)) if at else None
-
-

@@ -4,6 +4,7 @@ There is one clock: `now` is passed to every use case, the gateway's client is a
 calendar and wall clock are set to it. It moves only when it is told to.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from django.test import RequestFactory
 from billing.callbacks import notify as notify_door
 from billing.charging import preflight, reconcile
 from billing.charging.arm import Armed, arm
-from billing.charging.card_reading import CardRead, load
+from billing.charging.card_reading import CardRead, fetch, load, record
 from billing.charging.collect import collect
 from billing.charging.limits import Limits
 from billing.charging.settle import Told, settle
@@ -203,11 +204,9 @@ class World:
         """COMMIT raises; `reached` says whether the server did it all the same."""
         if not self._has_token():
             return
-        with broken_commit(reached=reached):
-            try:
-                self.arm(worker, count)
-            except OperationalError:
-                pass  # nothing had been armed: a refusal was lost, or nothing was due
+        # It raises when nothing had been armed: a refusal was lost, or nothing was due.
+        with broken_commit(reached=reached), contextlib.suppress(OperationalError):
+            self.arm(worker, count)
         connection.close()
 
     def settle_unacknowledged(self, worker: Worker) -> None:
@@ -258,8 +257,6 @@ class World:
 
     def read_card(self, card: PaymentMethod) -> None:
         """A complete read that nobody asked for, as a comparison with the gateway's books makes it."""
-        from billing.charging.card_reading import fetch, record
-
         read = fetch(self.gateway, load([card.pk])[card.pk])
         record(read, read.findings, limits=self.limits, now=self.now)
 
