@@ -198,10 +198,7 @@ class ChargingMachine(RuleBasedStateMachine):
         """Everybody does what they are there for, and the next charges are sent."""
         self.w.be_away(False)
         operator.start_again(self.w)
-        for rung in (timedelta(seconds=30), *self.w.limits.ladder):
-            self.w.let_time_pass(rung)
-            self.w.sweep()
-            self.w.reconcile()
+        self.w.follow_up(until=timedelta(days=1))
         operator.do_the_days_work(self.w, self.w.snapshot())
         self.w.let_time_pass(timedelta(hours=12))
         self.charge_what_is_due(which, 3, fate, "settle")
@@ -301,13 +298,10 @@ class ChargingMachine(RuleBasedStateMachine):
         self.w.record_check(worker, pick % len(worker.checks))
 
     @precondition(lambda self: self.seen.in_state("sending", "unknown", "in_process"))
-    @rule()
-    def look_until_nothing_is_unknown(self) -> None:
-        """The ladder to its end, without anything else happening meanwhile."""
-        for rung in (timedelta(seconds=30), *self.w.limits.ladder):
-            self.w.let_time_pass(rung)
-            self.w.sweep()
-            self.w.reconcile()
+    @rule(until=st.sampled_from([timedelta(hours=1), timedelta(hours=6), timedelta(days=3)]))
+    def look_until_nothing_is_unknown(self, until: timedelta) -> None:
+        """The ladder, or a part of it, without anything else happening meanwhile."""
+        self.w.follow_up(until=until)
 
     def _is_due(self) -> bool:
         return any(i.next_attempt_at is not None and i.next_attempt_at <= self.w.now for i in self.seen.invoices)

@@ -21,7 +21,7 @@ from django.test import RequestFactory
 from billing.callbacks import notify as notify_door
 from billing.charging import preflight, reconcile
 from billing.charging.arm import Armed, arm
-from billing.charging.card_reading import CardRead, fetch, load, record
+from billing.charging.card_reading import fetch, load, record
 from billing.charging.collect import collect
 from billing.charging.limits import Limits
 from billing.charging.settle import Told, settle
@@ -31,7 +31,7 @@ from billing.domain.attempts import Finding, Source, Verdict
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Installation, Invoice, PaymentAttempt, PaymentMethod, Subscription
-from billing.models.bulk import arming, checking
+from billing.models.bulk import arming
 from billing.subscriptions.cards import confirm_binding, start_binding
 from billing.subscriptions.renew import open_due
 from billing.subscriptions.start import start_subscription
@@ -53,7 +53,7 @@ class Worker:
     answers: list[Told] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)  # settled once already
     readings: list[tuple[preflight.Reading, Any]] = field(default_factory=list)
-    checks: list[tuple[Any, list[checking.Check]]] = field(default_factory=list)
+    checks: list[tuple[Any, ...]] = field(default_factory=list)
     unacknowledged: list[str] = field(default_factory=list)
 
     def die(self) -> None:
@@ -240,16 +240,22 @@ class World:
 
     def read_for_checks(self, worker: Worker) -> None:
         """The first half of a reconciliation: what is read now is recorded later, or never."""
-        claims = checking.claim(now=self.now, lease=reconcile.LEASE, limit=reconcile.BATCH)
-        for card_id, card in load(sorted({check.payment_method_id for check in claims})).items():
-            checks = [check for check in claims if check.payment_method_id == card_id]
-            worker.checks.append((reconcile._read(self.gateway, card), checks))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reconcile, "_record", lambda *read: worker.checks.append(read) or 0)
+            self.reconcile()
 
     def record_check(self, worker: Worker, number: int) -> None:
-        read, checks = worker.checks.pop(number)
-        closed = reconcile._record(read, checks, self.limits, self.now) if isinstance(read, CardRead) else None
-        if closed is None:
-            reconcile._postpone(checks, self.limits, self.now)
+        *read, _ = worker.checks.pop(number)
+        reconcile._record(*read, self.now)
+
+    def follow_up(self, *, until: timedelta) -> None:
+        """The sweeper and the reconciler come whenever the ladder says so, and nothing else happens."""
+        begun = self.now
+        for rung in (timedelta(seconds=30), *self.limits.rungs):
+            if rung <= until:
+                self.let_time_pass(begun + rung - self.now)
+                self.sweep()
+                self.reconcile()
 
     def collect(self) -> None:
         """The whole loop of a worker in good health."""
