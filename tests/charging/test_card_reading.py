@@ -51,7 +51,7 @@ OTHER = replace(ASKED, id=2, wanted=replace(WANTED, marker="MARKER000002"))
 
 def outcome_of_reading(other: KnownAttempt) -> list[tuple[Verdict, str]]:
     """What is said of ASKED when the one order names nobody, and the account proved that orders never do."""
-    card = KnownCard(1, "pm_1", 1, "customer", MarkerEcho.PROVED_ABSENT, (ASKED, other), {})
+    card = KnownCard(1, "pm_1", 1, "customer", MarkerEcho.PROVED_ABSENT, None, (ASKED, other), {})
     read = CardRead(card, [ORDER])
     _explain(read, [ORDER])
     assert read.explained_by in ({}, {"1001": 1})
