@@ -296,7 +296,7 @@ class _Life:
         open_ones = any(attempt.state in UNRESOLVED for attempt in self._attempts)
         money, what = self._money, self._what()
         if len(kept) > 1:
-            said = f"The card was charged {money} {times(len(kept))} for {what}. Only one of them may stay."
+            said = f"The card was charged {money} {times(len(kept))} for {what}. Only one of the charges may stay."
             return Answer.CHARGED_TOO_OFTEN, said
         if kept:
             said = f"The card was charged {money} once for {what}, on {moment(kept[0].armed_at, self._zone)}."

@@ -45,6 +45,7 @@ _REASONS = {
     "order_without_marker": "an order of the same amount and time carries no mark that would prove whose it is",
     "two_candidate_orders": "two orders could be this attempt's",
     "two_orders_for_one_attempt": "two orders carry this attempt's mark",
+    "order_with_two_possible_makers": "an order of the same amount and time could be another attempt's as well",
     "order_and_transaction_disagree": "the order and its transaction contradict each other",
     "absent_no_report": "nothing was found, and nothing proves that nothing was taken",
     "absent_in_reports": "nothing was found there, nor in the gateway's reports of those days",

@@ -158,7 +158,7 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
     assert story(books, first.invoice) == [*BEGINNING, *after]
     assert answer(books, first.invoice) == (
         Answer.CHARGED_TOO_OFTEN,
-        "The card was charged RM 19.90 twice for period 1 of Coffee club. Only one of them may stay.",
+        "The card was charged RM 19.90 twice for period 1 of Coffee club. Only one of the charges may stay.",
     )
     books.reverse(third)
     assert story(books, first.invoice)[-4:-2] == [
