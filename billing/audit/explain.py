@@ -111,7 +111,7 @@ class _Life:
             rank = self._heard_before(attempt.armed_at, earlier)
             life = AttemptLife(attempt, self._evidence[attempt.pk], self._transitions, rank, to_staff=self._to_staff)
             lines += life.lines()
-        lines += [*self._subscription_changes(), *self._stops(), *self._refunds()]
+        lines += [*self._subscription_changes(), *self._stops()]
         lines.sort(key=lambda line: (line.at, line.rank))
         answer, summary = self._answer()
         return Explanation(self._invoice, answer, summary, self._zone, (*lines, *self._present()))
@@ -223,9 +223,6 @@ class _Life:
             done = f"{'stopped' if row.to_state == 'stopped' else 'allowed again'} all charging of {what}"
             yield Line(row.at, self._said_by(row.actor, done, row.reason), Kind.STOPPED, ())
 
-    def _refunds(self) -> Iterator[Line]:
-        yield from ()
-
     def _looked_at(self) -> Iterator[Line]:
         """The last time it was due and not charged, and the last look at the card before another try."""
         invoice = self._invoice
@@ -248,13 +245,17 @@ class _Life:
         invoice = self._invoice
         match InvoiceState(invoice.state):
             case InvoiceState.PAID:
-                return "The invoice is paid."
+                return f"The invoice is paid.{self._given_back()}"
             case InvoiceState.VOID:
                 return "The invoice is void: nothing is owed for it."
             case InvoiceState.UNCOLLECTIBLE:
                 return "The invoice is given up as uncollectible: its last try was declined."
             case InvoiceState.OPEN:
                 return f"The invoice is open: {self._money} is still owed."
+
+    def _given_back(self) -> str:
+        refunded = self._invoice.amount_refunded_minor
+        return f" {display(refunded, self._invoice.currency)} of it was given back." if refunded else ""
 
     def _next(self) -> tuple[datetime, str]:
         invoice = self._invoice
@@ -300,6 +301,9 @@ class _Life:
             return Answer.CHARGED_TOO_OFTEN, said
         if kept:
             said = f"The card was charged {money} once for {what}, on {moment(kept[0].armed_at, self._zone)}."
+            if self._invoice.amount_refunded_minor:
+                all_of_it = self._invoice.amount_refunded_minor == self._invoice.amount_minor
+                return Answer.GIVEN_BACK if all_of_it else Answer.CHARGED, said + self._given_back()
             return Answer.CHARGED, f"{said} What came of another attempt is not known yet." if open_ones else said
         if open_ones:
             said = f"It is not known yet whether the card was charged {money} for {what}."

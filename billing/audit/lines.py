@@ -22,7 +22,6 @@ class Kind(StrEnum):
     DECLINED = "declined"
     SURPLUS = "surplus"
     REVERSED = "reversed"
-    REFUNDED = "refunded"
     WITH_A_PERSON = "with_a_person"
     ALARM = "alarm"
     SUBSCRIPTION = "subscription"  # it was paused, resumed, cancelled

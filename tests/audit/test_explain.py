@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing.accounts.gateway_accounts import start_account, stop_account
-from billing.audit.explain import Answer, Kind, NothingFoundError, explain, find_invoice
+from billing.audit.explain import Answer, NothingFoundError, explain, find_invoice
 from billing.audit.wording import HOLDS, REFUSALS, consequence, reason_words, span, told, which_day
 from billing.charging.charge_now import charge_now
 from billing.charging.resolve import Resolution, collect_held, release_card, resolve
@@ -330,6 +330,17 @@ def test_an_alarm_says_that_a_person_was_told(books: Books) -> None:
     )
 
 
+def test_money_that_was_given_back_is_said(books: Books) -> None:
+    attempt = books.pay(books.armed())
+    Invoice.objects.update(amount_refunded_minor=500)
+    assert "now: The invoice is paid. RM 5.00 of it was given back." in story(books, attempt.invoice)
+    assert answer(books, attempt.invoice)[0] is Answer.CHARGED
+    Invoice.objects.update(amount_refunded_minor=1990)
+    told = answer(books, attempt.invoice)
+    assert told[0] is Answer.GIVEN_BACK
+    assert told[1].endswith("RM 19.90 of it was given back.")
+
+
 # --- names ------------------------------------------------------------------------------------------------
 
 
@@ -413,4 +424,3 @@ def test_everything_that_can_be_told_has_its_sentence() -> None:
         "code SYSTEM_ERROR",
         "no reason was given",
     )
-    assert {kind.value for kind in Kind} >= {"refunded", "next"}
