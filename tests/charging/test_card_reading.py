@@ -103,7 +103,7 @@ class OneCard:
 
 
 def read(gateway: OneCard, *attempts: KnownAttempt, explained: dict[str, tuple[str, int | None]]) -> CardRead:
-    card = KnownCard(1, "pm_1", 1, "customer", MarkerEcho.PROVED_ABSENT, attempts, explained)
+    card = KnownCard(1, "pm_1", 1, "customer", MarkerEcho.PROVED_ABSENT, None, attempts, explained)
     return fetch(gateway, card)  # type: ignore[arg-type]
 
 
@@ -140,7 +140,7 @@ def test_an_inactive_card_declines_only_what_was_answered_with_an_error() -> Non
     found = read(OneCard(None), ASKED, refused, explained={})
     assert found.inactive
     checks = [Check(attempt.id, 1, 1, NOW, 0, 0) for attempt in (ASKED, refused)]
-    told = {one.attempt_id: one.finding.verdict for one in _findings(found, checks, SHORT)}
+    told = {one.attempt_id: one.finding.verdict for one in _findings(found, checks, {}, SHORT, NOW)}
     assert told == {ASKED.id: Verdict.ABSENT, refused.id: Verdict.DECLINED}
 
 
