@@ -6,14 +6,18 @@ from datetime import timedelta
 import pytest
 
 from billing.charging import preflight
-from billing.charging.card_reading import CardRead, KnownAttempt, KnownCard, _explain
+from billing.charging.card_reading import CardRead, KnownAttempt, KnownCard, _explain, fetch
+from billing.charging.reconcile import PATIENCE, _findings, _postpone
 from billing.domain.attempts import AttemptState, Verdict
 from billing.domain.matching import MarkerEcho, Wanted
-from billing.gateway.connection import ListedOrder, gateway_for
+from billing.gateway.connection import CardInfo, ListedOrder, ReadTransaction, gateway_for
 from billing.models import Event, Invoice
+from billing.models.bulk import checking
+from billing.models.bulk.checking import Check
 from billing.models.clock import database_now
-from tests.conftest import Shop
-from tests.factories import NOW, make_invoice
+from rm_gateway.models import Transaction
+from tests.conftest import SHORT, Shop
+from tests.factories import NOW, make_attempt, make_card, make_customer, make_invoice, move_attempt
 
 
 @pytest.mark.django_db
@@ -79,3 +83,111 @@ def test_an_order_that_two_attempts_may_have_made_is_given_to_none(state: Attemp
 )
 def test_an_order_that_no_other_attempt_can_have_made_is_the_one_that_is_asked_about(other: KnownAttempt) -> None:
     assert outcome_of_reading(other) == []  # without a transaction there is nothing to tell yet, but it is explained
+
+
+class OneCard:
+    """A gateway of one order and what is behind it."""
+
+    def __init__(self, order: ListedOrder | None, transaction: Transaction | None = None) -> None:
+        self.order, self.transaction = order, transaction
+
+    def read_orders(self, _: str) -> list[ListedOrder]:
+        return [self.order] if self.order else []
+
+    def read_transaction(self, _: str) -> ReadTransaction:
+        assert self.transaction is not None
+        return ReadTransaction(self.transaction, "", {})
+
+    def read_card(self, _: str) -> CardInfo:
+        return CardInfo("customer", is_active=False, is_recurring=False, label="", payment_url="")
+
+
+def read(gateway: OneCard, *attempts: KnownAttempt, explained: dict[str, tuple[str, int | None]]) -> CardRead:
+    card = KnownCard(1, "pm_1", 1, "customer", MarkerEcho.PROVED_ABSENT, None, attempts, explained)
+    return fetch(gateway, card)  # type: ignore[arg-type]
+
+
+def test_an_order_from_before_the_card_was_ours_is_nobodys() -> None:
+    found = read(OneCard(ORDER), ASKED, explained={"1001": ("SUCCESS", None)})
+    assert (found.explained_by, found.unexplained, found.absent) == ({}, [], [ASKED])
+
+
+def transaction(**changes: str) -> Transaction:
+    told = {"transactionId": "2001", "status": "SUCCESS", "currencyType": "MYR"}
+    order = {"id": "1", "title": "", "detail": "", "currencyType": "MYR", "amount": 1990, "additionalData": "1001"}
+    return Transaction.parse({**told, "order": {**order, **changes}})
+
+
+def test_an_order_whose_transaction_names_another_is_a_contradiction_when_they_disagree() -> None:
+    order = replace(ORDER, transaction_id="2001")
+    known = replace(ASKED, wanted=replace(WANTED, transaction_id="2001"))
+    agreed = read(OneCard(order, transaction()), known, explained={})
+    disagreed = read(OneCard(order, transaction(additionalData="9009")), known, explained={})
+    assert [told.finding.verdict for told in agreed.findings] == [Verdict.PAID]
+    assert [told.finding.reason for told in disagreed.findings] == ["order_and_transaction_disagree"]
+
+
+def test_an_attempt_whose_order_is_not_listed_yet_is_asked_about_by_its_transaction() -> None:
+    known = replace(ASKED, wanted=replace(WANTED, transaction_id="2001"))
+    found = read(OneCard(None, transaction()), known, explained={})
+    assert [told.finding.verdict for told in found.findings] == [Verdict.PAID]
+    assert found.absent == []
+
+
+def test_an_inactive_card_declines_only_what_was_answered_with_an_error() -> None:
+    """A second attempt of the card, released by a person, that was never answered stays unknown."""
+    refused = replace(OTHER, answered_with_error=True)
+    found = read(OneCard(None), ASKED, refused, explained={})
+    assert found.inactive
+    checks = [Check(attempt.id, 1, 1, NOW, 0, 0) for attempt in (ASKED, refused)]
+    told = {one.attempt_id: one.finding.verdict for one in _findings(found, checks, {}, SHORT, NOW)}
+    assert told == {ASKED.id: Verdict.ABSENT, refused.id: Verdict.DECLINED}
+
+
+@pytest.mark.django_db
+class TestLeases:
+    def declined(self, shop: Shop) -> Invoice:
+        invoice = make_invoice(make_card(make_customer(shop.account)))
+        attempt = move_attempt(make_attempt(invoice), "declined")
+        Invoice.objects.filter(pk=attempt.invoice_id).update(next_attempt_at=NOW)
+        return invoice
+
+    def test_every_card_that_was_tried_is_read_and_the_one_that_is_next(self, shop: Shop) -> None:
+        invoice = self.declined(shop)
+        first = invoice.payment_method
+        assert first is not None
+        other = make_card(first.customer, is_default=False)
+        Invoice.objects.filter(pk=invoice.pk).update(payment_method=other)
+        (reading,) = preflight.claim(shop.account, now=NOW, limit=1)
+        assert reading.preflight.card_ids == (first.pk, other.pk)
+
+    def test_a_lease_is_one_readers_until_it_ends_and_a_lost_one_makes_nothing_ready(self, shop: Shop) -> None:
+        invoice = self.declined(shop)
+        (slept,) = preflight.claim(shop.account, now=NOW, limit=1)
+        assert preflight.claim(shop.account, now=NOW + timedelta(seconds=1), limit=1) == []
+        later = NOW + preflight.LEASE
+        (reading,) = preflight.claim(shop.account, now=later, limit=1)
+
+        preflight.finish(slept, [], limits=SHORT, now=later)
+        invoice.refresh_from_db()
+        assert invoice.preflight_at is None
+        preflight.finish(reading, [], limits=SHORT, now=later)
+        invoice.refresh_from_db()
+        assert invoice.preflight_at == later
+
+    def test_what_is_looked_at_by_one_is_not_looked_at_by_another(self) -> None:
+        attempt = move_attempt(make_attempt(), "unknown", next_check_at=NOW)
+        (check,) = checking.claim(now=NOW, lease=timedelta(seconds=9), limit=9)
+        assert check.attempt_id == attempt.pk
+        assert checking.claim(now=NOW + timedelta(seconds=8), lease=timedelta(seconds=9), limit=9) == []
+        assert len(checking.claim(now=NOW + timedelta(seconds=9), lease=timedelta(seconds=9), limit=9)) == 1
+
+    def test_what_could_not_be_read_for_days_goes_to_a_person(self) -> None:
+        attempt = move_attempt(make_attempt(), "unknown", next_check_at=NOW)
+        checks = checking.claim(now=NOW, lease=timedelta(seconds=9), limit=9)
+        _postpone(checks, SHORT, NOW + PATIENCE)
+        attempt.refresh_from_db()
+        assert attempt.state == "unknown"
+        _postpone(checks, SHORT, NOW + PATIENCE + timedelta(seconds=1))
+        attempt.refresh_from_db()
+        assert (attempt.state, attempt.state_reason) == ("needs_human", "reads_keep_failing")

@@ -53,6 +53,7 @@ def explore(world: World, *, at_most: int = 5_000_000, liveness: bool = True, as
     found = Explored(world)
     queue = deque([first])
     alike = Alike(world)
+    certain = CERTAIN | ({"take_in", "decide", "show"} if world.lag_ends else set())
     while queue and found.harm is None:
         state = queue.popleft()
         number = numbers[state]
@@ -82,7 +83,7 @@ def explore(world: World, *, at_most: int = 5_000_000, liveness: bool = True, as
             if found.harm:
                 found.trace = _trace(came, known)
                 break
-            if step.name in CERTAIN and known != number:
+            if step.name in certain and known != number:
                 moves_on = True
                 backwards[known].append(number)
         if liveness and not moves_on and not good[number] and found.harm is None:

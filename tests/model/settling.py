@@ -84,7 +84,7 @@ def _decision(state: State, world: World, index: int, word: Word) -> Move | Stay
     invoice = state.invoices[row.invoice]
     others = [a for i, a in enumerate(state.attempts) if i != index and a.invoice == row.invoice]
     taken = any(other.state in HOLDS_PLACE for other in others)
-    if word.verdict is Verdict.ABSENT_AT_LAST and _absence_permits(world, row):
+    if word.verdict is Verdict.ABSENT_AT_LAST and not world.has("absence_is_not_evidence"):
         return Move(S.NOT_CHARGED, "absent")
     if not world.has("surplus_rule") and word.verdict is Verdict.PAID and taken:
         return Stay("the invoice has its money")
@@ -100,14 +100,9 @@ def _decision(state: State, world: World, index: int, word: Word) -> Move | Stay
         taken,
         invoice.state in ("open", "uncollectible"),
         world.has("claimed_transaction_check") and _claimed(state, index, word),
+        row.state == S.NOT_CHARGED and row.last is not None and row.last.verdict is Verdict.REVERSED,
         word,
     )
-
-
-def _absence_permits(world: World, row: Attempt) -> bool:
-    if row.state not in ASKED_ABOUT:
-        return False
-    return not world.has("absence_is_not_evidence") or (world.retry_after_absence and row.age >= 3)
 
 
 @cache
@@ -119,6 +114,7 @@ def decided(
     place_taken: bool,
     wanted: bool,
     claimed: bool,
+    found_reversed: bool,
     word: Word,
 ) -> Move | Stay | Alarm:
     facts = AttemptFacts(
@@ -133,6 +129,7 @@ def decided(
         place_taken=place_taken,
         money_wanted=wanted,
         transaction_claimed=claimed,
+        found_reversed=found_reversed,
     )
     finding = Finding(
         word.verdict,
@@ -427,6 +424,10 @@ def _numbered(
         number = state.attempts[index].checks + 1
         if state.off[card] and _answered_with_error(state.attempts[index]):
             word = Word(Verdict.DECLINED, Source.ORDER_LIST, reason="card_inactive", check=number)
+        elif world.retry_after_absence:
+            long_enough = number >= world.rungs and state.attempts[index].age >= 3
+            verdict = Verdict.ABSENT_FOR_LONG if long_enough else Verdict.ABSENT
+            word = Word(verdict, Source.ORDER_LIST, reason=verdict.value, check=min(number, world.rungs))
         elif number >= world.rungs:
             word = Word(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report", check=number)
         else:
