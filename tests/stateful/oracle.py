@@ -23,7 +23,7 @@ WHEN_WORKERS_RAN = frozenset({"L1", "L2", "L3", "L6"})
 def check_step(world: World, snapshot: Snapshot) -> None:
     """What holds between any two steps: S1 to S10, L4 and L5."""
     _asked_at_most_once(snapshot)
-    _taken_at_most_once(snapshot)
+    taken_at_most_once(snapshot)
     _paid_by_one_charge(snapshot)
     _one_holder_and_one_unresolved(snapshot)
     _each_case_is_told_once(snapshot)
@@ -56,7 +56,7 @@ def _asked_at_most_once(snapshot: Snapshot) -> None:
     assert not unsent, f"the gateway executed {unsent}, which are called not sent"
 
 
-def _taken_at_most_once(snapshot: Snapshot) -> None:
+def taken_at_most_once(snapshot: Snapshot) -> None:
     """S1. An order that was told to be FAILED and that the gateway paid later of its own accord is its own doing:
     what the engine owes then is to record it (at rest), and not to ask again once it could be seen."""
     for invoice in snapshot.invoices:

@@ -1,31 +1,13 @@
 """A person who says what is not so is out of the promise of one charge; but the money must still be in the books."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from billing import doorbell
 from billing.charging.resolve import Resolution, resolve
-from rm_gateway.simulator.process import SimulatorProcess
 from tests.stateful import oracle
 from tests.stateful.rest import come_to_rest
 from tests.stateful.world import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
-
-
-@pytest.fixture(scope="module")
-def own_simulator() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(seed=1) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def world(own_simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(doorbell, "ring", lambda _: None)
-    world = World(own_simulator, hostile=False)
-    yield world
-    world.close()
 
 
 @pytest.mark.parametrize(

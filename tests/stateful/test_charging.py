@@ -1,20 +1,17 @@
 """The charging use cases under every order of events that hypothesis thinks of, against the simulator's own ledger.
 
-.venv/bin/python -m pytest tests/stateful/test_charging.py                the fixed seeds, as in CI
-FULL=1 .venv/bin/python -m pytest tests/stateful/test_charging.py         many more, from a random first seed that is printed
-SEED=… .venv/bin/python -m pytest tests/stateful/test_charging.py         one seed alone: how a failure is seen again
+`pytest tests/stateful` tries the fixed seeds, as in CI; with FULL=1 many more, from a random first seed that is
+printed; with SEED=… one seed alone, which is how a failure is seen again.
 """
 
 import os
 import random
 import sys
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from billing import doorbell
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.stateful.machine import ChargingMachine
 
@@ -44,17 +41,8 @@ MUST_BE_REACHED = frozenset(
 )
 
 
-@pytest.fixture(scope="module")
-def own_simulator() -> Iterator[SimulatorProcess]:
-    """One whose clock may be set: nobody else speaks to it."""
-    with SimulatorProcess(seed=1) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def machine(own_simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> type[ChargingMachine]:
-    """The doorbell is silent: a hint that is lost costs nothing here, and every step is made by hand."""
-    monkeypatch.setattr(doorbell, "ring", lambda _: None)
+def machine(own_simulator: SimulatorProcess, silent_doorbell: None) -> type[ChargingMachine]:
     return type("Machine", (ChargingMachine,), {"simulator": own_simulator, "reached": set()})
 
 
