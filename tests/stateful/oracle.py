@@ -133,7 +133,8 @@ def check_books(world: World, snapshot: Snapshot) -> None:
             assert attempt is None, "S10: somebody else's charge was taken for one of ours"
             assert charge["order_id"] in seen, "S10: somebody else's charge was not seen"
         elif charge["status"] in TAKEN:
-            assert attempt is not None, f"S10: money was taken and is not in the books: {charge}"
+            told = [(a.public_id, a.state, a.state_reason) for a in snapshot.attempts if a.marker == marker_of(charge)]
+            assert attempt is not None, f"S10: money was taken and is not in the books: {charge}; {told}"
         else:
             assert attempt is None, f"S10: the books have money that the gateway has not: {charge}"
     assert not ours, f"S10: the gateway knows nothing of {ours}"
