@@ -39,6 +39,8 @@ from billing.models import (
 from billing.models.bulk import settling
 
 ASKED_ABOUT = frozenset({AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
+# After any other error money may have been taken first and the card switched off later, with the order not listed yet.
+REFUSALS_OF_INACTIVE_CARDS = ("INVALID_REQUEST",)
 # Their orders may be there already: that is no news yet, and no riddle either.
 SPOKEN_FOR = frozenset({AttemptState.SENDING, AttemptState.NEEDS_HUMAN})
 
@@ -123,17 +125,15 @@ def _retry_after_absence(account: GatewayAccount) -> timedelta | None:
 
 
 def _answered_with_error(card_ids: Sequence[int]) -> list[int]:
-    """Unknown attempts whose POST was answered, with an error that is not understood."""
+    """Unknown attempts whose POST was answered with what the gateway says to a card that is not active."""
     unknown = PaymentAttempt.objects.filter(payment_method_id__in=card_ids, state=AttemptState.UNKNOWN.value)
     return list(
         Evidence.objects.filter(
             attempt_id__in=unknown.values("id"),
             source=Source.ANSWER.value,
             verdict=Verdict.UNCLEAR.value,
-            content__detail__code__isnull=False,
-        )
-        .exclude(content__detail__code=None)
-        .values_list("attempt_id", flat=True)
+            content__detail__code__in=REFUSALS_OF_INACTIVE_CARDS,
+        ).values_list("attempt_id", flat=True)
     )
 
 

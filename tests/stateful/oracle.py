@@ -23,7 +23,7 @@ WHEN_WORKERS_RAN = frozenset({"L1", "L2", "L3", "L6"})
 def check_step(world: World, snapshot: Snapshot) -> None:
     """What holds between any two steps: S1 to S10, L4 and L5."""
     _asked_at_most_once(snapshot)
-    _taken_at_most_once(snapshot)
+    taken_at_most_once(snapshot)
     _paid_by_one_charge(snapshot)
     _one_holder_and_one_unresolved(snapshot)
     _each_case_is_told_once(snapshot)
@@ -56,7 +56,7 @@ def _asked_at_most_once(snapshot: Snapshot) -> None:
     assert not unsent, f"the gateway executed {unsent}, which are called not sent"
 
 
-def _taken_at_most_once(snapshot: Snapshot) -> None:
+def taken_at_most_once(snapshot: Snapshot) -> None:
     """S1. An order that was told to be FAILED and that the gateway paid later of its own accord is its own doing:
     what the engine owes then is to record it (at rest), and not to ask again once it could be seen."""
     for invoice in snapshot.invoices:
@@ -107,18 +107,24 @@ def _each_case_is_told_once(snapshot: Snapshot) -> None:
 
 def check_rest(world: World, snapshot: Snapshot) -> None:
     """S10, L1 to L3, L5, L6: what holds when everything had its time and every card was read."""
-    _books_equal_the_ledger(world, snapshot)
+    check_books(world, snapshot)
     _nothing_is_left_open(world, snapshot)
     _nothing_due_waits_untold(world, snapshot)
     broken = _audit(world, snapshot)
     assert not broken, broken
-    compared = ledger_violations(account_id=world.account.pk, charges=snapshot.charges, posts=snapshot.posts)
-    foreign = {charge["transaction_id"] for charge in snapshot.charges if charge["order_id"] in world.foreign}
-    unlike = [v for v in compared if v.subject not in foreign and not _is_recorded_surplus(snapshot, v)]
+    unlike = compare_with_ledger(world, snapshot)
     assert not unlike, unlike
 
 
-def _books_equal_the_ledger(world: World, snapshot: Snapshot) -> None:
+def compare_with_ledger(world: World, snapshot: Snapshot) -> list[Violation]:
+    """The audit's own comparison with the simulator, without what is recorded as surplus and what is not ours."""
+    compared = ledger_violations(account_id=world.account.pk, charges=snapshot.charges, posts=snapshot.posts)
+    foreign = {charge["transaction_id"] for charge in snapshot.charges if charge["order_id"] in world.foreign}
+    return [v for v in compared if v.subject not in foreign and not _is_recorded_surplus(snapshot, v)]
+
+
+def check_books(world: World, snapshot: Snapshot) -> None:
+    """S10: all money that the gateway keeps is in the books under its transaction, and no other."""
     ours = {attempt.gateway_transaction_id: attempt for attempt in snapshot.in_state(*WITH_MONEY)}
     seen = set(GatewayOrder.objects.values_list("gateway_order_id", flat=True))
     for charge in snapshot.charges:
@@ -127,7 +133,8 @@ def _books_equal_the_ledger(world: World, snapshot: Snapshot) -> None:
             assert attempt is None, "S10: somebody else's charge was taken for one of ours"
             assert charge["order_id"] in seen, "S10: somebody else's charge was not seen"
         elif charge["status"] in TAKEN:
-            assert attempt is not None, f"S10: money was taken and is not in the books: {charge}"
+            told = [(a.public_id, a.state, a.state_reason) for a in snapshot.attempts if a.marker == marker_of(charge)]
+            assert attempt is not None, f"S10: money was taken and is not in the books: {charge}; {told}"
         else:
             assert attempt is None, f"S10: the books have money that the gateway has not: {charge}"
     assert not ours, f"S10: the gateway knows nothing of {ours}"

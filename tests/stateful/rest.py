@@ -7,14 +7,14 @@ from tests.stateful import operator
 from tests.stateful.world import Snapshot, World
 
 ROUNDS = 60
-UNTIL_ALL_SHOWS = timedelta(days=3)  # longer than any card's orders stay hidden, and than any charge changes
+UNTIL_ALL_SHOWS = timedelta(days=6)  # longer than any card's orders stay hidden, and than any charge changes
 
 
 def come_to_rest(world: World) -> Snapshot:
     for worker in world.workers:
         worker.die()
     world.be_away(False)
-    for gateway_id in world.visible_after:
+    for gateway_id in world.gateway_ids:
         world.simulator.set_customer(gateway_id, outcome="auto")
     _go_on(world)
     world.let_time_pass(UNTIL_ALL_SHOWS)

@@ -111,9 +111,11 @@ class World:
         self.now = START
         self.away = False
         self.foreign: set[str] = set()  # orders that were not made by us
-        self.visible_after: dict[str, int] = {}
+        self.gateway_ids: list[str] = []
         self.workers = (Worker("first"), Worker("second"))
         self._aligned_at = 0.0
+        self._last: Snapshot | None = None
+        self._written: Any = None
         self.align()
         known = simulator.credentials
         self.account = make_account(
@@ -158,14 +160,17 @@ class World:
 
     # --- what the merchant and the customer do ------------------------------------------------------------
 
-    def bind_card(self, *, visible_after: int = 0, page_size: int = 100) -> PaymentMethod:
+    def bind_card(self, *, visible_after: int, changes_after: int, page_size: int = 100) -> PaymentMethod:
+        """`visible_after`, `changes_after`: seconds until an order is listed, and until what it says changes."""
         card = start_binding(customer=self.customer, return_url="http://127.0.0.1:9/bind", now=self.now)
         self.simulator.bind(card.payment_url)
         assert confirm_binding(card=card, now=self.now)
         card.refresh_from_db()
         gateway_id = str(card.gateway_customer_id)
-        self.visible_after[gateway_id] = visible_after
-        self.simulator.set_customer(gateway_id, orders_visible_after=visible_after, page_size=page_size)
+        self.gateway_ids.append(gateway_id)
+        self.simulator.set_customer(
+            gateway_id, orders_visible_after=visible_after, settle_after=changes_after, page_size=page_size
+        )
         return card
 
     def subscribe(self, *, at_start: bool, card: PaymentMethod | None = None) -> Subscription:
@@ -318,14 +323,24 @@ class World:
     # --- what is true -------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(
+        """The last one again, the very object, when nothing was written anywhere since."""
+        charges, posts = self.simulator.charges(), self.simulator.requests()["by_marker"]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+            written = cursor.fetchone()
+        last = self._last
+        if last is not None and written == self._written and (charges, posts) == (last.charges, last.posts):
+            return last
+        self._written = written
+        self._last = Snapshot(
             attempts=list(PaymentAttempt.objects.defer("request_body").order_by("id")),
             invoices=list(Invoice.objects.order_by("id")),
             cards=list(PaymentMethod.objects.order_by("id")),
             subscriptions=list(Subscription.objects.order_by("id")),
-            charges=self.simulator.charges(),
-            posts=self.simulator.requests()["by_marker"],
+            charges=charges,
+            posts=posts,
         )
+        return self._last
 
 
 @contextmanager
