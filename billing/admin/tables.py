@@ -22,29 +22,13 @@ from billing.admin.formats import (
     words,
 )
 from billing.admin.pages import Cell, Table
+from billing.audit.wording import REFUSALS
 from billing.domain.arming import Refusal
 from billing.domain.subscriptions import Hold, InvoiceState
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
 
 MOST_ROWS = 12
 
-REFUSAL_WORDS: dict[str, str] = {
-    Refusal.SUBSCRIPTION_NOT_USABLE: "the subscription is not running",
-    Refusal.NO_CARD: "the customer has no card",
-    Refusal.CARD_NOT_ACTIVE: "the card is not active",
-    Refusal.CARD_HELD: "the card is held: a person has to look at it",
-    Refusal.CARD_HAS_GATEWAY_SCHEDULE: "the gateway charges this card on its own schedule",
-    Refusal.CARD_HAS_UNRESOLVED_ATTEMPT: "an earlier attempt on this card is not resolved",
-    Refusal.INVOICE_HAS_HOLDER: "an attempt of this invoice is not resolved",
-    Refusal.COLLECTED_BY_GATEWAY: "the gateway collects this subscription",
-    Refusal.ENVIRONMENT_DIFFERS: "card and account are of different environments",
-    Refusal.ABOVE_LIMIT: "the amount is above the account's limit",
-    Refusal.ALREADY_REFUNDED: "the invoice was refunded",
-    Refusal.PREFLIGHT_MISSING: "the card's orders are read first",
-    Refusal.PREFLIGHT_FOUND_MONEY: "the gateway shows money for it already",
-    Refusal.REQUEST_IMPOSSIBLE: "the request could not be made",
-    Refusal.CONSTRAINT: "a rule of the database forbade it",
-}
 HOLD_WORDS: dict[str, str] = {
     Hold.CATCH_UP: "waits for a person: a missed period",
     Hold.REVERSED: "waits for a person: the payment was reversed",
@@ -65,7 +49,7 @@ def _next(invoice: Invoice, zone: str) -> str:
         return HOLD_WORDS[invoice.hold]
     if invoice.next_attempt_at is None:
         return "waits for the outcome of an attempt"
-    why = f": {REFUSAL_WORDS[invoice.refusal]}" if invoice.refusal else ""
+    why = f": {REFUSALS[Refusal(invoice.refusal)]}" if invoice.refusal else ""
     return f"tried {moment_text(invoice.next_attempt_at, zone)}{why}"
 
 

@@ -27,6 +27,7 @@ REFUSALS: dict[Refusal, str] = {
     Refusal.PREFLIGHT_FOUND_MONEY: "the gateway shows money that nothing explains yet",
     Refusal.REQUEST_IMPOSSIBLE: "no request could be made of it",
     Refusal.CONSTRAINT: "a rule of the database forbade it",
+    Refusal.GATEWAY_UNAVAILABLE: "the gateway could not be reached",
 }
 HOLDS: dict[Hold, str] = {
     Hold.CATCH_UP: "its period was missed, and a person decides whether it is still collected",

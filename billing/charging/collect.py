@@ -173,6 +173,7 @@ class _Collector:
             gateway.ensure_token()
         except GatewayUnavailableError as error:
             logger.warning("collect: account %s has no token: %s", account.public_id, error)
+            arming.note_unavailable(account.pk, now=self._clock())
             return False
         return True
 

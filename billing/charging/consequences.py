@@ -27,6 +27,7 @@ from billing.domain.dunning import DunningPolicy, FinalAction, GiveUp, RetryAt, 
 from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
 from billing.ids import new_id
 from billing.models.bulk import settling, sql
+from billing.subscriptions.renew import open_before_ending
 
 S = AttemptState
 COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
@@ -264,6 +265,8 @@ class Settlement:
     def _give_up(self, subscription: settling.SubscriptionRow, action: FinalAction, evidence_id: int) -> None:
         if subscription.state not in RUNNING:
             return
+        if action is not FinalAction.KEEP and open_before_ending(subscription_id=subscription.id, now=self._now):
+            settling.read_again(subscription)
         match action:
             case FinalAction.CANCEL:
                 subscription.next_due_at = None

@@ -34,6 +34,7 @@ class Refusal(StrEnum):
     PREFLIGHT_FOUND_MONEY = "preflight_found_money"
     REQUEST_IMPOSSIBLE = "request_impossible"
     CONSTRAINT = "constraint"
+    GATEWAY_UNAVAILABLE = "gateway_unavailable"  # no token to be had: nothing is armed without one
 
 
 LOOK_AGAIN: dict[Refusal, timedelta] = {
@@ -52,6 +53,7 @@ LOOK_AGAIN: dict[Refusal, timedelta] = {
     Refusal.PREFLIGHT_FOUND_MONEY: timedelta(minutes=15),
     Refusal.REQUEST_IMPOSSIBLE: timedelta(hours=1),
     Refusal.CONSTRAINT: timedelta(minutes=15),
+    Refusal.GATEWAY_UNAVAILABLE: timedelta(0),  # at every tick
 }
 
 

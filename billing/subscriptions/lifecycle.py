@@ -8,15 +8,18 @@ from billing.domain.schedules import occurrence_after
 from billing.domain.subscriptions import ENDED, RUNNING, Collector, Hold, InvoiceState, SubscriptionState
 from billing.models import Invoice, Subscription
 from billing.subscriptions.activate import change_state, schedule_of
+from billing.subscriptions.renew import open_before_ending
 from billing.subscriptions.start import SubscriptionError
 
 
 def pause(*, subscription: Subscription, reason: str, actor: str, now: datetime) -> Subscription:
-    """No period falls due and nothing is armed until it is resumed; open invoices wait."""
+    """No period falls due and nothing is armed until it is resumed; open invoices wait, those of periods that were
+    due by `now` included."""
     with transaction.atomic():
         locked = _lock(subscription)
         if locked.state not in RUNNING:
             raise SubscriptionError(f"state: only a running subscription can be paused; this one is {locked.state}")
+        _open_what_is_due(locked, now)
         locked.next_due_at = None
         change_state(locked, SubscriptionState.PAUSED, reason=reason, actor=actor, now=now)
     return locked
@@ -53,12 +56,18 @@ def cancel(*, subscription: Subscription, reason: str, actor: str, now: datetime
         locked = _lock(subscription)
         if locked.state in ENDED:
             raise SubscriptionError(f"state: the subscription has ended already; it is {locked.state}")
+        _open_what_is_due(locked, now)
         locked.next_due_at = None
         change_state(locked, SubscriptionState.CANCELED, reason=reason, actor=actor, now=now)
         Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(
             next_attempt_at=None, hold=Hold.SUBSCRIPTION_CANCELED.value
         )
     return locked
+
+
+def _open_what_is_due(locked: Subscription, now: datetime) -> None:
+    if open_before_ending(subscription_id=locked.pk, now=now):
+        locked.refresh_from_db()
 
 
 def _lock(subscription: Subscription) -> Subscription:

@@ -32,28 +32,37 @@ class Opened:
 
 def open_due(*, now: datetime, limit: int = BATCH) -> Opened:
     """Opens what is due at `now` for at most `limit` subscriptions."""
-    opened = Opened()
     with transaction.atomic(durable=True):
-        due = opening.claim_due(now, limit)
-        if not due:
-            return opened
-        occurrences = {one.id: _due_occurrences(one, now) for one in due}
-        behind = [pk for pk, found in occurrences.items() if len(found) > 1]
-        waiting = opening.waiting_invoices(behind) if behind else {}
-        invoices: list[opening.NewInvoice] = []
-        advances: list[opening.Advance] = []
-        for one in due:
-            planned = _planned(one, occurrences[one.id], now=now, waiting=waiting.get(one.id, 0))
-            invoices += [_invoice(one, one.period_index + n, step, now) for n, step in enumerate(planned)]
-            advances.append(_advance(one, planned, occurrences[one.id]))
-        ids = opening.insert_invoices(invoices, now=now)
-        opening.advance_subscriptions(advances)
-        insert_transitions(_transitions(due, advances, invoices, ids), actor="engine", now=now)
-        doorbell.ring_on_commit(doorbell.COLLECT)
-    opened.subscriptions = len(due)
-    opened.invoices = len(invoices)
-    opened.skipped = sum(invoice.state == InvoiceState.VOID for invoice in invoices)
+        return _open(opening.claim_due(now, limit), now)
+
+
+def open_before_ending(*, subscription_id: int, now: datetime) -> bool:
+    """Opens what fell due of a running subscription that is about to be paused or ended, inside the caller's
+    transaction: a period that was due before is owed, however late it is opened. Whether there was any."""
+    opened = False
+    while _open(opening.claim_of(subscription_id, now), now).subscriptions:
+        opened = True
     return opened
+
+
+def _open(due: list[opening.DueSubscription], now: datetime) -> Opened:
+    if not due:
+        return Opened()
+    occurrences = {one.id: _due_occurrences(one, now) for one in due}
+    behind = [pk for pk, found in occurrences.items() if len(found) > 1]
+    waiting = opening.waiting_invoices(behind) if behind else {}
+    invoices: list[opening.NewInvoice] = []
+    advances: list[opening.Advance] = []
+    for one in due:
+        planned = _planned(one, occurrences[one.id], now=now, waiting=waiting.get(one.id, 0))
+        invoices += [_invoice(one, one.period_index + n, step, now) for n, step in enumerate(planned)]
+        advances.append(_advance(one, planned, occurrences[one.id]))
+    ids = opening.insert_invoices(invoices, now=now)
+    opening.advance_subscriptions(advances)
+    insert_transitions(_transitions(due, advances, invoices, ids), actor="engine", now=now)
+    doorbell.ring_on_commit(doorbell.COLLECT)
+    skipped = sum(invoice.state == InvoiceState.VOID for invoice in invoices)
+    return Opened(subscriptions=len(due), invoices=len(invoices), skipped=skipped)
 
 
 def _due_occurrences(one: opening.DueSubscription, now: datetime) -> list[Occurrence]:

@@ -259,6 +259,20 @@ def test_an_invoice_waits_when_its_cards_cannot_be_read(shop: Shop) -> None:
     type(shop.account).objects.filter(pk=shop.account.pk).update(api_url=original)
 
 
+def test_an_invoice_says_that_the_gateway_cannot_be_reached_and_is_charged_when_it_can(shop: Shop) -> None:
+    invoice = make_invoice(shop.card(), next_attempt_at=database_now())
+    reachable = shop.account.oauth_url
+    type(shop.account).objects.filter(pk=shop.account.pk).update(oauth_url="http://127.0.0.1:9/v1")
+    assert shop.collect().armed == 0
+    invoice.refresh_from_db()
+    assert (invoice.refusal, invoice.attempts.count()) == ("gateway_unavailable", 0)
+
+    type(shop.account).objects.filter(pk=shop.account.pk).update(oauth_url=reachable)
+    shop.collect()
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.refusal) == ("paid", None)
+
+
 def test_an_unexplained_order_pauses_the_card_and_is_told_once(shop: Shop) -> None:
     invoice = due_invoice(shop, "4000000000000366")
     shop.collect()

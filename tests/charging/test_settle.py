@@ -315,7 +315,7 @@ def test_a_paid_period_does_not_hide_another_that_is_still_declined() -> None:
 
 def test_when_trying_ends_the_other_open_invoices_wait_for_a_person() -> None:
     card = make_card()
-    subscription = make_subscription(card)
+    subscription = make_subscription(card, period_index=2, next_due_at=NOW + timedelta(days=30))
     other = make_invoice(card, subscription, period_index=1)
     attempt = make_attempt(make_invoice(card, subscription, tries=3, first_tried_at=NOW - timedelta(days=14)), card)
     tell(attempt, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"))
@@ -324,6 +324,18 @@ def test_when_trying_ends_the_other_open_invoices_wait_for_a_person() -> None:
     other.refresh_from_db()
     assert (attempt.invoice.state, subscription.state, subscription.next_due_at) == ("uncollectible", "canceled", None)
     assert (other.hold, other.next_attempt_at) == ("subscription_canceled", None)
+
+
+def test_when_trying_ends_a_period_that_was_due_and_not_opened_yet_is_owed_and_waits_too() -> None:
+    card = make_card()
+    subscription = make_subscription(card, period_index=1, periods_charged=1)
+    attempt = make_attempt(make_invoice(card, subscription, tries=3, first_tried_at=NOW - timedelta(days=14)), card)
+    tell(attempt, Finding(Verdict.DECLINED, Source.ANSWER, reason="51"), now=NOW + timedelta(minutes=3))
+
+    subscription.refresh_from_db()
+    unopened = Invoice.objects.get(subscription=subscription, period_index=1)
+    assert (subscription.state, subscription.next_due_at, subscription.period_index) == ("canceled", None, 2)
+    assert (unopened.due_at, unopened.state, unopened.hold) == (NOW, "open", "subscription_canceled")
 
 
 def test_releasing_a_card_keeps_what_holds_it_for_another_reason() -> None:

@@ -50,7 +50,12 @@ REASONS: list[tuple[Refusal, dict[str, Any]]] = [
     (Refusal.PREFLIGHT_MISSING, {"preflight_at": None}),
 ]
 # Written on the invoice by the steps around the decision, never by the decision.
-FOUND_ELSEWHERE = {Refusal.PREFLIGHT_FOUND_MONEY, Refusal.REQUEST_IMPOSSIBLE, Refusal.CONSTRAINT}
+FOUND_ELSEWHERE = {
+    Refusal.PREFLIGHT_FOUND_MONEY,
+    Refusal.REQUEST_IMPOSSIBLE,
+    Refusal.CONSTRAINT,
+    Refusal.GATEWAY_UNAVAILABLE,
+}
 
 
 def test_an_invoice_with_everything_in_order_is_charged() -> None:
@@ -76,7 +81,9 @@ def test_every_refusal_is_given_by_the_decision_or_known_to_come_from_elsewhere(
 
 def test_every_refusal_says_when_to_look_again() -> None:
     assert set(LOOK_AGAIN) == set(Refusal)
-    assert all(timedelta(0) < wait <= timedelta(days=1) for wait in LOOK_AGAIN.values())
+    at_every_tick = {reason for reason, wait in LOOK_AGAIN.items() if not wait}
+    assert at_every_tick == {Refusal.GATEWAY_UNAVAILABLE}
+    assert all(timedelta(0) <= wait <= timedelta(days=1) for wait in LOOK_AGAIN.values())
 
 
 @pytest.mark.parametrize("state", SubscriptionState)

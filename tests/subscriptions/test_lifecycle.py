@@ -1,6 +1,7 @@
 """Beginning, pausing, resuming, cancelling; nothing is owed for time spent incomplete or paused."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_paused_time_is_not_owed() -> None:
 
 
 def test_resuming_with_a_declined_invoice_is_past_due_again() -> None:
-    subscription = make_subscription(state="past_due")
+    subscription = make_subscription(state="past_due", period_index=1, next_due_at=NOW + timedelta(days=30))
     make_invoice(subscription.customer.payment_methods.get(), subscription, tries=1)
     pause(subscription=subscription, reason="holiday", actor="siti", now=NOW)
     assert resume(subscription=subscription, reason="back", actor="siti", now=NOW).state == "past_due"
@@ -232,3 +233,17 @@ def test_pausing_within_a_trial_keeps_the_charge_at_its_end() -> None:
     due = list(Invoice.objects.order_by("period_index").values_list("due_at", flat=True))
     assert due == [NOW + timedelta(days=7, hours=2), NOW + timedelta(days=8)]
     assert violations(now=NOW + timedelta(days=8), limits=SHORT) == []
+
+
+@pytest.mark.parametrize(("stop", "hold"), [(pause, None), (cancel, "subscription_canceled")])
+def test_a_period_that_was_due_and_not_opened_yet_is_still_owed_when_it_is_stopped(stop: Any, hold: str | None) -> None:
+    subscription = make_subscription()
+    late = NOW + timedelta(minutes=3)
+
+    stop(subscription=subscription, reason="asked", actor="siti", now=late)
+
+    invoice = Invoice.objects.get()
+    subscription.refresh_from_db()
+    assert (invoice.due_at, invoice.state, invoice.hold) == (NOW, "open", hold)
+    assert (subscription.period_index, subscription.next_due_at) == (1, None)
+    assert not violations(now=late, account_id=subscription.account_id, limits=SHORT)

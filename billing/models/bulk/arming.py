@@ -229,6 +229,17 @@ def refuse(refusals: Sequence[tuple[int, str, datetime]], *, now: datetime) -> N
         )
 
 
+def note_unavailable(account_id: int, *, now: datetime) -> int:
+    """Says on the account's due invoices that the gateway cannot be reached; they stay due. How many are new."""
+    return run(
+        """UPDATE billing_invoice SET refusal = 'gateway_unavailable', refused_at = %s
+           WHERE id IN (SELECT id FROM billing_invoice
+                        WHERE account_id = %s AND next_attempt_at <= %s
+                          AND refusal IS DISTINCT FROM 'gateway_unavailable' FOR UPDATE SKIP LOCKED)""",
+        [now, account_id, now],
+    )
+
+
 def attempts_by_marker(markers: Sequence[str]) -> list[int]:
     """The attempts among `markers` that exist and are still *sending*."""
     return [

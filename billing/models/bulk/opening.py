@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from typing import Any
 
 from billing.models.bulk.sql import columns, rows, run
 
@@ -32,14 +33,22 @@ class DueSubscription:
 
 def claim_due(now: datetime, limit: int) -> list[DueSubscription]:
     """Locks up to `limit` subscriptions that are due at `now`, earliest first; skips what others hold."""
+    return _due("next_due_at <= %s ORDER BY next_due_at LIMIT %s FOR UPDATE SKIP LOCKED", [now, limit])
+
+
+def claim_of(subscription_id: int, now: datetime) -> list[DueSubscription]:
+    """The subscription, locked, if it is due at `now`."""
+    return _due("next_due_at <= %s AND id = %s FOR UPDATE", [now, subscription_id])
+
+
+def _due(chosen: str, parameters: list[Any]) -> list[DueSubscription]:
     found = rows(
-        """SELECT s.id, s.account_id, s.customer_id, s.state, p.name, s.amount_minor, s.currency, s.interval,
+        f"""SELECT s.id, s.account_id, s.customer_id, s.state, p.name, s.amount_minor, s.currency, s.interval,
                   s.target, s.every, s.charge_time, s.time_zone, s.anchor_date, s.occurrence, s.next_due_at,
                   s.period_index, s.periods_charged, s.repetitions, s.catch_up
-           FROM (SELECT * FROM billing_subscription WHERE next_due_at <= %s
-                 ORDER BY next_due_at LIMIT %s FOR UPDATE SKIP LOCKED) s
-           JOIN billing_plan p ON p.id = s.plan_id""",
-        [now, limit],
+           FROM (SELECT * FROM billing_subscription WHERE {chosen}) s
+           JOIN billing_plan p ON p.id = s.plan_id""",  # noqa: S608  (both conditions stand above)
+        parameters,
     )
     return [DueSubscription(*row) for row in found]
 

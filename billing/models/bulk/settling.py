@@ -132,6 +132,13 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, lock_accounts: bool) -> L
     )
 
 
+def read_again(subscription: SubscriptionRow) -> None:
+    """Takes over what opening its due periods changed of a subscription that is locked already."""
+    ((subscription.state, subscription.periods_charged),) = rows(
+        "SELECT state, periods_charged FROM billing_subscription WHERE id = %s", [subscription.id]
+    )
+
+
 def _account_rows(account_ids: Sequence[int], *, lock: bool) -> list[AccountRow]:
     query = """SELECT id, retry_days, final_action, not_sent_in_a_row, stopped_at, stopped_reason
                FROM billing_gatewayaccount WHERE id = ANY(%s) ORDER BY id"""
