@@ -47,7 +47,7 @@ PARTING = [
     "wrong_amount",
 ]
 fates = st.lists(st.sampled_from(PARTING) | st.sampled_from(FATES), min_size=1, max_size=3)
-ends = st.sampled_from(["settle", "settle", "keep", "die"])
+ends = st.sampled_from(["settle", "settle", "settle", "keep", "die", "unacknowledged"])
 delays = st.sampled_from([0, 0, 60, 1800, 172_800])  # seconds until an order shows in its card's list
 changes = st.sampled_from([5, 600, 86_400, 345_600])  # seconds until an outcome with a second thought takes it
 moments = st.sampled_from(
@@ -64,6 +64,7 @@ WEIGHTS = {
     "charge_what_is_due": 6,
     "charge_what_is_due_later": 5,
     "have_a_calm_day": 4,
+    "try_again_before_the_gateway_does": 2,
     "let_time_pass": 3,
     "arm": 3,
     "send": 5,
@@ -184,7 +185,7 @@ class ChargingMachine(RuleBasedStateMachine):
     def charge_what_is_due(self, which: int, count: int, fate: list[str] | None, then: str) -> None:
         """A worker in good health, up to the answers, with which all may be well or not."""
         worker = self.worker(which)
-        self._charge(worker, count, fate)
+        self._charge(worker, count, fate, acknowledged=then != "unacknowledged")
         if then == "settle":
             self._settle_all(worker)
         elif then == "die":
@@ -198,6 +199,19 @@ class ChargingMachine(RuleBasedStateMachine):
         self.w.reconcile()
         self.charge_what_is_due(which, 3, fate, then)
 
+    @precondition(lambda self: not self.w.away)
+    @rule(which=workers)
+    def try_again_before_the_gateway_does(self, which: int) -> None:
+        """A decline that the gateway turns into money a day later; by then a person had it charged again."""
+        for card in self.seen.cards:
+            self.simulator.set_customer(str(card.gateway_customer_id), settle_after=86_400)
+        self.charge_what_is_due(which, 3, ["failed_then_success"], "settle")
+        for invoice in self.w.snapshot().invoices:
+            if invoice.state == "open" and invoice.tries > 0:
+                with contextlib.suppress(RetryError):
+                    retry_now(invoice=invoice, reason="the customer asked", actor=operator.WHO, now=self.w.now)
+        self.charge_what_is_due(which, 3, ["success"], "settle")
+
     @rule(which=workers, fate=st.none() | fates)
     def have_a_calm_day(self, which: int, fate: list[str] | None) -> None:
         """Everybody does what they are there for, and the next charges are sent."""
@@ -208,7 +222,7 @@ class ChargingMachine(RuleBasedStateMachine):
         self.w.let_time_pass(timedelta(hours=12))
         self.charge_what_is_due(which, 3, fate, "settle")
 
-    def _charge(self, worker: Worker, count: int, fate: list[str] | None) -> None:
+    def _charge(self, worker: Worker, count: int, fate: list[str] | None, *, acknowledged: bool = True) -> None:
         if fate is not None:
             for card in self.seen.cards:
                 self.simulator.set_customer(str(card.gateway_customer_id), outcome=fate)
@@ -216,7 +230,11 @@ class ChargingMachine(RuleBasedStateMachine):
         self.w.read_before_trying_again(worker)
         while worker.readings:
             self.w.record_reading(worker, 0)
-        self.w.arm(worker, count)
+        if acknowledged:
+            self.w.arm(worker, count)
+        else:
+            self.w.arm_without_acknowledgement(worker, count, reached=True)
+            self.w.settle_unacknowledged(worker)
         while worker.permissions:
             self.w.send(worker, 0)
 
