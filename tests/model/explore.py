@@ -14,9 +14,10 @@ from billing.domain.attempts import (
     Source,
     Verdict,
 )
+from tests.model.names import STEPS
 from tests.model.settling import ASKED_ABOUT, COMPLETE_READS
 from tests.model.state import IDLE, STRANGER, Attempt, Permit, Process, State, Word, World, beginning, transaction_id
-from tests.model.steps import STEPS, steps
+from tests.model.steps import steps
 
 S = AttemptState
 # What the engine and the clock will do, whoever else does nothing.

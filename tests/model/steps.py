@@ -7,11 +7,12 @@ a process that sleeps for long and wakes (a zombie) is simply one that does noth
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
-from typing import NamedTuple
 
 from billing.domain.arming import ArmFacts, Environment, Refusal, refusal
 from billing.domain.attempts import HAS_MONEY, HOLDS_PLACE, UNRESOLVED, AttemptState, Source, Verdict
 from billing.domain.subscriptions import CardKind, CardState
+from tests.model.names import Step
+from tests.model.outside import outside_steps
 from tests.model.settling import ARMED_AT, look, record, settle, word_of
 from tests.model.state import (
     IDLE,
@@ -30,67 +31,13 @@ from tests.model.state import (
     Unsure,
     Word,
     World,
-    transaction_id,
     with_attempt,
-    with_charge,
-    with_held,
     with_invoice,
     with_off,
     with_worker,
 )
 
 S = AttemptState
-
-# Who takes the step: "engine" (it will happen, sooner or later), "time" (so will this), or what nobody can count on.
-STEPS: dict[str, tuple[str, str]] = {
-    "open": ("engine", "a period is due: its invoice is opened"),
-    "load": ("engine", "what our books know of a card is loaded, before the card is read"),
-    "look": ("engine", "the card's orders are read at the gateway"),
-    "record": ("engine", "what the read said is written down"),
-    "choose": ("engine", "an invoice is re-checked and chosen"),
-    "arm": ("engine", "an attempt is committed, and the commit is acknowledged"),
-    "refused_by_a_constraint": ("engine", "the database refuses the attempt"),
-    "arm_not_stored": ("fault", "arm's commit raised; nothing was stored"),
-    "arm_unacknowledged": ("fault", "arm's commit raised; it was stored all the same"),
-    "arm_in_limbo": ("fault", "arm's commit raised; the database is still busy with it"),
-    "limbo_ends": ("time", "the database ends what it was busy with"),
-    "say_not_sent": ("engine", "the process that armed without acknowledgement says that nothing was sent"),
-    "send": ("engine", "the one POST leaves"),
-    "expire": ("engine", "a process wakes after the window and does not send"),
-    "request_lost": ("fault", "the request never reaches the gateway"),
-    "refuse": ("gateway", "the gateway turns the request away before executing it"),
-    "answer_with_an_error": ("gateway", "the gateway answers with an error that is not understood"),
-    "take_in": ("gateway", "the gateway takes the request in"),
-    "decide": ("gateway", "the gateway ends the charge: money or none"),
-    "answer": ("gateway", "the gateway's answer reaches the process that waits for it"),
-    "time_out": ("engine", "no answer came: the outcome is not known"),
-    "settle": ("engine", "the answer is written down"),
-    "settle_again": ("fault", "settle's commit is stored and not acknowledged: the same is told again"),
-    "record_again": ("fault", "a read's commit is stored and not acknowledged: the same is told again"),
-    "sweep": ("engine", "an attempt past its deadline becomes unknown"),
-    "give_up_reading": ("fault", "the card cannot be read for days: the attempt goes to a person"),
-    "show": ("gateway", "an order appears in the gateway's list"),
-    "pay_late": ("gateway", "a failed order becomes money at the gateway's own doing"),
-    "take_back": ("gateway", "the gateway takes a success back"),
-    "resolve": ("person", "a person says what became of an attempt"),
-    "resolve_wrongly": ("person", "a person says what is not so"),
-    "release": ("person", "a person lets a card's later invoices go on"),
-    "clear": ("person", "a person clears a held card"),
-    "collect_after_all": ("person", "a person lets a reversed invoice be collected again"),
-    "change_card": ("person", "the customer names another card"),
-    "window_passes": ("time", "an attempt's window passes"),
-    "deadline_passes": ("time", "an attempt's deadline passes"),
-    "long_window_passes": ("time", "the long window after which absence may count passes"),
-    "minute_passes": ("time", "a minute passes: what was read is no longer fresh"),
-    "crash": ("fault", "a process is killed; what it had in memory is gone"),
-}
-
-
-class Step(NamedTuple):
-    name: str
-    detail: str
-    after: State
-    harm: str | None = None  # a promise that this very step broke
 
 
 def steps(state: State, world: World) -> Iterator[Step]:
@@ -101,13 +48,7 @@ def steps(state: State, world: World) -> Iterator[Step]:
             seen.add(process)
             yield from _worker(state, world, number, process)
     yield from _reader(state, world)
-    for index, attempt in enumerate(state.attempts):
-        yield from _attempt(state, world, index, attempt)
-    for index, charge in enumerate(state.charges):
-        yield from _charge(state, world, index, charge)
-    yield from _people(state, world)
-    if any(i.fresh for i in state.invoices) or any(c.shown == 1 for c in state.charges) or _reading_now(state):
-        yield Step("minute_passes", "", _minute(state))
+    yield from outside_steps(state, world)
 
 
 # --- invoices and arming ------------------------------------------------------------------------------------
@@ -438,120 +379,3 @@ def _recorded_wrongly(before: State, after: State, world: World, looked: Looked)
         if shown and attempt.state not in (*HAS_MONEY, S.NEEDS_HUMAN, S.REVERSED) and not after.held[row.card]:
             return f"money that was read is in nobody's books: attempt {owner} is {attempt.state}"
     return None
-
-
-# --- attempts, charges, people, time ------------------------------------------------------------------------
-
-
-def _attempt(state: State, world: World, index: int, row: Attempt) -> Iterator[Step]:
-    name = f"attempt {index}"
-    if row.wire:
-        gone = with_attempt(state, index, wire=row.wire - 1)
-        yield Step("request_lost", name, gone)
-        made = gone._replace(charges=(*gone.charges, Charge(index, row.card, "PROCESSING")))
-        yield Step("take_in", name, made)
-    if row.state == "limbo":
-        stored = with_attempt(state, index, state=S.SENDING.value)
-        yield Step("limbo_ends", f"{name} is stored", with_invoice(stored, row.invoice, due=False))
-        yield Step("limbo_ends", f"{name} is not stored", with_attempt(state, index, state=None))
-    yield from _ages(state, world, index, row)
-    if row.state == S.SENDING and row.age >= 2:
-        swept = settle(state, world, index, Word(Verdict.UNCLEAR, Source.SWEEPER, reason="sender_lost"))
-        if not world.has("sweeper_never_arms"):
-            swept = with_invoice(with_attempt(swept, index, state=S.NOT_SENT.value), row.invoice, due=True)
-        yield Step("sweep", name, swept)
-    if world.crashes and row.state in (S.UNKNOWN, S.IN_PROCESS):
-        failing = Word(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="reads_keep_failing")
-        yield Step("give_up_reading", name, settle(state, world, index, failing))
-
-
-def _ages(state: State, world: World, index: int, row: Attempt) -> Iterator[Step]:
-    # How old an attempt is matters only while it may be sent or swept, and where time changes what evidence means.
-    matters = row.state in (S.SENDING, "limbo") or (world.reversals and row.state in UNRESOLVED)
-    if not matters and not any(isinstance(p, Permit) and p.attempt == index for p in state.workers):
-        matters = world.retry_after_absence and row.state in (S.UNKNOWN, S.IN_PROCESS)
-    if not matters:
-        return
-    if row.age < 2:
-        name = ("window_passes", "deadline_passes")[row.age]
-        yield Step(name, f"attempt {index}", with_attempt(state, index, age=row.age + 1))
-    elif row.age == 2 and world.retry_after_absence and not (world.lag_ends and _lags(state, index)):
-        yield Step("long_window_passes", f"attempt {index}", with_attempt(state, index, age=3))
-
-
-def _lags(state: State, attempt: int) -> bool:
-    """Whether the gateway still has something of the attempt that its list does not show."""
-    if state.attempts[attempt].wire or any(isinstance(p, Permit) and p.attempt == attempt for p in state.workers):
-        return True
-    return any(c.attempt == attempt and (not c.shown or c.status == "PROCESSING") for c in state.charges)
-
-
-def _charge(state: State, world: World, index: int, row: Charge) -> Iterator[Step]:
-    name = f"the order of attempt {row.attempt}"
-    if row.status == "PROCESSING":
-        shown = min(row.shown, 1)  # what is decided now has not been shown for a minute
-        yield Step("decide", f"{name}: money", with_charge(state, index, status="SUCCESS", shown=shown))
-        yield Step("decide", f"{name}: none", with_charge(state, index, status="FAILED"))
-        if world.wrong_amounts:
-            wrong = with_charge(state, index, status="SUCCESS", amount=2, shown=shown)
-            yield Step("decide", f"{name}: another amount", wrong)
-    if not row.shown:
-        yield Step("show", name, with_charge(state, index, shown=1))
-    if row.status == "FAILED" and world.late_money:
-        yield Step("pay_late", name, with_charge(state, index, status="SUCCESS", late=True, shown=0))
-    if row.status == "SUCCESS" and world.reversals and row.attempt != STRANGER:
-        yield Step("take_back", name, with_charge(state, index, status="REVERSED"))
-
-
-def _people(state: State, world: World) -> Iterator[Step]:
-    for index, row in enumerate(state.attempts):
-        if row.state == S.NEEDS_HUMAN:
-            yield from _resolve(state, world, index)
-            if world.releases and not row.released:
-                released = with_held(with_attempt(state, index, released=True), row.card, False)
-                yield Step("release", f"attempt {index}", released)
-    for card, held in enumerate(state.held):
-        if held:
-            yield Step("clear", f"card {card}", with_held(state, card, False))
-    for index, invoice in enumerate(state.invoices):
-        if invoice.hold:
-            yield Step("collect_after_all", f"invoice {index}", with_invoice(state, index, hold=False, due=True))
-        if world.card_changes and invoice.state == "open" and invoice.card + 1 < world.cards:
-            other = with_invoice(state, index, card=invoice.card + 1)
-            yield Step("change_card", f"invoice {index}: card {invoice.card + 1}", other)
-
-
-def _resolve(state: State, world: World, index: int) -> Iterator[Step]:
-    """A person says what is so: once the gateway is done with the attempt and nobody may send it any more."""
-    charges = [k for k, c in enumerate(state.charges) if c.attempt == index]
-    money = [k for k in charges if state.charges[k].status == "SUCCESS" and state.charges[k].amount == 1]
-    for charge in money:
-        known = transaction_id(state, charge)
-        word = Word(Verdict.PAID, Source.OPERATOR, reason="charged", transaction=known, amount=1)
-        yield Step("resolve", f"attempt {index}: charged", settle(state, world, index, word))
-    open_yet = state.attempts[index].wire or any(state.charges[k].status == "PROCESSING" for k in charges)
-    open_yet = open_yet or state.attempts[index].age == 0
-    taken = any(state.charges[k].status == "SUCCESS" for k in charges)
-    word = Word(Verdict.PERSON_NOT_CHARGED, Source.OPERATOR, reason="not_charged")
-    if not open_yet and not taken:
-        yield Step("resolve", f"attempt {index}: not charged", settle(state, world, index, word))
-    elif world.people_err:
-        wrong = with_attempt(settle(state, world, index, word), index, erred=True)
-        yield Step("resolve_wrongly", f"attempt {index}: not charged", wrong)
-
-
-def _reading_now(state: State) -> bool:
-    return any(isinstance(p, Loaded | Looked) and p.fresh for p in state.workers)
-
-
-def _minute(state: State) -> State:
-    """What was read by now is not fresh any more, also where it is not written down yet."""
-
-    def older(process: Process) -> Process:
-        return process._replace(fresh=False) if isinstance(process, Loaded | Looked) else process
-
-    return state._replace(
-        invoices=tuple(i._replace(fresh=False) for i in state.invoices),
-        charges=tuple(c._replace(shown=2) if c.shown == 1 else c for c in state.charges),
-        workers=tuple(older(process) for process in state.workers),
-    )

@@ -10,8 +10,8 @@ import pytest
 from tests.house.source import ROOT
 from tests.model.explore import Explored, explore
 from tests.model.guards import ASSUMED, GUARDS, SAFE, SAFE_FULL, Guard
+from tests.model.names import STEPS
 from tests.model.state import World
-from tests.model.steps import STEPS
 
 PAGE = ROOT / "docs" / "money-safety.md"
 WORLDS = SAFE + (SAFE_FULL if os.environ.get("FULL") else [])

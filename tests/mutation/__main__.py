@@ -3,19 +3,24 @@
 import json
 import os
 import platform
+import queue
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests import throwaway_stack  # noqa: F401  (starts the database server that all runs share)
 from tests.house.source import ROOT
-from tests.mutation.harness import Outcome, check, copy_of_the_tree, run_pytest, try_out
+from tests.mutation.harness import Mutation, Outcome, check, copy_of_the_tree, run_pytest, try_out
 from tests.mutation.mutations import MUTATIONS
 from tests.mutation.promises import attack_without, missed
 
+AT_ONCE = 3
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 
 
@@ -25,11 +30,12 @@ def main(names: list[str]) -> int:
         check(mutation)
     begun = time.monotonic()
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="kitaran-mutation-") as folder, copy_of_the_tree(Path(folder)) as tree:
-        for mutation in chosen:
-            outcome = try_out(mutation, tree)
+    with tempfile.TemporaryDirectory(prefix="kitaran-mutation-") as folder, ExitStack() as stack:
+        trees = [stack.enter_context(copy_of_the_tree(Path(folder) / str(number))) for number in range(AT_ONCE)]
+        tree = trees[0]
+        for outcome in _tried(chosen, trees):
             outcomes.append(outcome)
-            print(f"{outcome.seconds:6.1f} s  {mutation.name}: {outcome.killed_by or 'SURVIVED'}", flush=True)
+            print(f"{outcome.seconds:6.1f} s  {outcome.name}: {outcome.killed_by or 'SURVIVED'}", flush=True)
         killers = sorted({outcome.killed_by for outcome in outcomes if "::" in (outcome.killed_by or "")})
         whole = run_pytest(tree, killers)  # each of them passes where nothing is taken away
         if whole.returncode:
@@ -43,6 +49,23 @@ def main(names: list[str]) -> int:
     for name, said in missed(promises).items():
         print(f"{name} is not missed: {said}")
     return 1 if survived or missed(promises) else 0
+
+
+def _tried(chosen: list[Mutation], trees: list[Path]) -> Iterator[Outcome]:
+    """Some at once, each in a copy of its own."""
+    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for tree in trees:
+        free.put(tree)
+
+    def try_one(mutation: Mutation) -> Outcome:
+        tree = free.get()
+        try:
+            return try_out(mutation, tree)
+        finally:
+            free.put(tree)
+
+    with ThreadPoolExecutor(len(trees)) as pool:
+        yield from pool.map(try_one, chosen)
 
 
 def _write(outcomes: list[Outcome], promises: dict[str, str], seconds: float) -> None:

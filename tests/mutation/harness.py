@@ -1,5 +1,6 @@
 """Takes one guard away in a copy of the tree, runs the tests that should notice, and says which one did."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -69,11 +70,11 @@ def check(mutation: Mutation, root: Path = ROOT) -> None:
 def copy_of_the_tree(to: Path) -> Iterator[Path]:
     """The project without its history, to be spoilt."""
     tree = to / "tree"
-    tree.mkdir()
+    tree.mkdir(parents=True)
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, tree / name)  # with its compiled files, whose times still agree
         elif source.exists():
             shutil.copy2(source, tree / name)
     try:
@@ -83,42 +84,44 @@ def copy_of_the_tree(to: Path) -> Iterator[Path]:
 
 
 def run_pytest(tree: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Pytest in the copy, on the database server that this process started."""
-    environment = {
-        **os.environ,
+    """Pytest in the copy, on the database server that this process started, without the plugins that are not needed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {
         "KITARAN_TESTS_STACK": "given",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "DATABASE_URL": _own_database(os.environ["DATABASE_URL"]),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "DATABASE_URL": _own_database(os.environ["DATABASE_URL"], tree),
     }
-    environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "--reuse-db", "-p", "no:randomly", "-p", "no:cacheprovider",
-         "--timeout", "90", *arguments],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "pytest_django.plugin", "-p", "pytest_timeout",
+         "--reuse-db", "-p", "no:cacheprovider", "--timeout", "90", *arguments],
         cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False,
     )  # fmt: skip
 
 
-def _own_database(url: str) -> str:
-    """The same server with a database of this process's own, which its runs use one after the other."""
+def _own_database(url: str, tree: Path) -> str:
+    """The same server with a database of this copy's own, which its runs use one after the other."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(path=f"{parts.path}_mutation_{os.getpid()}"))
+    own = hashlib.sha256(str(tree).encode()).hexdigest()[:12]
+    return urlunsplit(parts._replace(path=f"{parts.path}_{own}"))
 
 
 def try_out(mutation: Mutation, tree: Path) -> Outcome:
     """Spoils the copy, runs the tests, and puts it right again."""
     check(mutation, tree)
     begun = time.monotonic()
-    before: dict[Path, str] = {}
+    before: dict[Path, tuple[str, float]] = {}
     try:
         for edit in mutation.edits:
             path = tree / edit.file
             text = path.read_text(encoding="utf-8")
-            before.setdefault(path, text)
+            before.setdefault(path, (text, path.stat().st_mtime))
             path.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
         killed_by = _killed_by(tree, mutation.tests)
     finally:
-        for path, text in before.items():
+        for path, (text, changed_at) in before.items():
             path.write_text(text, encoding="utf-8")
+            os.utime(path, (changed_at, changed_at))
     return Outcome(mutation.name, killed_by, round(time.monotonic() - begun, 1))
 
 
