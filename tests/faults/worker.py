@@ -1,6 +1,7 @@
 """A worker that is killed at one point: `python -m tests.faults.worker POINT [PROGRAM ARGUMENT...]`.
+POINT may be `never`, or with a program end in `:N`, the N-th time.
 
-Without a program it runs the real `collect` once. With one (`manage.py tick --loop`, `celery -A config.celery worker …`)
+Without a program it runs the real `collect` once. With one (`manage.py tick --loop`, `celery -A config.celery worker`)
 it is that program, and death takes all of its processes. Database, broker and simulator are those of the environment.
 """
 
@@ -20,7 +21,9 @@ def main() -> None:
         arrange(point, delay_seconds=0.3 if point == "after_send" else 0)  # so that all of the group have left
         _collect_once()
         return
-    arrange(point, die=kill_group)
+    if point != "never":
+        name, _, nth = point.partition(":")
+        arrange(name, nth=int(nth or 1), die=kill_group)
     sys.argv = program
     if program[0] == "manage.py":
         from django.core.management import execute_from_command_line

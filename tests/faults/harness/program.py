@@ -3,6 +3,7 @@
 import argparse
 import gc
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def main() -> int:
 
     wanted = [one for one in _sections(options.full) if _fits(options.only, one.name)]
     if not wanted:
-        raise SystemExit(f"--only {options.only}: there is no such section")
+        raise SystemExit(f"there is no section {options.only}")
     path = RESULTS / f"{options.save}.json" if options.save else None
     record = Record(path, seed=options.seed, server=in_child(_server_version), resume=options.resume)
     with tempfile.TemporaryDirectory(prefix="kitaran-faults-") as folder:
@@ -80,15 +82,31 @@ def _line(kept: dict[str, Any]) -> str:
 
 
 def _sections(full: bool) -> Iterator[Section]:
-    from tests.faults.harness import forked_kills
+    from tests.faults.harness import forked_kills, random_runs, whole_kills
 
     for profile in PROFILES:
         for point in POINTS:
+            forked = partial(forked_kills.run_batch, point=point, profile=profile)
+            sizes = [forked_kills.BATCH] * 20 if full else [12]
+            yield Section(f"forked:{point}:{profile}", sizes, _of_kills(forked))
+    for profile in PROFILES:
+        at_random = partial(random_runs.run, profile=profile)
+        sizes = [random_runs.CHARGES] * 100 if full else [80]
+        yield Section(f"random:{profile}", sizes, _of_charges(at_random))
+    for kind, profile in itertools.product(whole_kills.KINDS, PROFILES):
+        if not full and (kind, profile) not in {("tick", "hostile"), ("celery", "default")}:
+            continue
+        for point in POINTS if full else ("each",):
+            whole = partial(whole_kills.run, kind=kind, point=point, profile=profile)
+            yield Section(f"whole:{kind}:{point}:{profile}", [25] if full else [len(POINTS)], _of_kills(whole))
 
-            def forked(world: Any, size: int, seed: int, point: str = point, profile: str = profile) -> Figures:
-                return forked_kills.run_batch(world, point=point, profile=profile, kills=size, seed=seed)
 
-            yield Section(f"forked:{point}:{profile}", [forked_kills.BATCH] * 20 if full else [12], forked)
+def _of_kills(run: Callable[..., Figures]) -> Callable[[Any, int, int], Figures]:
+    return lambda world, size, seed: run(world, kills=size, seed=seed)
+
+
+def _of_charges(run: Callable[..., Figures]) -> Callable[[Any, int, int], Figures]:
+    return lambda world, size, seed: run(world, charges=size, seed=seed)
 
 
 def _cards(full: bool) -> int:
@@ -97,12 +115,10 @@ def _cards(full: bool) -> int:
     return forked_kills.MOST_INVOICES if full else 200
 
 
-def _fits(only: str | None, name: str) -> bool:
-    """Whether one is the beginning of the other, word for word."""
-    if only is None:
-        return True
-    asked, named = only.split(":"), name.split(":")
-    return all(a == b for a, b in zip(asked, named, strict=False))
+def _fits(only: list[str] | None, name: str) -> bool:
+    """Whether one of them is the beginning of the other, word for word."""
+    named = name.split(":")
+    return only is None or any(all(a == b for a, b in zip(one.split(":"), named, strict=False)) for one in only)
 
 
 def _seed(seed: int, name: str) -> int:
@@ -121,7 +137,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.harness")
     parser.add_argument("--full", action="store_true", help="the long run")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
-    parser.add_argument("--only", metavar="NAME", help="a section, or section:batch; words divided by colons")
+    parser.add_argument("--only", metavar="NAME", action="append", help="a section, or section:batch, by its words")
     parser.add_argument("--save", metavar="NAME", help=f"keep the figures in {RESULTS.name}/NAME.json")
     parser.add_argument("--resume", action="store_true", help="go on with that file")
     return parser.parse_args()
