@@ -1,4 +1,6 @@
-"""Recovery as workers do it, and the verdict: our rows beside the simulator's ledger and its count of POSTs."""
+"""Recovery as workers do it, and the verdict: our rows beside the simulator's ledger and its count of POSTs.
+
+The counts are made here, apart from the audit of the engine itself, which is asked too."""
 
 import time
 from collections import Counter
@@ -8,11 +10,12 @@ from typing import Any
 
 from django.db.models import Count
 
+from billing.audit.invariants import ledger_violations, violations
 from billing.charging.collect import collect
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile
 from billing.charging.sweep import sweep
-from billing.models import Event, Invoice, PaymentAttempt
+from billing.models import Event, GatewayAccount, Invoice, PaymentAttempt
 from billing.models.clock import database_now
 from rm_gateway.simulator.process import SimulatorProcess
 
@@ -31,6 +34,7 @@ class Verdict:
     most_posts_per_marker: int = 0
     unexplained_posts: int = 0
     open_ended: int = 0
+    violations: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -58,7 +62,8 @@ def verdict(simulator: SimulatorProcess) -> Verdict:
     of_invoice: dict[int, list[PaymentAttempt]] = {}
     for attempt in attempts:
         of_invoice.setdefault(attempt.invoice_id, []).append(attempt)
-    taken = Counter(str(c["title"]).split()[-1] for c in simulator.charges() if c["status"] == "SUCCESS")
+    charges = simulator.charges()
+    taken = Counter(str(charge["title"]).split()[-1] for charge in charges if charge["status"] == "SUCCESS")
     posts: dict[str, int] = simulator.requests()["by_marker"]
     markers = {attempt.marker for attempt in attempts}
 
@@ -74,6 +79,10 @@ def verdict(simulator: SimulatorProcess) -> Verdict:
     for invoice in Invoice.objects.all():
         _look_at(invoice, of_invoice.get(invoice.pk, []), taken, found)
     _look_at_alerts(attempts, found)
+    account = GatewayAccount.objects.get().pk
+    audit = [*violations(now=database_now()), *ledger_violations(account_id=account, charges=charges, posts=posts)]
+    found.violations = len(audit)
+    found.problems += [f"{one.invariant}: {one.subject} {one.text}" for one in audit]
     return found
 
 
@@ -110,7 +119,7 @@ def _look_at_alerts(attempts: list[PaymentAttempt], found: Verdict) -> None:
 
 def add(total: dict[str, Any], one: Verdict) -> None:
     """Sums the verdict into the figures of a section."""
-    for name in ("invoices", "attempts", "double", "missed", "unexplained_posts", "open_ended"):
+    for name in ("invoices", "attempts", "double", "missed", "unexplained_posts", "open_ended", "violations"):
         total[name] = total.get(name, 0) + getattr(one, name)
     total["most_posts_per_marker"] = max(total.get("most_posts_per_marker", 0), one.most_posts_per_marker)
     states = total.setdefault("states", {})
