@@ -23,7 +23,12 @@ def kill_group() -> NoReturn:
     raise AssertionError("still alive")
 
 
-def arrange(point: str, *, nth: int = 1, delay_seconds: float = 0, die: Callable[[], NoReturn] = kill_process) -> None:
+def stop_process() -> None:
+    """SIGSTOP: it goes on here when somebody sends SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def arrange(point: str, *, nth: int = 1, delay_seconds: float = 0, die: Callable[[], None] = kill_process) -> None:
     """Puts death at the `nth` time that this process passes the point; `delay_seconds` is for what goes on beside it.
 
     after_arm: the commit in which attempts are born was acknowledged, nothing of it has left.

@@ -28,7 +28,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="kitaran-faults-") as data_dir,
         embedded.throwaway(valkey=True) as info,
     ):
-        options = quote("-c kitaran.allow_truncate=on")
+        options = quote("-c kitaran.allow_truncate=on -c idle_in_transaction_session_timeout=2s")
         environment = os.environ | SHORTENED
         environment |= {
             "DATABASE_URL": f"{info.database_url}&options={options}",

@@ -4,7 +4,6 @@ import random
 import signal
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from billing.charging.collect import collect
@@ -19,8 +18,6 @@ from tests.faults.harness.world import World
 
 BATCH = 50
 MOST_INVOICES = 640  # far above what 50 drawn deaths can arm
-# Longer than the deadline of what was armed.
-OUTAGE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +75,11 @@ def _recover_and_judge(simulator: SimulatorProcess) -> dict[str, Any]:
     left: dict[int, int] = {}
     for run in PaymentAttempt.objects.filter(state="sending").values_list("run_id", flat=True):
         left[run] = left.get(run, 0) + 1
-    oracle.recover(outage=OUTAGE)
+    outage = oracle.recover()
     persons = dict.fromkeys(left, 0)
     for run in PaymentAttempt.objects.filter(state="needs_human").values_list("run_id", flat=True):
         persons[run] += 1
     return {
         "per_kill": {"unknown_per_kill": list(left.values()), "person_per_kill": list(persons.values())},
-        "verdict": asdict(oracle.verdict(simulator)),
+        "verdict": asdict(oracle.verdict(simulator, outage=outage)),
     }

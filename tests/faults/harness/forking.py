@@ -30,7 +30,7 @@ def in_child(work: Callable[[], Any], *, seconds: float = 120) -> Any:
         said = _read_all(reading, until=time.monotonic() + seconds)
     finally:
         os.close(reading)
-        if not said_everything(pid, seconds=5):
+        if wait(pid, seconds=5) is None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     if said is None:
@@ -68,8 +68,23 @@ def wait(pid: int, *, seconds: float) -> int | None:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def said_everything(pid: int, *, seconds: float) -> bool:
-    return wait(pid, seconds=seconds) is not None
+def wait_until_stopped(pid: int, *, seconds: float) -> None:
+    """Until the child has got SIGSTOP. Raises when it ended, or did not in that time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        told = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if told is not None:
+            if told.si_code == os.CLD_STOPPED:
+                return
+            break
+        time.sleep(0.002)
+    raise ChildError("a child that should stop did not")
+
+
+def end(pid: int) -> None:
+    """SIGKILL to a child that was not waited for yet, and the wait."""
+    os.kill(pid, signal.SIGKILL)
+    wait(pid, seconds=10)
 
 
 def _fork(work: Callable[[], NoReturn]) -> int:

@@ -4,8 +4,9 @@ The counts are made here, apart from the audit of the engine itself, which is as
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count
@@ -19,6 +20,10 @@ from billing.models import Event, GatewayAccount, Invoice, PaymentAttempt
 from billing.models.clock import database_now
 from rm_gateway.simulator.process import SimulatorProcess
 
+# Longer than the lease of a check whose reader was killed.
+OUTAGE = timedelta(seconds=160)
+# For charges: longer than the wait after an attempt that was not sent, and a timestamp that the simulator takes.
+MOST_AHEAD = timedelta(seconds=90)
 OPEN_ENDED = ("sending", "unknown", "in_process")
 
 
@@ -38,25 +43,34 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
 
 
-def recover(*, outage: timedelta, seconds: float = 60) -> None:
-    """What workers do that come up after `outage`, until nothing is due and nothing is left to find out."""
+def recover(*, outage: timedelta = OUTAGE, seconds: float = 60) -> timedelta:
+    """What workers do that come up after `outage`, until nothing is due and nothing is left to find out.
+
+    Returns how much later than it is they were at the end: rungs of the ladder are not waited for."""
     limits = Limits.from_settings()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        later = database_now() + outage
-        sweep(limits=limits, now=later)
-        reconcile(limits=limits, clock=lambda: database_now() + outage, should_stop=lambda: False)
-        collect(limits=limits, clock=database_now, should_stop=lambda: False, worker="recovery")
+        charged_at, asked_at = _clock(min(outage, MOST_AHEAD)), _clock(outage)
+        sweep(limits=limits, now=asked_at())
+        reconcile(limits=limits, clock=asked_at, should_stop=lambda: False)
+        collect(limits=limits, clock=charged_at, should_stop=lambda: False, worker="recovery")
         if not (
             PaymentAttempt.objects.filter(state__in=OPEN_ENDED).exists()
-            or Invoice.objects.filter(next_attempt_at__lte=database_now()).exists()
+            or Invoice.objects.filter(next_attempt_at__lte=charged_at()).exists()
         ):
-            return
-    # The verdict says what is left.
+            break
+        outage += limits.ladder[0]
+    return outage  # The verdict says what is left.
 
 
-def verdict(simulator: SimulatorProcess) -> Verdict:
-    """Everything that must hold when all is recovered, for the one account of the database."""
+def _clock(ahead: timedelta) -> Callable[[], datetime]:
+    return lambda: database_now() + ahead
+
+
+def verdict(simulator: SimulatorProcess, *, outage: timedelta = timedelta(0)) -> Verdict:
+    """Everything that must hold when all is recovered, for the one account of the database.
+
+    The audit asks at the end of `outage`, until which workers ran."""
     found = Verdict()
     attempts = list(PaymentAttempt.objects.all())
     of_invoice: dict[int, list[PaymentAttempt]] = {}
@@ -80,7 +94,8 @@ def verdict(simulator: SimulatorProcess) -> Verdict:
         _look_at(invoice, of_invoice.get(invoice.pk, []), taken, found)
     _look_at_alerts(attempts, found)
     account = GatewayAccount.objects.get().pk
-    audit = [*violations(now=database_now()), *ledger_violations(account_id=account, charges=charges, posts=posts)]
+    asked_at = database_now() + outage
+    audit = [*violations(now=asked_at), *ledger_violations(account_id=account, charges=charges, posts=posts)]
     found.violations = len(audit)
     found.problems += [f"{one.invariant}: {one.subject} {one.text}" for one in audit]
     return found

@@ -69,7 +69,7 @@ def _run(section: Section, world: Any, record: Record, options: argparse.Namespa
         merge(kept, {**figures, "batches": 1, "seconds": time.monotonic() - begun})
         if problems:
             record.failed(name, problems)
-            print(*problems[:20], sep="\n", file=sys.stderr)
+            print(*problems[:5], sep="\n", file=sys.stderr)
             full = " FULL=1" if options.full else ""
             print(f"repeat with: make faults SEED={options.seed} ONLY={name}{full}", file=sys.stderr)
         record.write()
@@ -82,7 +82,7 @@ def _line(kept: dict[str, Any]) -> str:
 
 
 def _sections(full: bool) -> Iterator[Section]:
-    from tests.faults.harness import forked_kills, random_runs, whole_kills
+    from tests.faults.harness import commits, forked_kills, random_runs, whole_kills, workers, zombies
 
     for profile in PROFILES:
         for point in POINTS:
@@ -93,7 +93,15 @@ def _sections(full: bool) -> Iterator[Section]:
         at_random = partial(random_runs.run, profile=profile)
         sizes = [random_runs.CHARGES] * 100 if full else [80]
         yield Section(f"random:{profile}", sizes, _of_charges(at_random))
-    for kind, profile in itertools.product(whole_kills.KINDS, PROFILES):
+    for profile in PROFILES:
+        for point in POINTS:
+            yield Section(
+                f"zombies:{point}:{profile}", [4], _of_kills(partial(zombies.run, point=point, profile=profile))
+            )
+        for phase, when in itertools.product(commits.TABLES, commits.WHENS):
+            cut = partial(commits.run, phase=phase, when=when, profile=profile)
+            yield Section(f"commits:{phase}:{when}:{profile}", [6], _of_charges(cut))
+    for kind, profile in itertools.product(workers.KINDS, PROFILES):
         if not full and (kind, profile) not in {("tick", "hostile"), ("celery", "default")}:
             continue
         for point in POINTS if full else ("each",):

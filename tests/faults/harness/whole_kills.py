@@ -3,42 +3,26 @@
 Beside the doomed one run a real background worker (it sweeps and reconciles) and beat, so that what is measured from
 the kill on is what an installation would see: with the harness's short deadline, and its own ticks."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from billing import doorbell
-from billing.demo.supervisor import spawn
 from billing.models import Evidence, Invoice, PaymentAttempt
 from billing.models.clock import database_now
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.faults.deaths import POINTS
 from tests.faults.harness import oracle
-from tests.faults.harness.figures import ROOT
 from tests.faults.harness.forking import in_child
+from tests.faults.harness.workers import background, charging
 from tests.faults.harness.world import World, make_due
 
-KINDS = ("tick", "celery")
 LEAST_DUE_A_KILL, MOST_DUE_A_KILL = 3, 8  # a run arms four at once
 DEATH_SECONDS = 60
 SETTLED_SECONDS = 60
-WORKER = ("worker", "--loglevel", "CRITICAL", "--without-gossip", "--without-mingle")
-CELERY = ("-A", "config.celery")
-PROGRAMS = {
-    "tick": ("manage.py", "tick", "--loop", "--every", "1"),
-    "celery": ("celery", *CELERY, *WORKER, "-c", "2", "-Q", "charge", "-n", "charge@%h"),
-}
-BACKGROUND = ("celery", *CELERY, *WORKER, "-c", "1", "-Q", "reconcile,notify,housekeeping", "-n", "background@%h")
 
 
 def run(
@@ -47,14 +31,14 @@ def run(
     """Kills so many workers one after the other; `point` may be "each", which takes them in turn."""
     draw = random.Random(seed)
     latency = draw.choice([[0.05, 0.1], [0.1, 0.3]])
-    with world.batch(profile=profile, invoices=0, latency=latency) as simulator, _background():
+    with world.batch(profile=profile, invoices=0, latency=latency) as simulator, background():
         killed_at = []
         for number in range(kills):
             in_child(partial(_make_due, number, draw.randint(LEAST_DUE_A_KILL, MOST_DUE_A_KILL)))
             chosen = POINTS[number % len(POINTS)] if point == "each" else point
             died = _kill_one(kind, chosen, nth=draw.randint(1, LEAST_DUE_A_KILL) if chosen == "after_send" else 1)
             killed_at.append(died)
-        with _running([sys.executable, "-m", "tests.faults.worker", "never", *PROGRAMS[kind]]):
+        with charging(kind):
             _wait_until_settled()
         told = in_child(lambda: _judge(simulator, killed_at))
     figures = {"kills": kills, **told["figures"]}
@@ -70,34 +54,11 @@ def _make_due(number: int, due: int) -> None:
 
 def _kill_one(kind: str, point: str, *, nth: int) -> float:
     """Starts a doomed worker and waits for its end; Unix seconds of it."""
-    with _running([sys.executable, "-m", "tests.faults.worker", f"{point}:{nth}", *PROGRAMS[kind]]) as worker:
+    with charging(kind, dies_at=f"{point}:{nth}") as worker:
         status = worker.wait(DEATH_SECONDS)
     if status != -signal.SIGKILL:
         raise AssertionError(f"the worker ended with {status} and was not killed at {point}")
     return time.time()
-
-
-@contextmanager
-def _background() -> Iterator[None]:
-    with tempfile.TemporaryDirectory(prefix="kitaran-beat-") as folder:
-        beat = ("beat", "--loglevel", "CRITICAL", "--schedule", f"{folder}/schedule", "--pidfile", "")
-        with (
-            _running([sys.executable, "-m", *BACKGROUND]),
-            _running([sys.executable, "-m", "celery", *CELERY, *beat]),
-        ):
-            yield
-
-
-@contextmanager
-def _running(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    with open(Path(os.environ["KITARAN_DATA_DIR"]) / "workers.log", "ab") as log:
-        process = spawn(argv, environment=os.environ, folder=ROOT, output=log, errors=log)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def _wait_until_settled() -> None:
