@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -71,9 +72,18 @@ def _run(section: Section, world: Any, record: Record, options: argparse.Namespa
             record.failed(name, problems)
             print(*problems[:5], sep="\n", file=sys.stderr)
             full = " FULL=1" if options.full else ""
+            _keep_log()
             print(f"repeat with: make faults SEED={options.seed} ONLY={name}{full}", file=sys.stderr)
         record.write()
     print(f"{section.name}: {_line(kept)}", file=sys.stderr, flush=True)
+
+
+def _keep_log() -> None:
+    """What the workers wrote goes with the servers' folder."""
+    log = Path(os.environ["KITARAN_DATA_DIR"]) / "workers.log"
+    if log.exists():
+        kept = Path(tempfile.gettempdir()) / "kitaran-faults-workers.log"
+        print(f"what the workers wrote is in {shutil.copy(log, kept)}", file=sys.stderr)
 
 
 def _line(kept: dict[str, Any]) -> str:
@@ -82,26 +92,43 @@ def _line(kept: dict[str, Any]) -> str:
 
 
 def _sections(full: bool) -> Iterator[Section]:
-    from tests.faults.harness import commits, forked_kills, random_runs, whole_kills, workers, zombies
+    for profile in PROFILES:
+        yield from _forked(profile, full)
+        yield from _faults(profile)
+        yield from _workers(profile, full)
 
-    for profile in PROFILES:
-        for point in POINTS:
-            forked = partial(forked_kills.run_batch, point=point, profile=profile)
-            sizes = [forked_kills.BATCH] * 20 if full else [12]
-            yield Section(f"forked:{point}:{profile}", sizes, _of_kills(forked))
-    for profile in PROFILES:
-        at_random = partial(random_runs.run, profile=profile)
-        sizes = [random_runs.CHARGES] * 100 if full else [80]
-        yield Section(f"random:{profile}", sizes, _of_charges(at_random))
-    for profile in PROFILES:
-        for point in POINTS:
-            yield Section(
-                f"zombies:{point}:{profile}", [4], _of_kills(partial(zombies.run, point=point, profile=profile))
-            )
-        for phase, when in itertools.product(commits.TABLES, commits.WHENS):
-            cut = partial(commits.run, phase=phase, when=when, profile=profile)
-            yield Section(f"commits:{phase}:{when}:{profile}", [6], _of_charges(cut))
-    for kind, profile in itertools.product(workers.KINDS, PROFILES):
+
+def _forked(profile: str, full: bool) -> Iterator[Section]:
+    from tests.faults.harness import forked_kills, zombies
+
+    for point in POINTS:
+        kills = partial(forked_kills.run_batch, point=point, profile=profile)
+        yield Section(f"forked:{point}:{profile}", [forked_kills.BATCH] * 20 if full else [12], _of_kills(kills))
+        stops = partial(zombies.run, point=point, profile=profile)
+        yield Section(f"zombies:{point}:{profile}", [4], _of_kills(stops))
+
+
+def _faults(profile: str) -> Iterator[Section]:
+    from tests.faults.harness import broker, commits, postgres, terms, workers
+
+    for phase, when in itertools.product(commits.TABLES, commits.WHENS):
+        cut = partial(commits.run, phase=phase, when=when, profile=profile)
+        yield Section(f"commits:{phase}:{when}:{profile}", [6], _of_charges(cut))
+    for victim in postgres.VICTIMS:
+        dies = partial(postgres.run, victim=victim, profile=profile)
+        yield Section(f"postgres:{victim}:{profile}", [60], _of_charges(dies))
+    yield Section(f"broker:{profile}", [6], _of_charges(partial(broker.run, profile=profile)))
+    for kind in workers.KINDS:
+        told = partial(terms.run, kind=kind, profile=profile)
+        yield Section(f"terms:{kind}:{profile}", [24], _of_charges(told))
+
+
+def _workers(profile: str, full: bool) -> Iterator[Section]:
+    from tests.faults.harness import random_runs, whole_kills, workers
+
+    at_random = partial(random_runs.run, profile=profile)
+    yield Section(f"random:{profile}", [random_runs.CHARGES] * 100 if full else [80], _of_charges(at_random))
+    for kind in workers.KINDS:
         if not full and (kind, profile) not in {("tick", "hostile"), ("celery", "default")}:
             continue
         for point in POINTS if full else ("each",):

@@ -46,14 +46,14 @@ def _kill_until_all_are_tried(draw: random.Random) -> list[float]:
     killed_at: list[float] = []
     senders = draw.choice([2, 4])
     pause = draw.choice([0.1, 0.3])
-    workers = {start(lambda: _work(senders)) for _ in range(WORKERS)}
+    workers = {start(lambda: work(senders)) for _ in range(WORKERS)}
     give_up = time.monotonic() + LONGEST_SECONDS
     look = time.monotonic() + LOOK_SECONDS
     try:
         while time.monotonic() < give_up:
             time.sleep(draw.expovariate(1 / pause))
             if time.monotonic() >= look:
-                if in_child(_nothing_waits):
+                if in_child(nothing_waits):
                     break
                 look = time.monotonic() + LOOK_SECONDS
             if len(killed_at) < MOST_KILLS:
@@ -61,20 +61,20 @@ def _kill_until_all_are_tried(draw: random.Random) -> list[float]:
                 killed_at.append(time.time())
                 end(victim)
                 workers.remove(victim)
-                workers.add(start(lambda: _work(senders)))
+                workers.add(start(lambda: work(senders)))
     finally:
         for worker in workers:  # with whatever they have in hand
             end(worker)
     return killed_at
 
 
-def _work(senders: int) -> None:
+def work(senders: int) -> None:
     settings.KITARAN_SENDERS = senders
     with open(os.devnull, "w") as nowhere:
         call_command("tick", loop=True, every=1, stdout=nowhere, stderr=nowhere)
 
 
-def _nothing_waits() -> bool:
+def nothing_waits() -> bool:
     return not Invoice.objects.filter(attempt_count=0).exists()
 
 

@@ -14,7 +14,7 @@ from tests.faults.harness.figures import ROOT
 
 KINDS = ("tick", "celery")
 _CELERY = ("-A", "config.celery")
-_WORKER = ("worker", "--loglevel", "CRITICAL", "--without-gossip", "--without-mingle")
+_WORKER = ("worker", "--loglevel", "WARNING", "--without-gossip", "--without-mingle")
 PROGRAMS = {
     "tick": ("manage.py", "tick", "--loop", "--every", "1"),
     "celery": ("celery", *_CELERY, *_WORKER, "-c", "2", "-Q", "charge", "-n", "charge@%h"),
@@ -42,7 +42,7 @@ def _beats(left: int) -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="kitaran-beat-") as folder:
-        beat = ("beat", "--loglevel", "CRITICAL", "--schedule", f"{folder}/schedule", "--pidfile", "")
+        beat = ("beat", "--loglevel", "WARNING", "--schedule", f"{folder}/schedule", "--pidfile", "")
         with _running("celery", *_CELERY, *beat), _beats(left - 1):
             yield
 
