@@ -5,12 +5,16 @@ Without a program it runs the real `collect` once. With one (`manage.py tick --l
 it is that program, and death takes all of its processes. Database, broker and simulator are those of the environment.
 """
 
+import ctypes
 import os
+import signal
 import sys
 
 import django
 
 from tests.faults.deaths import arrange, kill_group
+
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -21,6 +25,7 @@ def main() -> None:
         arrange(point, delay_seconds=0.3 if point == "after_send" else 0)  # so that all of the group have left
         _collect_once()
         return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody outlives who started it
     if point != "never":
         name, _, nth = point.partition(":")
         arrange(name, nth=int(nth or 1), die=kill_group)

@@ -37,7 +37,7 @@ def run(world: World, *, profile: str, charges: int, seed: int) -> tuple[dict[st
     draw = random.Random(seed)
     seconds: dict[str, list[float]] = {}
     with world.batch(profile=profile, invoices=0, latency=[0.2, 0.6]) as simulator:
-        with charging("celery"), background(beats=BEATS):
+        with charging("celery", kept=True), background(beats=BEATS):
             batches = itertools.count()
 
             def fall_due() -> None:

@@ -20,19 +20,22 @@ PROGRAMS = {
     "celery": ("celery", *_CELERY, *_WORKER, "-c", "2", "-Q", "charge", "-n", "charge@%h"),
 }
 _BACKGROUND = ("celery", *_CELERY, *_WORKER, "-c", "1", "-Q", "reconcile,notify,housekeeping", "-n", "background@%h")
+_KEEPER = ("/bin/sh", "-c", 'while :; do "$@"; sleep 0.3; done', "keeper")
 
 
 @contextmanager
-def charging(kind: str, *, dies_at: str = "never") -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that charges: `manage.py tick --loop`, or Celery's; `dies_at` is a point and which time of it."""
-    with _running("tests.faults.worker", dies_at, *PROGRAMS[kind]) as process:
+def charging(kind: str, *, dies_at: str = "never", kept: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that charges: `manage.py tick --loop`, or Celery's; `dies_at` is a point and which time of it.
+
+    One that is `kept` is started again when it ends, as every supervisor does."""
+    with _running(dies_at, *PROGRAMS[kind], kept=kept) as process:
         yield process
 
 
 @contextmanager
 def background(*, beats: int = 1) -> Iterator[None]:
-    """Celery's worker for everything but charges, and beat, or several of it."""
-    with _running(*_BACKGROUND), _beats(beats):
+    """Celery's worker for everything but charges, and beat, or several of it; they are kept."""
+    with _running("never", *_BACKGROUND, kept=True), _beats(beats):
         yield
 
 
@@ -43,14 +46,15 @@ def _beats(left: int) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="kitaran-beat-") as folder:
         beat = ("beat", "--loglevel", "WARNING", "--schedule", f"{folder}/schedule", "--pidfile", "")
-        with _running("celery", *_CELERY, *beat), _beats(left - 1):
+        with _running("never", "celery", *_CELERY, *beat, kept=True), _beats(left - 1):
             yield
 
 
 @contextmanager
-def _running(*module: str) -> Iterator[subprocess.Popen[bytes]]:
+def _running(dies_at: str, *program: str, kept: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    argv = [*(_KEEPER if kept else ()), sys.executable, "-m", "tests.faults.worker", dies_at, *program]
     with open(Path(os.environ["KITARAN_DATA_DIR"]) / "workers.log", "ab") as log:
-        process = spawn([sys.executable, "-m", *module], environment=os.environ, folder=ROOT, output=log, errors=log)
+        process = spawn(argv, environment=os.environ, folder=ROOT, output=log, errors=log)
     try:
         yield process
     finally:
