@@ -1,6 +1,7 @@
 """A pytest plugin: the tests' own PostgreSQL, started before Django's settings are read and gone afterwards.
 
-Workers of pytest-xdist inherit it through the environment; each makes a database of its own in it.
+Workers of pytest-xdist inherit it through the environment; each makes a database of its own in it. So do the runs of
+`tests.mutation`, which name KITARAN_TESTS_STACK.
 """
 
 import atexit
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 from config import embedded
 
-if "PYTEST_XDIST_WORKER" not in os.environ:
+if not {"PYTEST_XDIST_WORKER", "KITARAN_TESTS_STACK"} & set(os.environ):
     _stack = embedded.throwaway()
     _url = _stack.__enter__().database_url
     atexit.register(_stack.__exit__, None, None, None)

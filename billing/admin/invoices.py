@@ -19,13 +19,15 @@ from billing.admin.formats import (
     reason_words,
     state_column,
 )
-from billing.admin.pages import Cell, Facts, Page, Table, Words, timeline
+from billing.admin.pages import Cell, Facts, Page, Step, Story, Table, Words, timeline
 from billing.admin.search import Search
+from billing.audit.explain import Kind, explain
 from billing.charging.resolve import collect_held
 from billing.charging.retry_now import retry_now
 from billing.domain.money import display
 from billing.domain.subscriptions import InvoiceState
 from billing.models import Invoice, PaymentAttempt
+from billing.models.clock import database_now
 
 
 def _retry(row: Invoice, given: Given) -> Done:
@@ -116,7 +118,7 @@ class InvoiceAdmin(RecordAdmin):
             f"{row.description}, {money(row)}",
             f"{row.customer.name}, due {moment_text(row.due_at, zone)}",
             INVOICE_LABELS[row.state],
-            main=[*_notices(row, tried, zone), table, _lines(row), timeline(subjects, zone)],
+            main=[*_notices(row, tried, zone), _story(row), table, _lines(row), timeline(subjects, zone)],
             side=[_facts(row, zone)],
         )
 
@@ -129,6 +131,16 @@ def _notices(row: Invoice, tried: list[PaymentAttempt], zone: str) -> list[Words
         colour = "warning" if row.hold or row.refusal else "info"
         found.append(Words(tables.what_is_next(row, zone, sentence=True), colour))
     return found
+
+
+def _story(row: Invoice) -> Story:
+    told = explain(invoice=row, now=database_now(), to_staff=True)
+    named = {Kind.NOW: "now", Kind.NEXT: "next"}
+    steps = [
+        Step(named.get(line.kind) or moment(line.at, told.zone), line.text, ", ".join(line.evidence), "")
+        for line in told.lines
+    ]
+    return Story("Why was the customer charged, or why not?", told.summary, steps)
 
 
 def _lines(row: Invoice) -> Table:

@@ -59,6 +59,16 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Story:
+    """An answer in a sentence, and how it came about: steps in order of time, folded until they are wanted."""
+
+    title: str
+    summary: str
+    steps: Sequence[Step]
+    template: str = "story"
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     """A notice: the first thing to read on the page."""
 

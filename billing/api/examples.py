@@ -163,6 +163,27 @@ AN_ATTEMPT = {
     "armed_at": "2026-01-15T03:23:03.120448Z",
     "settled_at": "2026-01-15T03:23:29.310077Z",
 }
+AN_EXPLANATION = {
+    "invoice": _INVOICE_ID,
+    "answer": "charged",
+    "summary": "The card was charged RM 19.90 once for period 1 of Coffee club, on Thursday, 15 January 2026 at 11:23.",
+    "time_zone": "Asia/Kuala_Lumpur",
+    "lines": [
+        {
+            "at": "2026-01-15T03:23:02.771203Z",
+            "kind": "due",
+            "text": "Period 1 was due on Thursday, 15 January 2026 at 11:23: the subscription began then.",
+            "evidence": [_INVOICE_ID],
+        },
+        {
+            "at": "2026-01-15T03:23:29.310077Z",
+            "kind": "paid",
+            "text": "Attempt 1: the gateway answered that the money was taken, 26 seconds after it was written down. "
+            "This paid the invoice.",
+            "evidence": ["att_06cs5z6c7m1r5p9t2hxq8wn4ye", "transaction 260115032329300020839212"],
+        },
+    ],
+}
 AN_ACCOUNT = {
     "id": "acct_06cs5z0b3v7k1n5r9w2d4f6h8j",
     "name": "Kedai Kopi",

@@ -26,6 +26,7 @@ urlpatterns = [
     path("v1/subscriptions/<str:id>/next-dates/", subscriptions.NextDatesView.as_view()),
     path("v1/invoices/", invoices.InvoiceListView.as_view()),
     path("v1/invoices/<str:id>/", invoices.InvoiceView.as_view()),
+    path("v1/invoices/<str:id>/explanation/", invoices.ExplanationView.as_view()),
     path("v1/attempts/", invoices.AttemptListView.as_view()),
     path("v1/attempts/<str:id>/", invoices.AttemptView.as_view()),
     path("v1/account/", account.OwnAccountView.as_view()),

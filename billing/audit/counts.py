@@ -3,16 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import takewhile
 from typing import Any, assert_never
 
+from billing.audit.periods import known_subscriptions, periods_missing
 from billing.domain.attempts import UNRESOLVED, AttemptState
-from billing.domain.schedules import occurrences
-from billing.domain.subscriptions import RUNNING, Collector, InvoiceState, SubscriptionState
-from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription, Transition
-from billing.subscriptions.activate import schedule_of
+from billing.domain.subscriptions import RUNNING, InvoiceState
+from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
 
 S = AttemptState
 # Statuses of the gateway under which it keeps the customer's money.
@@ -126,39 +124,12 @@ def missed(*, account_id: int, start: Start, now: datetime) -> int:
 
 
 def missing_periods(*, account_id: int, now: datetime) -> int:
-    """Periods of running subscriptions that were due by `now` and have no invoice, worked out from the schedule.
-
-    A subscription that was ever paused owes nothing for that time, so of it only the next period is looked at."""
-    paused = set(
-        Transition.objects.filter(
-            account_id=account_id, subject_type="subscription", to_state=SubscriptionState.PAUSED.value
-        ).values_list("subject_id", flat=True)
+    """Periods of running subscriptions that were due by `now` and have no invoice, worked out from the schedule."""
+    return sum(
+        len(periods_missing(one, now=now, opened_within=timedelta(0)))
+        for one in known_subscriptions(account_id)
+        if one.state in RUNNING
     )
-    opened: dict[int, set[datetime]] = defaultdict(set)
-    for subscription_id, due_at in Invoice.objects.filter(
-        account_id=account_id, subscription_id__isnull=False
-    ).values_list("subscription_id", "due_at"):
-        opened[subscription_id or 0].add(due_at)
-    running = Subscription.objects.filter(
-        account_id=account_id, state__in=sorted(RUNNING), collector=Collector.ENGINE.value
-    )
-    missing = 0
-    for subscription in running.exclude(activated_at=None):
-        if subscription.pk in paused:
-            missing += subscription.next_due_at is not None and subscription.next_due_at <= now
-        else:
-            missing += len(_due_until(subscription, now) - opened[subscription.pk])
-    return missing
-
-
-def _due_until(subscription: Subscription, now: datetime) -> set[datetime]:
-    starts_at = subscription.trial_ends_at or subscription.activated_at
-    if starts_at is None:
-        return set()
-    due = list(takewhile(lambda at: at <= now, occurrences(schedule_of(subscription), starts_at)))
-    if subscription.charge_at_start and starts_at <= now:
-        due.insert(0, starts_at)
-    return set(due if subscription.repetitions is None else due[: subscription.repetitions])
 
 
 def double_charges(*, account_id: int, charges: Iterable[Mapping[str, Any]]) -> int:

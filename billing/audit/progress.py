@@ -27,7 +27,7 @@ def violations(account_id: int | None, *, now: datetime, limits: Limits) -> Iter
         "now": now,
         "sending_since": now - limits.deadline - SWEPT_WITHIN,
         "asked_before": now - TAKEN_UP_WITHIN,
-        "unknown_since": now - max(limits.ladder[-1], PATIENCE) - TAKEN_UP_WITHIN,
+        "unknown_since": now - max(limits.rungs[-1], PATIENCE) - TAKEN_UP_WITHIN,
         "holds": sorted(state.value for state in HOLDS_PLACE),
         "unresolved": sorted(state.value for state in UNRESOLVED),
         "live": Environment.LIVE.value,
@@ -56,12 +56,14 @@ def _is_asked_about(parameters: Parameters) -> Iterator[Violation]:
         "is {}, and {}.",
         """SELECT a.public_id, a.state,
                    CASE WHEN a.next_check_at IS NULL THEN 'nobody asks about it again'
-                        WHEN a.armed_at < %(unknown_since)s
+                        WHEN a.armed_at < late.since
                         THEN 'no person has heard of it since ' || to_char(a.armed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
                         ELSE 'nobody asked when it was time' END
-            FROM billing_paymentattempt a
+            FROM billing_paymentattempt a JOIN billing_gatewayaccount g ON g.id = a.account_id
+            CROSS JOIN LATERAL (SELECT %(unknown_since)s - make_interval(
+                                    hours => COALESCE(g.retry_after_absence_hours, 0)) AS since) late
             WHERE a.state IN ('unknown', 'in_process') AND OF_ACCOUNT(a.account_id)
-              AND (a.next_check_at IS NULL OR a.next_check_at < %(asked_before)s OR a.armed_at < %(unknown_since)s)
+              AND (a.next_check_at IS NULL OR a.next_check_at < %(asked_before)s OR a.armed_at < late.since)
             ORDER BY a.id""",
         parameters,
     )
@@ -70,8 +72,11 @@ def _is_asked_about(parameters: Parameters) -> Iterator[Violation]:
 def _is_alerted(parameters: Parameters) -> Iterator[Violation]:
     yield from found(
         "L4",
-        "came to a person {} times and raised {} alerts.",
-        """SELECT a.public_id, came.times, alerts.times
+        "{}.",
+        """SELECT a.public_id,
+                  CASE WHEN came.times = 0 THEN 'raised an alert, and never needed a person'
+                       WHEN alerts.times = 0 THEN 'needed a person, and raised no alert'
+                       ELSE 'needed a person, and raised ' || alerts.times || ' alerts' END
             FROM billing_paymentattempt a
             LEFT JOIN (SELECT subject_id, count(*) AS times FROM billing_transition
                        WHERE subject_type = 'attempt' AND to_state = 'needs_human' AND from_state <> to_state
@@ -107,11 +112,16 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
     )
     yield from found(
         "L6",
-        "was due for an attempt at {:%Y-%m-%d %H:%M:%S} UTC, and nothing says why there was none.",
-        """SELECT i.public_id, i.next_attempt_at
+        "waits for an attempt since {:%Y-%m-%d %H:%M:%S} UTC, and nothing says why there was none.",
+        """SELECT i.public_id, since.at
             FROM billing_invoice i JOIN billing_gatewayaccount g ON g.id = i.account_id
-            WHERE i.next_attempt_at < %(asked_before)s AND i.refusal IS NULL AND g.stopped_at IS NULL
-              AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
+            CROSS JOIN LATERAL (SELECT max(t.at) AS at FROM billing_transition t
+                                WHERE t.to_state = 'running' AND t.from_state = 'stopped'
+                                  AND (t.subject_type = 'installation' AND t.subject_id = 1
+                                       OR t.subject_type = 'account' AND t.subject_id = g.id)) started
+            CROSS JOIN LATERAL (SELECT GREATEST(i.next_attempt_at, i.created_at, started.at) AS at) since
+            WHERE i.next_attempt_at < %(asked_before)s AND since.at < %(asked_before)s AND i.refusal IS NULL
+              AND g.stopped_at IS NULL AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
               AND (g.environment <> %(live)s OR %(allow_live)s) AND OF_ACCOUNT(i.account_id)
             ORDER BY i.id""",
         parameters,

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from billing.charging.limits import Limits
 from billing.charging.settle import Told, settle_in_transaction
-from billing.domain.attempts import HAS_MONEY, AttemptState, Finding, Source, Verdict
+from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState, Finding, Source, Verdict
 from billing.domain.matching import (
     Ambiguous,
     MarkerEcho,
@@ -39,6 +39,8 @@ from billing.models import (
 from billing.models.bulk import settling
 
 ASKED_ABOUT = frozenset({AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
+# After any other error money may have been taken first and the card switched off later, with the order not listed yet.
+REFUSALS_OF_INACTIVE_CARDS = ("INVALID_REQUEST",)
 # Their orders may be there already: that is no news yet, and no riddle either.
 SPOKEN_FOR = frozenset({AttemptState.SENDING, AttemptState.NEEDS_HUMAN})
 
@@ -123,17 +125,15 @@ def _retry_after_absence(account: GatewayAccount) -> timedelta | None:
 
 
 def _answered_with_error(card_ids: Sequence[int]) -> list[int]:
-    """Unknown attempts whose POST was answered, with an error that is not understood."""
+    """Unknown attempts whose POST was answered with what the gateway says to a card that is not active."""
     unknown = PaymentAttempt.objects.filter(payment_method_id__in=card_ids, state=AttemptState.UNKNOWN.value)
     return list(
         Evidence.objects.filter(
             attempt_id__in=unknown.values("id"),
             source=Source.ANSWER.value,
             verdict=Verdict.UNCLEAR.value,
-            content__detail__code__isnull=False,
-        )
-        .exclude(content__detail__code=None)
-        .values_list("attempt_id", flat=True)
+            content__detail__code__in=REFUSALS_OF_INACTIVE_CARDS,
+        ).values_list("attempt_id", flat=True)
     )
 
 
@@ -214,6 +214,11 @@ def _explain(read: CardRead, orders: list[ListedOrder]) -> None:
             continue
         outcome = match(attempt.wanted, [_seen(read, order) for order in nameless], read.card.echo)
         match outcome:
+            case Match(found) if _anothers_as_well(read, attempt, found):
+                detail = {"orders": [found.order_id]}
+                reason = "order_with_two_possible_makers"
+                finding = Finding(Verdict.CONTRADICTION, Source.ORDER_LIST, reason=reason, detail=detail)
+                read.findings.append(Told(attempt.id, finding))
             case Match(found):
                 order = next(o for o in nameless if o.order_id == found.order_id)
                 nameless.remove(order)
@@ -229,6 +234,24 @@ def _explain(read: CardRead, orders: list[ListedOrder]) -> None:
     read.unexplained = [
         order for order in nameless if order.status != "FAILED" and not any(_could_be(w, order) for w in waiting)
     ]
+
+
+def _anothers_as_well(read: CardRead, attempt: KnownAttempt, found: SeenOrder) -> bool:
+    """Whether an order that names nobody may as well be that of another attempt whose own order was never seen: one
+    that waits with a person, or whose failed charge became money late."""
+    if carries(found.words, attempt.wanted.marker) or found.transaction_id == attempt.wanted.transaction_id:
+        return False
+    has_its_order = set(read.explained_by.values())
+    return any(
+        other.id != attempt.id
+        and other.state is not AttemptState.NOT_SENT
+        and other.order_id is None
+        and other.id not in has_its_order
+        and could_be(
+            other.wanted, amount_minor=found.amount_minor, currency=found.currency, created_at=found.created_at
+        )
+        for other in read.card.attempts
+    )
 
 
 def _could_be(wanted: Wanted, order: ListedOrder) -> bool:
@@ -276,12 +299,27 @@ def record(read: CardRead, told: Sequence[Told], *, limits: Limits, now: datetim
             counts = settle_in_transaction(told, limits=limits, now=now, actor="engine")
         _write_orders(read, now)
         _write_transactions(read, now)
+        read.unexplained = _still_unexplained(read)
         if read.unexplained:
             settling.hold_cards([(read.card.id, "unexplained_order")], now=now)
             _alert(read, now)
         if read.inactive:
             PaymentMethod.objects.filter(pk=read.card.id, state="active").update(state="inactive")
     return counts
+
+
+def _still_unexplained(read: CardRead) -> list[ListedOrder]:
+    """Without the orders of attempts that were armed on the card while it was being read."""
+    if not read.unexplained:
+        return []
+    known = {attempt.id for attempt in read.card.attempts}
+    armed_since = [attempt for attempt in load([read.card.id])[read.card.id].attempts if attempt.id not in known]
+    return [order for order in read.unexplained if not any(_made(read, attempt, order) for attempt in armed_since)]
+
+
+def _made(read: CardRead, attempt: KnownAttempt, order: ListedOrder) -> bool:
+    named = attempt.order_id == order.order_id or carries(_words(read, order), attempt.wanted.marker)
+    return named or (attempt.state in UNRESOLVED and _could_be(attempt.wanted, order))
 
 
 def write_baseline(card: PaymentMethod, orders: Sequence[ListedOrder], now: datetime) -> None:

@@ -7,6 +7,7 @@ from typing import assert_never
 from billing.charging.limits import Limits
 from billing.domain.attempts import (
     ENDED_WITHOUT_MONEY,
+    FOUND_REVERSED,
     HOLDS_PLACE,
     NOT_SENT_LIMIT,
     UNRESOLVED,
@@ -107,6 +108,7 @@ class Settlement:
             place_taken=any(AttemptState(other.state) in HOLDS_PLACE for other in self._others(attempt)),
             money_wanted=invoice.state in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE),
             transaction_claimed=self._claimed_by_another(attempt, finding),
+            found_reversed=attempt.state == S.NOT_CHARGED.value and attempt.state_reason == FOUND_REVERSED,
         )
 
     def _others(self, attempt: settling.AttemptRow) -> list[settling.AttemptRow]:

@@ -60,19 +60,18 @@ def finish(
     reading: Reading, outcome: Sequence[CardRead] | GatewayUnavailableError, *, limits: Limits, now: datetime
 ) -> None:
     """Records what was read. The invoice may be armed only when nothing was left unexplained."""
+    reason: Refusal | None = None
+    again = now
     if isinstance(outcome, GatewayUnavailableError):
         logger.warning("preflight: invoice %s: %s", reading.preflight.invoice_id, outcome)
         reason = Refusal.PREFLIGHT_MISSING
         again = now + timedelta(seconds=30)
-    elif any(card.unexplained for card in outcome):
-        reason = Refusal.PREFLIGHT_FOUND_MONEY
-        again = now + LOOK_AGAIN[reason]
     else:
-        reason = None
-        again = now
-    if not isinstance(outcome, GatewayUnavailableError):
         for card in outcome:
             record(card, card.findings, limits=limits, now=now)
+        if any(card.unexplained for card in outcome):
+            reason = Refusal.PREFLIGHT_FOUND_MONEY
+            again = now + LOOK_AGAIN[reason]
     if reason is None:
         checking.finish_preflight(reading.preflight, read_at=reading.begun_at)
     else:

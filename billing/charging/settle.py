@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from billing.charging.consequences import Settlement
 from billing.charging.limits import Limits
-from billing.domain.attempts import Finding, Verdict
+from billing.domain.attempts import ENDED_WITHOUT_MONEY, Finding, Verdict
 from billing.models.bulk import settling
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def settle_in_transaction(told: Sequence[Told], *, limits: Limits, now: datetime
         sorted({one.attempt_id for one in told}),
         lock_accounts=any(one.finding.verdict is Verdict.NOT_SENT for one in told),
     )
-    evidence = _record([(locked.attempts[one.attempt_id].account_id, one) for one in told], now=now)
+    evidence = _record([(locked.attempts[one.attempt_id], one) for one in told], now=now)
     claims = settling.claims(
         list(locked.accounts),
         transactions=sorted({one.finding.transaction_id for one in told if one.finding.transaction_id}),
@@ -91,15 +91,26 @@ def _settle(told: Sequence[Told], *, limits: Limits, now: datetime, actor: str) 
         return settle_in_transaction(told, limits=limits, now=now, actor=actor)
 
 
-def _record(told: Sequence[tuple[int, Told]], *, now: datetime) -> list[tuple[Told, int]]:
-    """Writes the evidence; the findings that are news, each with its evidence's id."""
+def _record(told: Sequence[tuple[settling.AttemptRow, Told]], *, now: datetime) -> list[tuple[Told, int]]:
+    """Writes the evidence; the findings that are news, each with its evidence's id.
+
+    Money is news again to an attempt that has ended without it since: it may have been told before a person, who
+    overlooked it, decided."""
     fresh: dict[tuple[int, str, str], tuple[Told, settling.NewEvidence]] = {}
-    for account_id, one in told:
+    for attempt, one in told:
         finding = one.finding
+        ended_by = attempt.last_evidence_id if attempt.state in ENDED_WITHOUT_MONEY else None
+        since = f"\nsince {ended_by}" if ended_by and finding.verdict is Verdict.PAID else ""
         content = json.dumps(_content(finding), sort_keys=True, separators=(",", ":"), default=str)
-        digest = hashlib.sha256(f"{finding.verdict}\n{content}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{finding.verdict}\n{content}{since}".encode()).hexdigest()
         row = settling.NewEvidence(
-            account_id, one.attempt_id, finding.source.value, finding.verdict.value, finding.reason, digest, content
+            attempt.account_id,
+            one.attempt_id,
+            finding.source.value,
+            finding.verdict.value,
+            finding.reason,
+            digest,
+            content,
         )
         fresh.setdefault((one.attempt_id, finding.source.value, digest), (one, row))
     ids = settling.insert_evidence([row for _, row in fresh.values()], now=now)

@@ -49,6 +49,10 @@ MOVES: frozenset[tuple[AttemptState, AttemptState]] = frozenset(
 )
 
 
+# Why an attempt is *not charged*, or *reversed*: its transaction had taken the money and given it back.
+FOUND_REVERSED = "reversed_at_the_gateway"
+
+
 class Source(StrEnum):
     """Who told us."""
 
@@ -115,6 +119,7 @@ class AttemptFacts:
     place_taken: bool  # another attempt of the invoice holds the place
     money_wanted: bool  # the invoice is open or uncollectible: money for it is still owed
     transaction_claimed: bool = False  # another attempt already carries the finding's transaction
+    found_reversed: bool = False  # it ended because its own transaction was seen reversed
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +215,8 @@ def _paid(attempt: AttemptFacts, finding: Finding) -> Move | Stay | Alarm:
     if state in HAS_MONEY:
         known = attempt.transaction_id in (None, finding.transaction_id)
         return Stay("already_paid") if known else Alarm("second_transaction")
-    if state is S.REVERSED:
-        return Alarm("paid_after_reversal")
+    if state is S.REVERSED or (attempt.found_reversed and finding.transaction_id == attempt.transaction_id):
+        return Alarm("paid_after_reversal")  # an answer that was kept, for one, is older than what was read since
     if wrong := mismatch(attempt, finding):
         if state in UNRESOLVED and state is not S.NEEDS_HUMAN:
             return Move(S.NEEDS_HUMAN, wrong)
@@ -228,11 +233,11 @@ def _reversed(
     if state in HAS_MONEY:
         if finding.transaction_id and finding.transaction_id != attempt.transaction_id:
             return Alarm("reversal_of_another_transaction")
-        return Move(S.REVERSED, "reversed_at_the_gateway")
+        return Move(S.REVERSED, FOUND_REVERSED)
     if state is S.SENDING:
         return Move(S.UNKNOWN, "reversed_at_first")
     if state in UNRESOLVED and now - attempt.armed_at >= settles_after:
-        return Move(S.NOT_CHARGED, "reversed_at_the_gateway")
+        return Move(S.NOT_CHARGED, FOUND_REVERSED)
     return Stay("reversed")
 
 

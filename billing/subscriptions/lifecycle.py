@@ -32,8 +32,10 @@ def resume(*, subscription: Subscription, reason: str, actor: str, now: datetime
         if locked.collector == Collector.ENGINE.value and not over:
             after = max(now, locked.trial_ends_at) if locked.trial_ends_at else now
             following = occurrence_after(schedule_of(locked), after)
-            locked.occurrence = following.index
-            locked.next_due_at = following.due_at
+            # The charge at the start is owed when the trial ends, if it had not ended yet.
+            begins = locked.charge_at_start and locked.trial_ends_at is not None and now < locked.trial_ends_at
+            locked.occurrence = following.index - 1 if begins else following.index
+            locked.next_due_at = after if begins else following.due_at
         trialing = locked.trial_ends_at is not None and now < locked.trial_ends_at
         owes = Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value, tries__gt=0).exists()
         state = SubscriptionState.PAST_DUE if owes else SubscriptionState.ACTIVE

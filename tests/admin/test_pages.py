@@ -15,12 +15,14 @@ from billing.models import (
     Customer,
     GatewayAccount,
     Installation,
+    Invoice,
     PaymentAttempt,
     PaymentMethod,
     Plan,
     Subscription,
 )
 from tests.admin.conftest import World
+from tests.audit.books import Books
 from tests.factories import make_account, make_card, make_customer, make_subscription, move_attempt
 
 pytestmark = pytest.mark.django_db
@@ -219,3 +221,13 @@ def test_names_from_outside_are_escaped(boss: Client) -> None:
         for page in (url(model, "changelist"), url(model, "change", key)):
             assert "<script>alert(1)" not in text(boss.get(page))
     assert "<script>alert(1)" not in text(boss.get(reverse("admin:index")))
+
+
+def test_the_page_of_an_invoice_answers_why_it_was_charged(viewer: Client) -> None:
+    books = Books()
+    attempt = books.pay(books.armed())
+    html = viewer.get(url(Invoice, "change", attempt.invoice_id)).content.decode()
+    assert "The card was charged RM 19.90 once for period 1 of Coffee club" in html
+    assert "the gateway answered that the money was taken" in html
+    assert f"transaction {attempt.gateway_transaction_id}" in html
+    assert "Nothing more will be charged for this invoice by itself." in html

@@ -2,8 +2,10 @@
 
 import logging
 import traceback
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 
 from billing.models import ApiKey, PaymentMethod
@@ -37,6 +39,12 @@ def test_a_whole_pass_logs_nothing_that_is_secret_or_personal(shop: Shop, caplog
     Client().get(f"/callbacks/rm/notify/?data.customerId={row.gateway_customer_id}&data.email={EMAIL}&data.name={NAME}")
     for path in ("/customers/", "/payment-methods/", "/invoices/", "/attempts/", "/account/"):
         assert api.get(path).status_code == 200
+    for told in api.get("/invoices/").json()["data"]:
+        explained = api.get(f"/invoices/{told['id']}/explanation/")
+        assert explained.status_code == 200
+        _shows_nothing_personal(explained.content.decode(), row.label)
+        call_command("explain", told["id"], stdout=StringIO())
+    call_command("audit", "--gateway", stdout=StringIO())
     row.refresh_from_db()
     assert row.state == "active"
     said = "\n".join(_everything(record) for record in caplog.records)
@@ -53,6 +61,10 @@ def test_a_whole_pass_logs_nothing_that_is_secret_or_personal(shop: Shop, caplog
     }
     assert all(len(canary) > 6 for canary in canaries.values())
     assert [what for what, canary in canaries.items() if canary in said] == []
+
+
+def _shows_nothing_personal(text: str, label: str) -> None:
+    assert [canary for canary in (EMAIL, PHONE, NAME, label) if canary and canary in text] == []
 
 
 def _everything(record: logging.LogRecord) -> str:

@@ -39,6 +39,7 @@ ROUTES = [
     ("GET", "/invoices/", "read"),
     ("POST", "/invoices/", "charge"),
     ("GET", "/invoices/{invoice}/", "read"),
+    ("GET", "/invoices/{invoice}/explanation/", "read"),
     ("GET", "/attempts/", "read"),
     ("GET", "/attempts/{attempt}/", "read"),
     ("GET", "/account/", "read"),

@@ -15,7 +15,7 @@ from billing.api import examples
 from billing.api.problems import CODES
 from billing.api.serializers.account import AccountSerializer
 from billing.api.serializers.customers import CustomerSerializer
-from billing.api.serializers.invoices import AttemptSerializer, InvoiceSerializer
+from billing.api.serializers.invoices import AttemptSerializer, ExplanationSerializer, InvoiceSerializer
 from billing.api.serializers.payment_methods import PaymentMethodSerializer
 from billing.api.serializers.plans import PlanSerializer
 from billing.api.serializers.subscriptions import SubscriptionSerializer
@@ -76,6 +76,7 @@ def test_every_member_of_every_object_is_described(schema: dict[str, Any]) -> No
         (SubscriptionSerializer, examples.A_SUBSCRIPTION),
         (InvoiceSerializer, examples.AN_INVOICE),
         (AttemptSerializer, examples.AN_ATTEMPT),
+        (ExplanationSerializer, examples.AN_EXPLANATION),
         (AccountSerializer, examples.AN_ACCOUNT),
     ],
 )

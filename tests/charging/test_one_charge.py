@@ -8,6 +8,7 @@ import pytest
 
 from billing.charging.card_reading import CardRead
 from billing.domain.attempts import AttemptState
+from billing.gateway.connection import gateway_for
 from billing.models import Event, Evidence, Invoice, PaymentAttempt, Transition
 from billing.models.clock import database_now
 from rm_gateway.simulator.outcomes import OUTCOMES
@@ -452,3 +453,19 @@ def test_a_reader_that_fails_in_an_unexpected_way_is_a_failed_read(
         monkeypatch.setattr(preflight, "record", fail)
         shop.collect()
         assert invoice.attempts.count() == 1
+
+
+def test_a_card_switched_off_later_does_not_explain_an_error_that_may_follow_an_action(shop: Shop) -> None:
+    """The money was taken, the answer was an error, the order is not listed yet, and then the card is switched off."""
+    card = shop.card()
+    invoice = make_invoice(card, next_attempt_at=database_now())
+    gateway_id = PaymentMethod_id(invoice)
+    shop.simulator.set_customer(gateway_id, outcome=["system_error_after"], orders_visible_after=1800)
+    shop.collect()
+    gateway_for(shop.account)._client.set_active(gateway_id, False)
+
+    time.sleep(0.4)
+    assert shop.reconcile() == 1
+
+    assert len(shop.taken(invoice)) == 1
+    assert PaymentAttempt.objects.get().state == "unknown", "absence is no evidence, whatever became of the card"

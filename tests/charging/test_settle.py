@@ -240,6 +240,19 @@ class TestAPersonDecides:
             release_card(attempt=attempt, reason="again", actor="siti", now=NOW)
 
 
+def test_money_that_a_person_overlooked_is_recorded_when_it_is_told_again() -> None:
+    attempt = make_attempt()
+    tell(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
+    tell(attempt, Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report"))
+    seen = paid(attempt, source=Source.ORDER_LIST)
+    tell(attempt, seen)
+    assert attempt.state == "needs_human"
+    resolve(attempt=attempt, resolution=Resolution.NOT_CHARGED, reason="sure", actor="siti", limits=SHORT, now=NOW)
+
+    tell(attempt, seen)
+    assert (attempt.state, attempt.state_reason, attempt.invoice.state) == ("succeeded", "late_money", "paid")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_settlements_at_once_of_one_attempt_move_it_once() -> None:
     attempt = make_attempt()
@@ -321,3 +334,21 @@ def test_releasing_a_card_keeps_what_holds_it_for_another_reason() -> None:
     release_card(attempt=attempt, reason="the customer waits", actor="siti", now=NOW)
     attempt.payment_method.refresh_from_db()
     assert attempt.payment_method.held_reason == "unexplained_order"
+
+
+def test_an_answer_that_was_kept_does_not_pay_with_money_that_was_found_reversed_since() -> None:
+    attempt = make_attempt()
+    answer = paid(attempt)
+    long_after = NOW + timedelta(hours=1)
+    sweep(limits=SHORT, now=long_after)
+    found = {"transaction_id": answer.transaction_id, "order_id": answer.order_id, "reason": "reversed"}
+    tell(attempt, Finding(Verdict.REVERSED, Source.ORDER_LIST, **found), now=long_after)
+    assert (attempt.state, attempt.invoice.state) == ("not_charged", "open")
+
+    tell(attempt, answer, now=long_after + timedelta(minutes=1))
+
+    assert (attempt.state, attempt.invoice.state) == ("not_charged", "open")
+    alarm = Event.objects.get(kind="attempt.alarm", subject_id=attempt.pk)
+    assert alarm.occasion == "paid_after_reversal"
+    attempt.payment_method.refresh_from_db()
+    assert attempt.payment_method.held_reason == "paid_after_reversal"

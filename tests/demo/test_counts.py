@@ -118,21 +118,22 @@ def test_periods_without_an_invoice_are_found_from_the_schedule(account) -> None
     assert missing_periods(account_id=account.pk, now=NOW + timedelta(days=1)) == 1
 
 
-def test_of_a_subscription_that_was_paused_only_the_next_period_is_looked_at(account) -> None:
+def test_nothing_is_missing_of_the_time_that_a_subscription_was_paused(account) -> None:
     subscription = make_subscription(
         card_of(account), make_plan(account), activated_at=NOW - timedelta(days=30), next_due_at=LATER
     )
-    Transition.objects.create(
-        account_id=account.pk,
-        subject_type="subscription",
-        subject_id=subscription.pk,
-        from_state="active",
-        to_state="paused",
-        actor="test",
-        at=NOW,
-    )
+    for before, after, at in (("active", "paused", NOW - timedelta(days=30)), ("paused", "active", NOW)):
+        Transition.objects.create(
+            account_id=account.pk,
+            subject_type="subscription",
+            subject_id=subscription.pk,
+            from_state=before,
+            to_state=after,
+            actor="test",
+            at=at,
+        )
     assert missing_periods(account_id=account.pk, now=NOW) == 0
-    assert missing_periods(account_id=account.pk, now=LATER) == 1
+    assert missing_periods(account_id=account.pk, now=NOW + timedelta(days=1)) == 1
 
 
 def test_a_charge_at_the_start_is_a_period_too_and_repetitions_end_them(account) -> None:

@@ -302,6 +302,14 @@ def test_money_after_a_reversal_alarms() -> None:
     assert decided(facts(S.REVERSED), finding(Verdict.PAID)) == Alarm("paid_after_reversal")
 
 
+def test_an_old_answer_does_not_pay_with_a_transaction_that_was_found_reversed_since() -> None:
+    ended = facts(S.NOT_CHARGED, found_reversed=True, transaction_id="2001")
+    answer = finding(Verdict.PAID, Source.ANSWER, transaction_id="2001")
+    assert decided(ended, answer) == Alarm("paid_after_reversal")
+    assert decided(ended, replace(answer, transaction_id="2002")) == Move(S.SUCCEEDED, "late_money")
+    assert decided(facts(S.NOT_CHARGED, transaction_id="2001"), answer) == Move(S.SUCCEEDED, "late_money")
+
+
 @pytest.mark.parametrize("state", sorted(ENDED_WITHOUT_MONEY))
 def test_a_contradiction_about_an_ended_attempt_alarms(state: AttemptState) -> None:
     assert decided(facts(state), finding(Verdict.CONTRADICTION)) == Alarm("told")

@@ -245,6 +245,11 @@ def _number(_: models.Model) -> int:
     return 1000 + next(_numbers)
 
 
+def _period(row: models.Model) -> int | None:
+    assert isinstance(row, Invoice)
+    return None if row.subscription_id is None else _number(row)
+
+
 def _marker(_: models.Model) -> str:
     return f"{next(_numbers):012}"
 
@@ -270,7 +275,7 @@ FRESH: dict[type[models.Model], dict[str, Callable[[models.Model], Any]]] = {
     GatewayTransaction: {"gateway_transaction_id": _text},
     Heartbeat: {"queue": _text},
     IdempotencyRecord: {"key": _text},
-    Invoice: {"public_id": _text, "period_index": _number},
+    Invoice: {"public_id": _text, "period_index": _period},
     PaymentAttempt: {
         "public_id": _text,
         "number": _number,

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from billing.audit.invariants import violations
 from billing.domain.money import MoneyError
 from billing.domain.schedules import ScheduleError
 from billing.models import Invoice, PaymentMethod, Subscription, Transition
@@ -15,7 +16,7 @@ from billing.subscriptions.lifecycle import cancel, pause, resume
 from billing.subscriptions.plans import PlanError, create_plan
 from billing.subscriptions.renew import open_due
 from billing.subscriptions.start import SubscriptionError, start_subscription
-from tests.conftest import Shop
+from tests.conftest import SHORT, Shop
 from tests.factories import NOW, make_account, make_card, make_customer, make_invoice, make_plan, make_subscription
 
 pytestmark = pytest.mark.django_db
@@ -211,3 +212,23 @@ def test_the_page_after_binding_asks_the_gateway_and_believes_nobody_else(shop: 
     assert "Your card is saved" in real.content.decode()
     assert client.get("/bind/guess/").status_code == 404
     assert Subscription.objects.count() == 0
+
+
+def test_pausing_within_a_trial_keeps_the_charge_at_its_end() -> None:
+    card = make_card()
+    subscription = start_subscription(
+        customer=card.customer,
+        plan=make_plan(card.account, trial_days=7),
+        reference="s",
+        now=NOW + timedelta(hours=2),
+        charge_at_start=True,
+    )
+    pause(subscription=subscription, reason="holiday", actor="siti", now=NOW + timedelta(days=1))
+    resumed = resume(subscription=subscription, reason="back", actor="siti", now=NOW + timedelta(days=2))
+    assert (resumed.state, resumed.next_due_at) == ("trialing", NOW + timedelta(days=7, hours=2))
+
+    open_due(now=NOW + timedelta(days=8))
+
+    due = list(Invoice.objects.order_by("period_index").values_list("due_at", flat=True))
+    assert due == [NOW + timedelta(days=7, hours=2), NOW + timedelta(days=8)]
+    assert violations(now=NOW + timedelta(days=8), limits=SHORT) == []

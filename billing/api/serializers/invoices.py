@@ -6,6 +6,7 @@ from billing.api import examples
 from billing.api.fields import Body, Instant, Text
 from billing.api.serializers.common import AMOUNT, Told, currency, id_of, identifier, link, told, whole, word
 from billing.api.serializers.plans import amount
+from billing.audit.explain import Answer, Kind
 from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState
 from billing.domain.subscriptions import Hold, InvoiceState
@@ -75,3 +76,21 @@ class AttemptSerializer(Told):
     gateway_order_id = told("The gateway's id of the order, when known.", allow_null=True)
     armed_at = Instant(help_text="When it was decided and written down.")
     settled_at = Instant(allow_null=True, help_text="When its outcome was first known.")
+
+
+class ExplanationLineSerializer(Told):
+    at = Instant(help_text="When it happened; for `next`, when it will.")
+    kind = word(Kind, "What the sentence is about.", read_only=True)
+    text = told("The sentence.")
+    evidence = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="Ids that it rests on, ours and the gateway's."
+    )
+
+
+@examples.told_as(examples.AN_EXPLANATION)
+class ExplanationSerializer(Told):
+    invoice = link("invoice", "What is explained.")
+    answer = word(Answer, "Whether the customer's money was taken, in one word.", read_only=True)
+    summary = told("The same in a sentence or two.")
+    time_zone = told("The time zone that the sentences speak in.", source="zone")
+    lines = ExplanationLineSerializer(many=True, read_only=True, help_text="Its life, in order of time.")

@@ -10,8 +10,14 @@ from billing.api.access import refer
 from billing.api.filters import AttemptFilters, InvoiceFilters
 from billing.api.idempotency import idempotent
 from billing.api.schema import operation
-from billing.api.serializers.invoices import AttemptSerializer, InvoiceBody, InvoiceSerializer
+from billing.api.serializers.invoices import (
+    AttemptSerializer,
+    ExplanationSerializer,
+    InvoiceBody,
+    InvoiceSerializer,
+)
 from billing.api.views.base import CHARGE, READ, AccountView, ListView
+from billing.audit.explain import explain
 from billing.charging.charge_now import charge_now
 from billing.models import Customer, Invoice, PaymentAttempt, PaymentMethod
 
@@ -62,6 +68,22 @@ class InvoiceView(AccountView):
     @operation("read_invoice", "Read an invoice", "One invoice.", answer=InvoiceSerializer)
     def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         return Response(self.answer_serializer(self.target()).data)
+
+
+class ExplanationView(AccountView):
+    tag = "Invoices"
+    model = Invoice
+    answer_serializer = ExplanationSerializer
+
+    @operation(
+        "explain_invoice",
+        "Why was I charged, or why not?",
+        "The life of the invoice in sentences, with what each rests on. Staff and what they wrote are not named.",
+        answer=ExplanationSerializer,
+    )
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        told = explain(invoice=self.target(), now=self.now, to_staff=False)
+        return Response(self.answer_serializer(told).data)
 
 
 class AttemptListView(ListView):

@@ -1,0 +1,336 @@
+"""The life of one invoice in sentences, from rule to money: "why was I charged", "why was I not".
+
+Everything is read from rows, in their own words and order; nothing is guessed and nothing is written. The sentences
+name no person but the staff who decided something, and no more of a card than its id.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.db.models import Q
+
+from billing.audit.attempt_life import AttemptLife
+from billing.audit.lines import Kind, Line
+from billing.audit.wording import HOLDS, REFUSALS, day, moment, said_by, sentence, span, times, which_day
+from billing.domain.arming import Refusal
+from billing.domain.attempts import HAS_MONEY, UNRESOLVED
+from billing.domain.catch_up import GRACE
+from billing.domain.money import display
+from billing.domain.schedules import Schedule
+from billing.domain.subscriptions import Hold, InvoiceState, SubscriptionState
+from billing.models import Evidence, GatewayAccount, GatewayOrder, Invoice, PaymentAttempt, Subscription, Transition
+from billing.subscriptions.activate import schedule_of
+
+__all__ = ["Explanation", "Kind", "Line", "NothingFoundError", "explain", "find_invoice"]
+
+
+class NothingFoundError(LookupError):
+    """Nothing goes by that name; the message says what was looked for."""
+
+
+class Answer(StrEnum):
+    """In one word, whether the customer's money was taken."""
+
+    CHARGED = "charged"
+    CHARGED_TOO_OFTEN = "charged_too_often"
+    GIVEN_BACK = "given_back"
+    NOT_CHARGED = "not_charged"
+    NOT_KNOWN = "not_known"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`summary` answers the customer in one sentence or two; `lines` are in the order of time, what is true now and
+    what comes next last. `zone` is the IANA time zone that the sentences speak in."""
+
+    invoice: Invoice
+    answer: Answer
+    summary: str
+    zone: str
+    lines: tuple[Line, ...]
+
+
+def find_invoice(name: str, *, account: GatewayAccount | None = None) -> Invoice:
+    """The invoice that an id names: its own, an attempt's, or the gateway's id of a transaction or order.
+
+    Raises NothingFoundError, also when the gateway's id is known in more than one account."""
+    invoices = Invoice.objects.filter(account=account) if account else Invoice.objects.all()
+    if name.startswith("inv_"):
+        found = invoices.filter(public_id=name)
+    elif name.startswith("att_"):
+        found = invoices.filter(attempts__public_id=name)
+    else:
+        by_attempt = PaymentAttempt.objects.filter(Q(gateway_transaction_id=name) | Q(gateway_order_id=name))
+        by_order = GatewayOrder.objects.filter(Q(gateway_transaction_id=name) | Q(gateway_order_id=name))
+        attempts = {*by_attempt.values_list("pk", flat=True), *by_order.values_list("attempt", flat=True)} - {None}
+        found = invoices.filter(attempts__in=attempts)
+    rows = list(found.select_related("account", "subscription__plan").distinct()[:2])
+    if not rows:
+        raise NothingFoundError(f"no invoice is known by {name!r}: no inv_…, att_…, transaction or order of that name")
+    if len(rows) > 1:
+        raise NothingFoundError(
+            f"{name!r} belongs to more than one invoice: {', '.join(row.public_id for row in rows)}"
+        )
+    return rows[0]
+
+
+def explain(*, invoice: Invoice, now: datetime, to_staff: bool) -> Explanation:
+    """The invoice's life up to `now`, and what happens next.
+
+    `to_staff` names who decided what, and why; without it no name and nothing that staff wrote is repeated."""
+    return _Life(invoice, now, to_staff=to_staff).explanation()
+
+
+class _Life:
+    def __init__(self, invoice: Invoice, now: datetime, *, to_staff: bool) -> None:
+        self._invoice = invoice
+        self._to_staff = to_staff
+        self._now = now
+        self._subscription: Subscription | None = invoice.subscription
+        self._zone = self._subscription.time_zone if self._subscription else invoice.account.time_zone
+        self._money = display(invoice.amount_minor, invoice.currency)
+        attempts = PaymentAttempt.objects.filter(invoice=invoice).select_related("payment_method").order_by("number")
+        self._attempts = list(attempts)
+        self._evidence: dict[int, list[Evidence]] = {attempt.pk: [] for attempt in self._attempts}
+        for row in Evidence.objects.filter(attempt_id__in=self._evidence).order_by("id"):
+            self._evidence[row.attempt_id].append(row)
+        self._transitions = list(
+            Transition.objects.filter(
+                Q(subject_type="invoice", subject_id=invoice.pk)
+                | Q(subject_type="attempt", subject_id__in=[attempt.pk for attempt in self._attempts])
+                | Q(subject_type="subscription", subject_id=invoice.subscription_id or 0)
+            ).order_by("id")
+        )
+
+    def explanation(self) -> Explanation:
+        lines = [*self._rule(), *self._due(), *self._opened(), *self._people(), *self._looked_at()]
+        for attempt in self._attempts:
+            earlier = [one.pk for one in self._attempts if one.number < attempt.number]
+            rank = self._heard_before(attempt.armed_at, earlier)
+            life = AttemptLife(attempt, self._evidence[attempt.pk], self._transitions, rank, to_staff=self._to_staff)
+            lines += life.lines()
+        lines += [*self._subscription_changes(), *self._stops()]
+        lines.sort(key=lambda line: (line.at, line.rank))
+        answer, summary = self._answer()
+        return Explanation(self._invoice, answer, summary, self._zone, (*lines, *self._present()))
+
+    def _heard_before(self, at: datetime, of: Sequence[int]) -> int:
+        """The rank of what happened at `at`: right behind the evidence that was there by then, whose ranks are even."""
+        told = [row for pk, rows in self._evidence.items() if pk in of for row in rows]
+        return max((2 * row.pk + 1 for row in told if row.recorded_at <= at), default=0)
+
+    # --- where it came from -------------------------------------------------------------------------------
+
+    def _rule(self) -> Iterator[Line]:
+        subscription = self._subscription
+        if subscription is None or subscription.activated_at is None:
+            return
+        said = (
+            f"The subscription to {subscription.plan.name} began: {self._money} {schedule_of(subscription).describe()}."
+        )
+        if subscription.trial_ends_at:
+            said += f" It began with a trial until {day(subscription.trial_ends_at, self._zone)}."
+        if subscription.charge_at_start:
+            said += (
+                " Its first charge is made at the start."
+                if not subscription.trial_ends_at
+                else (" Its first charge is made when the trial ends.")
+            )
+        yield Line(subscription.activated_at, said, Kind.RULE, (subscription.public_id,))
+
+    def _due(self) -> Iterator[Line]:
+        if self._subscription is None:
+            return
+        why = self._why_that_day(self._subscription)
+        invoice = self._invoice
+        said = f"Period {(invoice.period_index or 0) + 1} was due on {moment(invoice.due_at, self._zone)}: {why}."
+        yield Line(invoice.due_at, said, Kind.DUE, (invoice.public_id,))
+
+    def _why_that_day(self, subscription: Subscription) -> str:
+        starts_at = subscription.trial_ends_at or subscription.activated_at
+        if subscription.charge_at_start and self._invoice.due_at == starts_at:
+            return "the trial ended then" if subscription.trial_ends_at else "the subscription began then"
+        schedule: Schedule = schedule_of(subscription)
+        return f"{which_day(schedule)}, by the clocks of {schedule.zone}"
+
+    def _opened(self) -> Iterator[Line]:
+        invoice = self._invoice
+        born = next((t for t in self._transitions if t.subject_type == "invoice" and not t.from_state), None)
+        if self._subscription is None:
+            what = f"asked for a single charge of {self._money} for {invoice.description}"
+            said = self._said_by(born.actor if born else "somebody", what, "")
+            yield Line(invoice.created_at, said, Kind.OPENED, (invoice.public_id,))
+            return
+        late = invoice.created_at - invoice.due_at
+        said = f"The invoice over {self._money} was issued {span(late)} later."
+        if late > GRACE:
+            said = f"The period had been missed: its invoice over {self._money} was issued {span(late)} late."
+            if invoice.state == InvoiceState.VOID:
+                said += " By the subscription's rule for missed periods it is skipped, and nothing is charged for it."
+            elif invoice.hold == Hold.CATCH_UP:
+                said += " By the subscription's rule for missed periods it waits for a person."
+        yield Line(invoice.created_at, said, Kind.OPENED, (invoice.public_id,))
+
+    # --- what people and the engine did around the attempts -----------------------------------------------
+
+    def _people(self) -> Iterator[Line]:
+        """What a person decided about the invoice itself."""
+        for row in self._transitions:
+            if row.subject_type != "invoice" or not row.from_state or row.evidence_id is not None:
+                continue
+            if row.to_state == InvoiceState.OPEN:
+                # The state before names what it waited for, where it waited.
+                what = f"had it collected {'after all' if '(' in row.from_state else 'at once'}"
+                yield Line(row.at, self._said_by(row.actor, what, row.reason), Kind.DECIDED, (self._invoice.public_id,))
+
+    def _said_by(self, actor: str, what: str, reason: str) -> str:
+        said = said_by(actor, what, reason, to_staff=self._to_staff)
+        return said if self._to_staff else sentence(said)
+
+    def _subscription_changes(self) -> Iterator[Line]:
+        done = {
+            SubscriptionState.PAUSED: "paused the subscription",
+            SubscriptionState.CANCELED: "cancelled the subscription",
+        }
+        for row in self._transitions:
+            if row.subject_type != "subscription" or row.from_state == row.to_state:
+                continue
+            if row.at < self._invoice.created_at or row.evidence_id is not None:
+                continue
+            what = done.get(SubscriptionState(row.to_state))
+            if row.from_state == SubscriptionState.PAUSED and what is None:
+                what = "resumed the subscription"
+            if what and row.at <= (self._invoice.closed_at or self._now):
+                said = self._said_by(row.actor, what, row.reason)
+                yield Line(row.at, said, Kind.SUBSCRIPTION, (self._subscription_id(),))
+
+    def _subscription_id(self) -> str:
+        return self._subscription.public_id if self._subscription else ""
+
+    def _stops(self) -> Iterator[Line]:
+        """Nothing is charged while the stop switch is thrown."""
+        stops = Transition.objects.filter(
+            Q(subject_type="installation") | Q(subject_type="account", subject_id=self._invoice.account_id),
+            at__gte=self._invoice.created_at,
+            at__lte=self._invoice.closed_at or self._now,
+        ).exclude(from_state="stopped", to_state="stopped")
+        for row in stops.order_by("id"):
+            if row.from_state == row.to_state:
+                continue
+            what = "the whole installation" if row.subject_type == "installation" else "the account"
+            done = f"{'stopped' if row.to_state == 'stopped' else 'allowed again'} all charging of {what}"
+            yield Line(row.at, self._said_by(row.actor, done, row.reason), Kind.STOPPED, ())
+
+    def _looked_at(self) -> Iterator[Line]:
+        """The last time it was due and not charged, and the last look at the card before another try."""
+        invoice = self._invoice
+        if invoice.preflight_at:
+            said = "Before another try, the gateway's orders of every card involved were read: no money was there yet."
+            tried = [attempt.pk for attempt in self._attempts if attempt.armed_at < invoice.preflight_at]
+            yield Line(invoice.preflight_at, said, Kind.PREFLIGHT, (), self._heard_before(invoice.preflight_at, tried))
+        if invoice.refusal and invoice.refused_at:
+            said = f"It was time to charge, and it was not done: {REFUSALS[Refusal(invoice.refusal)]}."
+            yield Line(invoice.refused_at, said, Kind.REFUSED, (invoice.refusal,))
+
+    # --- what is, and what will be ------------------------------------------------------------------------
+
+    def _present(self) -> Iterator[Line]:
+        yield Line(self._now, self._state(), Kind.NOW, (self._invoice.public_id,))
+        at, text = self._next()
+        yield Line(at, text, Kind.NEXT, ())
+
+    def _state(self) -> str:
+        invoice = self._invoice
+        match InvoiceState(invoice.state):
+            case InvoiceState.PAID:
+                return f"The invoice is paid.{self._given_back()}"
+            case InvoiceState.VOID:
+                return "The invoice is void: nothing is owed for it."
+            case InvoiceState.UNCOLLECTIBLE:
+                return "The invoice is given up as uncollectible: its last try was declined."
+            case InvoiceState.OPEN:
+                return f"The invoice is open: {self._money} is still owed."
+
+    def _given_back(self) -> str:
+        refunded = self._invoice.amount_refunded_minor
+        return f" {display(refunded, self._invoice.currency)} of it was given back." if refunded else ""
+
+    def _next(self) -> tuple[datetime, str]:
+        invoice = self._invoice
+        if invoice.state != InvoiceState.OPEN:
+            return self._now, "Nothing more will be charged for this invoice by itself." + self._next_period()
+        if invoice.hold:
+            return self._now, f"Nothing happens by itself: {HOLDS[Hold(invoice.hold)]}."
+        waiting = [attempt for attempt in self._attempts if attempt.state in UNRESOLVED]
+        if waiting:
+            return self._after(waiting[-1])
+        if invoice.next_attempt_at is None:
+            return self._now, "Nothing happens by itself: money came in, and a person decides what becomes of it."
+        if invoice.next_attempt_at <= self._now:
+            return self._now, "It is due now, and is charged as soon as a worker takes it up."
+        when = moment(invoice.next_attempt_at, self._zone)
+        again = "looked at again" if invoice.refusal else "tried again" if self._attempts else "charged"
+        return invoice.next_attempt_at, f"It is {again} on {when}."
+
+    def _after(self, attempt: PaymentAttempt) -> tuple[datetime, str]:
+        if attempt.state == "needs_human":
+            return (
+                self._now,
+                "Nothing happens by itself: a person decides what came of the attempt, and then it goes on.",
+            )
+        if attempt.next_check_at is None:
+            return self._now, "The attempt is being sent; its answer, or the lack of one, comes first."
+        when = moment(attempt.next_check_at, self._zone)
+        return attempt.next_check_at, f"The gateway is asked again on {when}; nothing is charged before it is known."
+
+    def _next_period(self) -> str:
+        subscription = self._subscription
+        if subscription is None or subscription.next_due_at is None:
+            return ""
+        return f" The next period of the subscription is due on {moment(subscription.next_due_at, self._zone)}."
+
+    def _answer(self) -> tuple[Answer, str]:
+        """The customer's question, answered."""
+        kept = [attempt for attempt in self._attempts if attempt.state in HAS_MONEY]
+        open_ones = any(attempt.state in UNRESOLVED for attempt in self._attempts)
+        money, what = self._money, self._what()
+        if len(kept) > 1:
+            said = f"The card was charged {money} {times(len(kept))} for {what}. Only one of the charges may stay."
+            return Answer.CHARGED_TOO_OFTEN, said
+        if kept:
+            said = f"The card was charged {money} once for {what}, on {moment(kept[0].armed_at, self._zone)}."
+            if self._invoice.amount_refunded_minor:
+                all_of_it = self._invoice.amount_refunded_minor == self._invoice.amount_minor
+                return Answer.GIVEN_BACK if all_of_it else Answer.CHARGED, said + self._given_back()
+            return Answer.CHARGED, f"{said} What came of another attempt is not known yet." if open_ones else said
+        if open_ones:
+            said = f"It is not known yet whether the card was charged {money} for {what}."
+            return Answer.NOT_KNOWN, f"{said} It is not charged again before that is known."
+        if any(attempt.state == "reversed" for attempt in self._attempts):
+            return Answer.GIVEN_BACK, f"The card was charged {money} for {what}, and the money went back."
+        return Answer.NOT_CHARGED, f"The card was not charged {money} for {what}: {self._why_not()}."
+
+    def _what(self) -> str:
+        description = self._invoice.description
+        return f"period {(self._invoice.period_index or 0) + 1} of {description}" if self._subscription else description
+
+    def _why_not(self) -> str:
+        invoice = self._invoice
+        if invoice.state == InvoiceState.VOID:
+            return "the period was skipped"
+        if invoice.state == InvoiceState.UNCOLLECTIBLE:
+            return f"all {invoice.tries} tries were declined" if invoice.tries > 1 else "it was declined"
+        if invoice.hold:
+            return HOLDS[Hold(invoice.hold)]
+        if invoice.refusal:
+            return REFUSALS[Refusal(invoice.refusal)]
+        if not self._attempts:
+            return "it was not tried yet"
+        last = self._attempts[-1].state
+        return (
+            "it was declined, and is tried again"
+            if last == "declined"
+            else "nothing was executed, and it is tried again"
+        )

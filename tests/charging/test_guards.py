@@ -1,0 +1,218 @@
+"""Each guard of arm and settle where another would usually step in before it."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test import override_settings
+
+from billing.accounts.gateway_accounts import stop_account, stop_installation
+from billing.charging import arm as arming_module
+from billing.charging.arm import ArmResult, _Batch, _still_the_card, arm
+from billing.charging.settle import Told, settle
+from billing.domain.attempts import Finding, Source, Verdict
+from billing.gateway.connection import gateway_for
+from billing.models import Invoice, PaymentAttempt, PaymentMethod
+from billing.models.bulk.arming import LockedCard, LockedInvoice, LockedSubscription
+from billing.models.clock import database_now
+from tests.conftest import SHORT, Shop
+from tests.factories import NOW, make_attempt, make_card, make_customer, make_invoice, make_subscription
+from tests.promises.attacks import run
+
+pytestmark = pytest.mark.django_db
+
+
+def due(shop: Shop) -> Invoice:
+    return make_invoice(make_card(make_customer(shop.account)), next_attempt_at=database_now())
+
+
+def arm_now(shop: Shop) -> ArmResult:
+    shop.account.refresh_from_db()
+    return arm(
+        account_id=shop.account.pk,
+        gateway=gateway_for(shop.account),
+        run_id=None,
+        limits=SHORT,
+        now=database_now(),
+        count=8,
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("use_case", ["arm", "settle"])
+def test_inside_another_transaction_nothing_is_armed_and_nothing_settled(shop: Shop, use_case: str) -> None:
+    invoice = due(shop)
+    unclear = Finding(Verdict.UNCLEAR, Source.ANSWER)
+    told = [] if use_case == "arm" else [Told(make_attempt(invoice).pk, unclear)]
+    with transaction.atomic():
+        if use_case == "arm":
+            with pytest.raises(RuntimeError, match="durable"):
+                arm_now(shop)
+        else:
+            assert settle(told, limits=SHORT, now=NOW) == {}
+    assert not PaymentAttempt.objects.exclude(state="sending").exists()
+    assert PaymentAttempt.objects.count() == len(told)
+
+
+@pytest.mark.parametrize("which", ["installation", "account"])
+def test_what_is_stopped_between_the_work_list_and_the_locks_is_not_armed(shop: Shop, which: str) -> None:
+    due(shop)
+    if which == "account":
+        stop_account(account=shop.account, reason="drill", actor="siti", now=database_now())
+    else:
+        stop_installation(reason="drill", actor="siti", now=database_now())
+    assert arm_now(shop) == ArmResult(stopped=True)
+    assert not PaymentAttempt.objects.exists()
+
+
+def test_a_live_account_is_not_armed_by_whoever_asks_until_it_is_allowed(shop: Shop) -> None:
+    invoice = due(shop)
+    type(shop.account).objects.filter(pk=shop.account.pk).update(environment="live")
+    PaymentMethod.objects.filter(pk=invoice.payment_method_id).update(environment="live")
+    assert arm_now(shop) == ArmResult(stopped=True)
+    with override_settings(KITARAN_ALLOW_LIVE=True):
+        assert arm_now(shop) == ArmResult(refused=1)
+
+
+def test_two_invoices_of_one_card_are_never_chosen_side_by_side(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    first = due(shop)
+    make_invoice(first.payment_method, next_attempt_at=database_now())
+    with caplog.at_level(logging.WARNING):
+        assert len(arm_now(shop).armed) == 1
+    assert caplog.records == [], "no constraint had to refuse it"
+
+
+def test_a_request_for_another_host_is_not_armed(shop: Shop) -> None:
+    invoice = due(shop)
+    gateway = gateway_for(shop.account)
+    type(shop.account).objects.filter(pk=shop.account.pk).update(api_url="http://127.0.0.1:9/v3")
+    result = arm(account_id=shop.account.pk, gateway=gateway, run_id=None, limits=SHORT, now=database_now(), count=8)
+    invoice.refresh_from_db()
+    assert (result.armed, invoice.refusal) == ([], "environment_differs")
+
+
+def test_an_invoice_that_is_no_longer_due_when_it_is_locked_is_left_alone(shop: Shop) -> None:
+    invoice = due(shop)
+    now = database_now()
+    batch = _Batch(shop.account.pk, gateway_for(shop.account), None, SHORT, now, 8)
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=now + timedelta(days=1))
+    assert batch.arm([(invoice.pk, None, invoice.payment_method_id)]) == ArmResult()
+    assert not PaymentAttempt.objects.exists()
+
+
+def test_what_is_armed_leaves_the_work_list_in_the_same_commit(shop: Shop) -> None:
+    invoice = due(shop)
+    assert len(arm_now(shop).armed) == 1
+    invoice.refresh_from_db()
+    assert (invoice.next_attempt_at, invoice.attempt_count) == (None, 1)
+
+
+CARD = LockedCard(1, 1, "active", "tokenized", "simulator", False, True, "customer", False)
+INVOICE = LockedInvoice(1, "inv_1", 1, None, None, "Coffee club", 1990, "MYR", 0, 0, None, False, False)
+SUBSCRIPTION = LockedSubscription(1, "active", "engine", None)
+
+
+@pytest.mark.parametrize(
+    ("invoice", "subscription", "card", "right"),
+    [
+        (INVOICE, None, CARD, True),
+        (INVOICE, SUBSCRIPTION, None, True),
+        (replace(INVOICE, payment_method_id=1), None, CARD, True),
+        (replace(INVOICE, payment_method_id=2), None, CARD, False),
+        (replace(INVOICE, payment_method_id=2), None, None, False),
+        (INVOICE, replace(SUBSCRIPTION, payment_method_id=2), CARD, False),
+        (INVOICE, replace(SUBSCRIPTION, payment_method_id=1), replace(CARD, is_default=False), True),
+        (INVOICE, SUBSCRIPTION, replace(CARD, is_default=False), False),
+        (INVOICE, SUBSCRIPTION, replace(CARD, customer_id=2), False),
+    ],
+)
+def test_the_card_that_was_chosen_before_the_locks_is_still_the_one(
+    invoice: LockedInvoice, subscription: LockedSubscription | None, card: LockedCard | None, right: bool
+) -> None:
+    assert _still_the_card(invoice, subscription, card) is right
+
+
+def test_a_card_that_was_changed_between_the_work_list_and_the_locks_is_not_charged(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoice = due(shop)
+    other = make_card(make_customer(shop.account))
+    lock_cards = arming_module.arming.lock_cards
+
+    def changed_meanwhile(cards: list[int]) -> dict[int, LockedCard]:
+        Invoice.objects.filter(pk=invoice.pk).update(payment_method=other)
+        return lock_cards(cards)
+
+    monkeypatch.setattr(arming_module.arming, "lock_cards", changed_meanwhile)
+    assert arm_now(shop) == ArmResult()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["paymentmethod", "subscription", "invoice"])
+def test_what_somebody_else_holds_is_skipped_and_not_waited_for(shop: Shop, table: str) -> None:
+    card = make_card(make_customer(shop.account))
+    make_invoice(card, make_subscription(card, next_due_at=None), next_attempt_at=database_now())
+    taken, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                run(f"SELECT 1 FROM billing_{table} FOR UPDATE")  # noqa: S608
+                taken.set()
+                let_go.wait(20)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert taken.wait(20)
+        assert _within(5, lambda: arm_now(shop)) == ArmResult()
+    finally:
+        let_go.set()
+        holder.join()
+    assert len(arm_now(shop).armed) == 1
+
+
+def _within(seconds: int, call: Callable[[], ArmResult]) -> ArmResult:
+    run(f"SET statement_timeout = '{seconds}s'")
+    try:
+        return call()
+    finally:
+        run("SET statement_timeout = 0")
+
+
+def void(attempt: PaymentAttempt) -> None:
+    Invoice.objects.filter(pk=attempt.invoice_id).update(state="void", closed_at=NOW, next_attempt_at=None)
+
+
+def tell(attempt: PaymentAttempt, verdict: Verdict, **words: object) -> None:
+    told = {"amount_minor": 1990, "currency": "MYR", "marker": attempt.marker, **words}
+    settle([Told(attempt.pk, Finding(verdict, Source.ORDER_LIST, **told))], limits=SHORT, now=NOW)  # type: ignore[arg-type]
+    attempt.refresh_from_db()
+    attempt.invoice.refresh_from_db()
+
+
+def test_money_for_an_invoice_that_was_made_void_is_surplus() -> None:
+    attempt = make_attempt()
+    void(attempt)
+    tell(attempt, Verdict.PAID, transaction_id="t-1")
+    assert (attempt.state, attempt.invoice.state) == ("surplus", "void")
+
+
+def test_a_decline_of_a_closed_invoice_asks_for_nothing_more() -> None:
+    attempt = make_attempt()
+    void(attempt)
+    tell(attempt, Verdict.DECLINED, reason="51")
+    assert (attempt.state, attempt.invoice.state, attempt.invoice.tries) == ("declined", "void", 0)
+
+
+def test_a_contradiction_holds_the_card_by_itself() -> None:
+    attempt = make_attempt()
+    tell(attempt, Verdict.CONTRADICTION, reason="two_candidate_orders")
+    attempt.payment_method.refresh_from_db()
+    assert (attempt.state, attempt.payment_method.held_reason) == ("needs_human", "two_candidate_orders")

@@ -1,0 +1,472 @@
+"""Settling and reading in the small: the project's own `decide` and `match`, and what surrounds them told again."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from billing.domain.attempts import (
+    ENDED_WITHOUT_MONEY,
+    HAS_MONEY,
+    HOLDS_PLACE,
+    UNRESOLVED,
+    Alarm,
+    AttemptFacts,
+    AttemptState,
+    Finding,
+    Move,
+    Source,
+    Stay,
+    Verdict,
+    decide,
+)
+from billing.domain.matching import Ambiguous, MarkerEcho, Match, SeenOrder, Wanted, carries, could_be, match
+from tests.model.state import (
+    STRANGER,
+    Attempt,
+    Loaded,
+    Looked,
+    State,
+    Word,
+    World,
+    marker,
+    order_id,
+    transaction_id,
+    with_attempt,
+    with_charge,
+    with_held,
+    with_invoice,
+    with_off,
+)
+
+S = AttemptState
+ARMED_AT = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+ASKED_ABOUT = (S.UNKNOWN, S.IN_PROCESS)
+SPOKEN_FOR = (S.SENDING, S.NEEDS_HUMAN)
+COMPLETE_READS = (Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR)
+VERDICTS = {
+    "PROCESSING": Verdict.IN_PROCESS,
+    "SUCCESS": Verdict.PAID,
+    "FAILED": Verdict.DECLINED,
+    "REVERSED": Verdict.REVERSED,
+}
+
+
+# --- settle -------------------------------------------------------------------------------------------------
+
+
+def settle(state: State, world: World, index: int, word: Word) -> State:
+    """One piece of evidence about one attempt, in one commit."""
+    row = state.attempts[index]
+    key = (word, row.last) if _heard_anew(world, row, word) else word
+    if world.has("evidence_is_told_once") and word.source is not Source.OPERATOR and key in row.told:
+        return state
+    state = with_attempt(state, index, told=row.told | {key})
+    match _decision(state, world, index, word):
+        case Move(to, _):
+            moved = _move(state, world, index, to, word)
+            return moved if moved is not None else _not_recordable(state, world, index, word)
+        case Stay():
+            return _stay(state, index, word)
+        case Alarm():
+            return with_held(state, row.card)
+
+
+def _heard_anew(world: World, row: Attempt, word: Word) -> bool:
+    """Money is told again to an attempt that has ended without it since."""
+    return (
+        world.has("money_is_heard_again_after_a_decision")
+        and word.verdict is Verdict.PAID
+        and row.state in ENDED_WITHOUT_MONEY
+    )
+
+
+def _decision(state: State, world: World, index: int, word: Word) -> Move | Stay | Alarm:
+    row = state.attempts[index]
+    invoice = state.invoices[row.invoice]
+    others = [a for i, a in enumerate(state.attempts) if i != index and a.invoice == row.invoice]
+    taken = any(other.state in HOLDS_PLACE for other in others)
+    if word.verdict is Verdict.ABSENT_AT_LAST and not world.has("absence_is_not_evidence"):
+        return Move(S.NOT_CHARGED, "absent")
+    if not world.has("surplus_rule") and word.verdict is Verdict.PAID and taken:
+        return Stay("the invoice has its money")
+    if not world.has("amount_check"):
+        word = word._replace(amount=1)
+    if not world.has("marker_check"):
+        word = word._replace(marker=None)
+    return decided(
+        str(row.state),
+        row.transaction,
+        marker(index),
+        row.age >= 2,
+        taken,
+        invoice.state in ("open", "uncollectible"),
+        world.has("claimed_transaction_check") and _claimed(state, index, word),
+        row.state == S.NOT_CHARGED and row.last is not None and row.last.verdict is Verdict.REVERSED,
+        word,
+    )
+
+
+@cache
+def decided(
+    state: str,
+    transaction: str | None,
+    own_marker: str,
+    aged: bool,
+    place_taken: bool,
+    wanted: bool,
+    claimed: bool,
+    found_reversed: bool,
+    word: Word,
+) -> Move | Stay | Alarm:
+    facts = AttemptFacts(
+        state=S(state),
+        amount_minor=1,
+        currency="MYR",
+        store_id="",
+        gateway_customer_id="card",
+        marker=own_marker,
+        armed_at=ARMED_AT,
+        transaction_id=transaction,
+        place_taken=place_taken,
+        money_wanted=wanted,
+        transaction_claimed=claimed,
+        found_reversed=found_reversed,
+    )
+    finding = Finding(
+        word.verdict,
+        word.source,
+        reason=word.reason,
+        amount_minor=word.amount,
+        currency="MYR",
+        marker=word.marker,
+        transaction_id=word.transaction,
+        order_id=word.order,
+    )
+    now = ARMED_AT + (timedelta(hours=1) if aged else timedelta(0))
+    return decide(facts, finding, now=now, reversed_settles_after=timedelta(minutes=20))
+
+
+def _claimed(state: State, index: int, word: Word) -> bool:
+    return any(
+        i != index
+        and ((word.transaction and a.transaction == word.transaction) or (word.order and a.order == word.order))
+        for i, a in enumerate(state.attempts)
+    )
+
+
+def _learn_ids(state: State, world: World, index: int, word: Word) -> State:
+    row = state.attempts[index]
+    claimed = world.has("claimed_transaction_check") and _claimed(state, index, word)
+    if not word.transaction or claimed:
+        return state
+    if row.transaction in (None, word.transaction) or row.state in HAS_MONEY:
+        return with_attempt(state, index, transaction=word.transaction, order=word.order or row.order)
+    return state
+
+
+def _move(state: State, world: World, index: int, to: AttemptState, word: Word) -> State | None:
+    """The attempt in its new state with what follows from it, or None when a constraint refuses."""
+    state = _learn_ids(with_attempt(state, index, state=to.value, last=word), world, index, word)
+    row = state.attempts[index]
+    invoice = state.invoices[row.invoice]
+    match to:
+        case S.SUCCEEDED:
+            state = with_invoice(state, row.invoice, state="paid", due=False, hold=False)
+        case S.DECLINED if invoice.state == "open":
+            tries = sum(a.invoice == row.invoice and a.state is not None for a in state.attempts)
+            if tries >= world.attempts:
+                state = with_invoice(state, row.invoice, state="uncollectible", due=False)
+            else:
+                state = with_invoice(state, row.invoice, due=not invoice.hold)
+        case S.NOT_SENT | S.NOT_CHARGED if invoice.state == "open":
+            state = with_invoice(state, row.invoice, due=not invoice.hold)
+        case S.NEEDS_HUMAN if word.verdict is Verdict.CONTRADICTION:
+            state = with_held(state, row.card)
+        case S.SURPLUS if invoice.state == "open":
+            state = with_invoice(state, row.invoice, due=False)
+        case S.REVERSED if invoice.state == "paid" and not _another_paid(state, index):
+            state = with_invoice(state, row.invoice, state="open", hold=True, due=False)
+    if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:
+        state = _promote_surplus(state, world, index)
+    return None if world.has("place_constraint") and _two_holders(state, row.invoice) else state
+
+
+def _another_paid(state: State, index: int) -> bool:
+    own = state.attempts[index].invoice
+    return any(i != index and a.invoice == own and a.state == S.SUCCEEDED for i, a in enumerate(state.attempts))
+
+
+def _two_holders(state: State, invoice: int) -> bool:
+    return sum(a.invoice == invoice and a.state in HOLDS_PLACE for a in state.attempts) > 1
+
+
+def _promote_surplus(state: State, world: World, ended: int) -> State:
+    invoice = state.attempts[ended].invoice
+    heirs = [i for i, a in enumerate(state.attempts) if a.invoice == invoice and a.state == S.SURPLUS and i != ended]
+    if not heirs or state.invoices[invoice].state not in ("open", "uncollectible"):
+        return state
+    return settle(state, world, heirs[0], Word(Verdict.PAID, Source.HOLDER_ENDED, reason=f"holder {ended}"))
+
+
+def _stay(state: State, index: int, word: Word) -> State:
+    row = state.attempts[index]
+    if row.state not in ASKED_ABOUT:
+        return state
+    if word.transaction and not _claimed(state, index, word) and row.transaction in (None, word.transaction):
+        state = with_attempt(state, index, transaction=word.transaction, order=word.order or row.order)
+    if word.source is Source.ORDER_LIST and word.verdict in COMPLETE_READS:
+        state = with_attempt(state, index, checks=row.checks + 1)
+    return state
+
+
+def _not_recordable(state: State, world: World, index: int, word: Word) -> State:
+    """What the database refuses to record is not understood."""
+    return settle(state, world, index, Word(Verdict.UNCLEAR, word.source, reason="not_recordable"))
+
+
+# --- reading a card -----------------------------------------------------------------------------------------
+
+
+def word_of(state: State, world: World, charge: int, source: Source) -> Word:
+    """What the gateway says of one of its charges."""
+    row = state.charges[charge]
+    told = marker(row.attempt) if world.echo == "marker" and row.attempt != STRANGER else None
+    return Word(
+        VERDICTS[row.status],
+        source,
+        transaction=transaction_id(state, charge),
+        order=order_id(charge),
+        amount=row.amount,
+        marker=told,
+    )
+
+
+def look(state: State, world: World, loaded: Loaded, shown: tuple[int, ...] | None = None) -> Looked:
+    """Reads the cards completely: every order of the list, and who made it; `shown` is what a page held instead."""
+    told: list[tuple[int, Word]] = []
+    explained: list[tuple[int, int | None]] = []
+    unexplained: list[int] = []
+    off: list[int] = []
+    for card in loaded.cards:
+        listed = [k for k, charge in enumerate(state.charges) if charge.card == card and charge.shown]
+        if shown is not None:
+            listed = [k for k in listed if k in shown]
+        known = sorted(i for i in loaded.known if state.attempts[i].card == card)
+        _look_at(state, world, known, listed, told, explained, unexplained)
+        absent = _absent(state, known, told)
+        _ask_for_lost_transactions(state, world, absent, told)
+        if loaded.invoice is None:
+            told[:] = _numbered(state, world, known, absent, told, card)
+        if state.off[card] and any(_answered_with_error(state.attempts[i]) for i in absent):
+            off.append(card)
+    return Looked(
+        loaded.invoice,
+        loaded.cards,
+        loaded.known,
+        tuple(told),
+        tuple(explained),
+        tuple(unexplained),
+        tuple(off),
+        loaded.leased,
+        loaded.fresh,
+    )
+
+
+def _look_at(
+    state: State,
+    world: World,
+    known: list[int],
+    listed: list[int],
+    told: list[tuple[int, Word]],
+    explained: list[tuple[int, int | None]],
+    unexplained: list[int],
+) -> None:
+    nameless: list[int] = []
+    for charge in listed:
+        owner = _owner(state, known, charge)
+        if owner is not None:
+            explained.append((charge, owner))
+            if not _says_nothing_new(state, owner, charge):
+                told.append((owner, word_of(state, world, charge, Source.ORDER_LIST)))
+        elif not state.charges[charge].baseline and state.charges[charge].explained is None:
+            by_marker = [i for i in known if carries(_words(state, world, charge), marker(i))]
+            if by_marker:
+                explained.append((charge, by_marker[0]))
+                told.append((by_marker[0], word_of(state, world, charge, Source.ORDER_LIST)))
+            else:
+                nameless.append(charge)
+        else:
+            explained.append((charge, state.charges[charge].explained))
+    heard = {index for index, _ in told}
+    for index in known:
+        if state.attempts[index].state not in ASKED_ABOUT or index in heard:
+            continue
+        match _matched(state, world, index, nameless):
+            case Match(found) if _made_by_another(state, world, known, index, found, explained):
+                word = Word(Verdict.CONTRADICTION, Source.ORDER_LIST, reason="order_with_two_possible_makers")
+                told.append((index, word))
+            case Match(found):
+                charge = int(found.order_id.removeprefix("order-"))
+                nameless.remove(charge)
+                explained.append((charge, index))
+                told.append((index, word_of(state, world, charge, Source.ORDER_LIST)))
+            case Ambiguous(_, reason):
+                told.append((index, Word(Verdict.CONTRADICTION, Source.ORDER_LIST, reason=reason)))
+    waiting = [i for i in known if state.attempts[i].state in SPOKEN_FOR]
+    for charge in nameless:
+        explained.append((charge, None))
+        if state.charges[charge].status != "FAILED" and not any(_could_be(state, i, charge) for i in waiting):
+            unexplained.append(charge)
+
+
+def _owner(state: State, known: list[int], charge: int) -> int | None:
+    row = state.charges[charge]
+    for index in known:
+        attempt = state.attempts[index]
+        if row.explained == index or attempt.order == order_id(charge):
+            return index
+        if attempt.transaction == transaction_id(state, charge):
+            return index
+    return None
+
+
+def _says_nothing_new(state: State, index: int, charge: int) -> bool:
+    attempt, status = state.attempts[index], state.charges[charge].status
+    if attempt.transaction not in (None, transaction_id(state, charge)):
+        return False
+    if status == "SUCCESS":
+        return attempt.state in HAS_MONEY
+    return status == "FAILED" and attempt.state == S.DECLINED
+
+
+def _words(state: State, world: World, charge: int) -> str:
+    row = state.charges[charge]
+    echoed = world.echo == "marker" and world.has("marker_match") and row.attempt != STRANGER
+    return f"Coffee club {marker(row.attempt)}" if echoed else ""
+
+
+def _wanted(state: State, index: int) -> Wanted:
+    return Wanted(marker(index), 1, "MYR", ARMED_AT, state.attempts[index].transaction)
+
+
+def _seen(state: State, world: World, charge: int) -> SeenOrder:
+    row = state.charges[charge]
+    at = None if row.attempt == STRANGER else ARMED_AT
+    words = _words(state, world, charge)
+    return SeenOrder(order_id(charge), transaction_id(state, charge), row.amount, "MYR", at, words)
+
+
+def _could_be(state: State, index: int, charge: int) -> bool:
+    return could_be(
+        _wanted(state, index), amount_minor=state.charges[charge].amount, currency="MYR", created_at=ARMED_AT
+    )
+
+
+def _matched(state: State, world: World, index: int, nameless: list[int]) -> object:
+    by_elimination = world.echo == "proved_absent" or not world.has("marker_match")
+    echo = MarkerEcho.PROVED_ABSENT if by_elimination else MarkerEcho.UNPROVEN
+    return match(_wanted(state, index), [_seen(state, world, charge) for charge in nameless], echo)
+
+
+def _made_by_another(
+    state: State,
+    world: World,
+    known: list[int],
+    index: int,
+    found: SeenOrder,
+    explained: list[tuple[int, int | None]],
+) -> bool:
+    """Whether an order that names nobody could as well be another attempt's, of which no order is known."""
+    if not world.has("order_with_two_possible_makers") or carries(found.words, marker(index)):
+        return False
+    charge = int(found.order_id.removeprefix("order-"))
+    has_its_order = {owner for _, owner in explained}
+    return any(
+        i != index
+        and state.attempts[i].order is None
+        and i not in has_its_order
+        and state.attempts[i].state != S.NOT_SENT
+        and _could_be(state, i, charge)
+        for i in known
+    )
+
+
+def _absent(state: State, known: list[int], told: list[tuple[int, Word]]) -> list[int]:
+    heard = {index for index, _ in told}
+    return [i for i in known if state.attempts[i].state in ASKED_ABOUT and i not in heard]
+
+
+def _ask_for_lost_transactions(state: State, world: World, absent: list[int], told: list[tuple[int, Word]]) -> None:
+    for index in list(absent):
+        known = state.attempts[index].transaction
+        for charge in range(len(state.charges)):
+            if known == transaction_id(state, charge):
+                told.append((index, word_of(state, world, charge, Source.ORDER_LIST)))
+                absent.remove(index)
+
+
+def _answered_with_error(row: Attempt) -> bool:
+    return any(isinstance(word, Word) and word.source is Source.ANSWER and word.reason == "error" for word in row.told)
+
+
+def _numbered(
+    state: State, world: World, known: list[int], absent: list[int], told: list[tuple[int, Word]], card: int
+) -> list[tuple[int, Word]]:
+    """What the reconciler makes of a read: absence counts a rung, and the last rung ends with a person."""
+    out: list[tuple[int, Word]] = []
+    for index, word in told:
+        number = state.attempts[index].checks + 1
+        if word.verdict in (Verdict.IN_PROCESS, Verdict.REVERSED) and state.attempts[index].state in ASKED_ABOUT:
+            word = word._replace(check=number)
+            if number >= world.rungs:
+                word = word._replace(verdict=Verdict.ABSENT_AT_LAST, reason="still")
+        out.append((index, word))
+    for index in absent:
+        number = state.attempts[index].checks + 1
+        if state.off[card] and _answered_with_error(state.attempts[index]):
+            word = Word(Verdict.DECLINED, Source.ORDER_LIST, reason="card_inactive", check=number)
+        elif world.retry_after_absence:
+            long_enough = number >= world.rungs and state.attempts[index].age >= 3
+            verdict = Verdict.ABSENT_FOR_LONG if long_enough else Verdict.ABSENT
+            word = Word(verdict, Source.ORDER_LIST, reason=verdict.value, check=min(number, world.rungs))
+        elif number >= world.rungs:
+            word = Word(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report", check=number)
+        else:
+            word = Word(Verdict.ABSENT, Source.ORDER_LIST, reason="absent", check=number)
+        out.append((index, word))
+    return out
+
+
+def record(state: State, world: World, looked: Looked) -> State:
+    """Writes down what a read said, in one commit."""
+    for index, word in looked.told:
+        state = settle(state, world, index, word)
+    for charge, owner in looked.explained:
+        if not state.charges[charge].baseline:
+            state = with_charge(state, charge, explained=owner)
+    for charge in _still_unexplained(state, world, looked):
+        state = with_held(state, state.charges[charge].card)
+    for card in looked.off:
+        state = with_off(state, card, 2)
+    if looked.invoice is not None and looked.leased and not looked.unexplained:
+        state = with_invoice(state, looked.invoice, fresh=looked.fresh)
+    return state
+
+
+def _still_unexplained(state: State, world: World, looked: Looked) -> list[int]:
+    """Without the orders that an attempt may have made which was armed while the card was being read."""
+    if not world.has("attempts_armed_meanwhile_are_asked"):
+        return list(looked.unexplained)
+    armed_since = [i for i, a in enumerate(state.attempts) if a.state not in (None, "limbo") and i not in looked.known]
+    return [
+        charge
+        for charge in looked.unexplained
+        if not any(
+            state.attempts[i].card == state.charges[charge].card
+            and (
+                _owner(state, [i], charge) is not None
+                or carries(_words(state, world, charge), marker(i))
+                or (state.attempts[i].state in UNRESOLVED and _could_be(state, i, charge))
+            )
+            for i in armed_since
+        )
+    ]

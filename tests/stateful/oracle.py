@@ -1,0 +1,174 @@
+"""What must be true of our books beside the simulator's ledger, after every step and at rest.
+
+First with an oracle of its own, which shares no query with the engine, then with the audit that runs in production.
+"""
+
+from collections import Counter
+from typing import Any
+
+from billing.audit.invariants import Violation, ledger_violations, violations
+from billing.models import Event, GatewayOrder, PaymentAttempt, Transition
+from tests.stateful.operator import TAKEN, truth
+from tests.stateful.world import Snapshot, World, marker_of
+
+HOLDERS = ("sending", "unknown", "in_process", "needs_human", "succeeded")
+UNRESOLVED = ("sending", "unknown", "in_process", "needs_human")
+WITH_MONEY = ("succeeded", "surplus")
+
+
+# They take it that workers ran until now, and between two steps days may have passed in which none did.
+WHEN_WORKERS_RAN = frozenset({"L1", "L2", "L3", "L6"})
+
+
+def check_step(world: World, snapshot: Snapshot) -> None:
+    """What holds between any two steps: S1 to S10, L4 and L5."""
+    _asked_at_most_once(snapshot)
+    taken_at_most_once(snapshot)
+    _paid_by_one_charge(snapshot)
+    _one_holder_and_one_unresolved(snapshot)
+    _each_case_is_told_once(snapshot)
+    broken = [each for each in _audit(world, snapshot) if each.invariant not in WHEN_WORKERS_RAN]
+    assert not broken, broken
+
+
+def _audit(world: World, snapshot: Snapshot) -> list[Violation]:
+    found = violations(now=world.now, account_id=world.account.pk, limits=world.limits)
+    return [each for each in found if not _is_recorded_surplus(snapshot, each)]
+
+
+def _is_recorded_surplus(snapshot: Snapshot, violation: Violation) -> bool:
+    """The gateway paid late of its own accord, it is in our books, and a person has been told to give it back."""
+    extra = {attempt.invoice_id for attempt in snapshot.in_state("surplus")}
+    return violation.invariant == "S1" and violation.subject in {
+        invoice.public_id for invoice in snapshot.invoices if invoice.pk in extra
+    }
+
+
+def _asked_at_most_once(snapshot: Snapshot) -> None:
+    """S3: a POST only for a committed attempt, at most once."""
+    known = {attempt.marker for attempt in snapshot.attempts}
+    for marker, count in snapshot.posts.items():
+        if marker == "hand":  # somebody else's charge
+            continue
+        assert count <= 1, f"S3: attempt {marker} was sent {count} times"
+        assert marker in known, f"S3: {marker} was sent, and no attempt was committed"
+    unsent = {a.marker for a in snapshot.in_state("not_sent")} & {marker_of(c) for c in snapshot.charges}
+    assert not unsent, f"the gateway executed {unsent}, which are called not sent"
+
+
+def taken_at_most_once(snapshot: Snapshot) -> None:
+    """S1. An order that was told to be FAILED and that the gateway paid later of its own accord is its own doing:
+    what the engine owes then is to record it (at rest), and not to ask again once it could be seen."""
+    for invoice in snapshot.invoices:
+        markers = {attempt.marker for attempt in snapshot.attempts if attempt.invoice_id == invoice.pk}
+        orders: dict[str, list[dict[str, Any]]] = {}
+        for charge in snapshot.charges:
+            if marker_of(charge) in markers:
+                orders.setdefault(charge["order_id"], []).append(charge)
+        taken = [found for found in orders.values() if any(charge["status"] in TAKEN for charge in found)]
+        asked_for = [found for found in taken if len(found) == 1]
+        assert len(asked_for) <= 1, f"S1: invoice {invoice.public_id} was taken {len(taken)} times: {taken}"
+
+
+def _paid_by_one_charge(snapshot: Snapshot) -> None:
+    """S2, S6: what we call money is one matching charge at the gateway; a paid invoice has exactly one."""
+    by_transaction = {charge["transaction_id"]: charge for charge in snapshot.charges}
+    gateway_ids = {card.pk: card.gateway_customer_id for card in snapshot.cards}
+    with_money = snapshot.in_state(*WITH_MONEY)
+    claimed = Counter(attempt.gateway_transaction_id for attempt in with_money)
+    for attempt in with_money:
+        charge = by_transaction.get(attempt.gateway_transaction_id or "")
+        assert charge is not None, f"S2: {attempt.public_id} names a transaction that the gateway does not have"
+        assert claimed[attempt.gateway_transaction_id] == 1, f"S6: {attempt.gateway_transaction_id} is claimed twice"
+        assert marker_of(charge) == attempt.marker, f"S2: {attempt.public_id} took over another attempt's charge"
+        assert charge["customer_id"] == gateway_ids[attempt.payment_method_id]
+        assert (charge["amount"], charge["currency"]) == (attempt.amount_minor, attempt.currency)
+        assert charge["status"] in (*TAKEN, "REVERSED"), f"S2: {attempt.public_id}: {charge['status']}"
+    paying = Counter(attempt.invoice_id for attempt in snapshot.in_state("succeeded"))
+    for invoice in snapshot.invoices:
+        expected = 1 if invoice.state == "paid" else 0
+        assert paying[invoice.pk] == expected, f"S2: {invoice.public_id} is {invoice.state}, paid {paying[invoice.pk]}x"
+
+
+def _one_holder_and_one_unresolved(snapshot: Snapshot) -> None:
+    """S4, S5."""
+    holders = Counter(attempt.invoice_id for attempt in snapshot.in_state(*HOLDERS))
+    assert all(count == 1 for count in holders.values()), f"S4: {holders}"
+    open_on = Counter(a.payment_method_id for a in snapshot.in_state(*UNRESOLVED) if a.released_at is None)
+    assert all(count == 1 for count in open_on.values()), f"S5: {open_on}"
+
+
+def _each_case_is_told_once(snapshot: Snapshot) -> None:
+    """L4: whoever went to a person raised one event about it, and nobody else did."""
+    told = Counter(Event.objects.filter(kind="attempt.needs_human").values_list("subject_id", flat=True))
+    went = Transition.objects.filter(subject_type="attempt", to_state="needs_human").exclude(from_state="needs_human")
+    assert told == Counter(went.values_list("subject_id", flat=True)), "L4"
+
+
+def check_rest(world: World, snapshot: Snapshot) -> None:
+    """S10, L1 to L3, L5, L6: what holds when everything had its time and every card was read."""
+    check_books(world, snapshot)
+    _nothing_is_left_open(world, snapshot)
+    _nothing_due_waits_untold(world, snapshot)
+    broken = _audit(world, snapshot)
+    assert not broken, broken
+    unlike = compare_with_ledger(world, snapshot)
+    assert not unlike, unlike
+
+
+def compare_with_ledger(world: World, snapshot: Snapshot) -> list[Violation]:
+    """The audit's own comparison with the simulator, without what is recorded as surplus and what is not ours."""
+    compared = ledger_violations(account_id=world.account.pk, charges=snapshot.charges, posts=snapshot.posts)
+    foreign = {charge["transaction_id"] for charge in snapshot.charges if charge["order_id"] in world.foreign}
+    return [v for v in compared if v.subject not in foreign and not _is_recorded_surplus(snapshot, v)]
+
+
+def check_books(world: World, snapshot: Snapshot) -> None:
+    """S10: all money that the gateway keeps is in the books under its transaction, and no other."""
+    ours = {attempt.gateway_transaction_id: attempt for attempt in snapshot.in_state(*WITH_MONEY)}
+    seen = set(GatewayOrder.objects.values_list("gateway_order_id", flat=True))
+    for charge in snapshot.charges:
+        attempt = ours.pop(charge["transaction_id"], None)
+        if charge["order_id"] in world.foreign:
+            assert attempt is None, "S10: somebody else's charge was taken for one of ours"
+            assert charge["order_id"] in seen, "S10: somebody else's charge was not seen"
+        elif charge["status"] in TAKEN:
+            told = [(a.public_id, a.state, a.state_reason) for a in snapshot.attempts if a.marker == marker_of(charge)]
+            assert attempt is not None, f"S10: money was taken and is not in the books: {charge}; {told}"
+        else:
+            assert attempt is None, f"S10: the books have money that the gateway has not: {charge}"
+    assert not ours, f"S10: the gateway knows nothing of {ours}"
+
+
+def _nothing_is_left_open(world: World, snapshot: Snapshot) -> None:
+    assert not snapshot.in_state("sending"), "L2"
+    for attempt in snapshot.in_state("unknown", "in_process", "needs_human"):
+        assert truth(snapshot, attempt) is None, f"L3: {attempt.public_id} is still {attempt.state}"
+
+
+def _nothing_due_waits_untold(world: World, snapshot: Snapshot) -> None:
+    for subscription in snapshot.subscriptions:
+        due = subscription.next_due_at
+        running = subscription.state in ("trialing", "active", "past_due")
+        assert due is None or due > world.now, f"L1: {subscription.public_id} is due since {due}"
+        assert due is not None or not running, f"L5: {subscription.public_id} runs without a next date"
+        periods = {i.period_index for i in snapshot.invoices if i.subscription_id == subscription.pk}
+        assert periods == set(range(subscription.period_index)), f"L1: {subscription.public_id}: {sorted(periods)}"
+    waiting = {attempt.invoice_id for attempt in snapshot.in_state("unknown", "in_process", "needs_human")}
+    for invoice in snapshot.invoices:
+        if invoice.state != "open":
+            continue
+        later = invoice.next_attempt_at is not None and invoice.next_attempt_at > world.now
+        assert later or invoice.hold or invoice.pk in waiting, f"L6: {invoice.public_id} is forgotten"
+
+
+def states_seen() -> set[str]:
+    """What the example came to, in words that the coverage list uses."""
+    moves = Transition.objects.filter(subject_type="attempt").values_list("to_state", "reason")
+    seen = {state for state, _ in moves} | {reason for _, reason in moves if reason in REASONS}
+    if PaymentAttempt.objects.exclude(released_at=None).exists():
+        seen.add("released")
+    return seen
+
+
+REASONS = frozenset({"late_money", "commit_unacknowledged", "holder_ended_without_money", "sender_lost"})

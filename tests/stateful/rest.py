@@ -1,0 +1,57 @@
+"""Letting an example come to rest: what was kept in memory dies, the gateway is itself again, and the engine and a
+truthful person go on until nothing is left to find out."""
+
+from datetime import datetime, timedelta
+
+from tests.stateful import operator
+from tests.stateful.world import Snapshot, World
+
+ROUNDS = 60
+UNTIL_ALL_SHOWS = timedelta(days=6)  # longer than any card's orders stay hidden, and than any charge changes
+
+
+def come_to_rest(world: World) -> Snapshot:
+    for worker in world.workers:
+        worker.die()
+    world.be_away(False)
+    for gateway_id in world.gateway_ids:
+        world.simulator.set_customer(gateway_id, outcome="auto")
+    _go_on(world)
+    world.let_time_pass(UNTIL_ALL_SHOWS)
+    _go_on(world)
+    for card in world.snapshot().cards:
+        world.read_card(card)
+    return _go_on(world)
+
+
+def _go_on(world: World) -> Snapshot:
+    for _ in range(ROUNDS):
+        operator.start_again(world)
+        world.open_due()
+        world.sweep()
+        world.reconcile()
+        operator.do_the_days_work(world, world.snapshot())
+        world.collect()
+        snapshot = world.snapshot()
+        following = _next_step(world, snapshot)
+        if following is None:
+            return snapshot
+        world.let_time_pass(following - world.now)
+    raise AssertionError(f"no rest after {ROUNDS} rounds: {[(a.public_id, a.state) for a in snapshot.attempts]}")
+
+
+def _next_step(world: World, snapshot: Snapshot) -> datetime | None:
+    """When something that is under way goes on by itself; None when nothing is."""
+    at: list[datetime] = []
+    for attempt in snapshot.in_state("sending", "unknown", "in_process", "needs_human"):
+        if attempt.state == "sending":
+            at.append(attempt.deadline_at)
+        elif attempt.next_check_at is not None:
+            at.append(attempt.next_check_at)
+        elif operator.truth(snapshot, attempt) is not None:
+            at.append(attempt.armed_at + world.limits.ladder[-1])
+    if any(
+        invoice.next_attempt_at is not None and invoice.next_attempt_at <= world.now for invoice in snapshot.invoices
+    ):
+        at.append(world.now + timedelta(minutes=3))  # leased to a reader that died
+    return max(min(at), world.now + timedelta(seconds=1)) if at else None

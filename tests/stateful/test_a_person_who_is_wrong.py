@@ -1,0 +1,69 @@
+"""A person who says what is not so is out of the promise of one charge; but the money must still be in the books."""
+
+import pytest
+
+from billing.charging.resolve import Resolution, resolve
+from tests.stateful import oracle
+from tests.stateful.rest import come_to_rest
+from tests.stateful.world import World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+
+
+@pytest.mark.parametrize(
+    ("said", "states"),
+    [
+        # Tried again at once, on the person's word: the first charge is found when it shows, as a surplus.
+        (Resolution.NOT_CHARGED, ["surplus", "succeeded"]),
+        # Tried again days later, and looked for before: it is found, and there is no second charge.
+        (Resolution.DECLINED, ["succeeded"]),
+    ],
+)
+def test_money_that_a_person_denied_is_found_and_recorded(world: World, said: Resolution, states: list[str]) -> None:
+    """The card's orders, the transactions and the reports show it only after everybody has given up waiting."""
+    five_days = 432_000
+    card = world.bind_card(visible_after=five_days, changes_after=5)
+    world.simulator.set_customer(str(card.gateway_customer_id), outcome=["lost_after"], query_delay=five_days)
+    world.subscribe(at_start=True)
+    world.open_due()
+    world.collect()
+    world.follow_up(until=max(world.limits.rungs))
+    (attempt,) = world.snapshot().attempts
+    assert attempt.state == "needs_human"
+
+    resolve(attempt=attempt, resolution=said, reason="so it is", actor="ali", limits=world.limits, now=world.now)
+    snapshot = come_to_rest(world)
+
+    assert [other.state for other in snapshot.attempts if other.invoice_id == attempt.invoice_id] == states
+    first = snapshot.attempts[0]
+    assert first.gateway_transaction_id == snapshot.of_marker(first.marker)[0]["transaction_id"]
+    oracle.check_books(world, snapshot)
+
+
+def test_a_person_who_calls_it_charged_must_name_a_transaction_and_the_gateways_word_about_it_is_heard(
+    world: World,
+) -> None:
+    """Nothing was charged, and a person says that it was, under a transaction that does not exist."""
+    card = world.bind_card(visible_after=0, changes_after=5)
+    world.simulator.set_customer(str(card.gateway_customer_id), outcome=["dropped_before"])
+    world.subscribe(at_start=True)
+    world.open_due()
+    world.collect()
+    world.follow_up(until=max(world.limits.rungs))
+    (attempt,) = world.snapshot().attempts
+    assert attempt.state == "needs_human"
+
+    resolve(
+        attempt=attempt,
+        resolution=Resolution.CHARGED,
+        reason="so it is",
+        actor="ali",
+        limits=world.limits,
+        now=world.now,
+        transaction_id="260302010000600400000000",
+    )
+
+    snapshot = world.snapshot()
+    assert [a.state for a in snapshot.attempts] == ["succeeded"]
+    compared = oracle.compare_with_ledger(world, snapshot)
+    assert [(v.invariant, v.subject) for v in compared] == [("S2", attempt.public_id)]

@@ -1,0 +1,364 @@
+"""A shop in which every step of the engine is a call of its own, so that steps can be interleaved, repeated and lost.
+
+There is one clock: `now` is passed to every use case, the gateway's client is aligned with it, and the simulator's
+calendar and wall clock are set to it. It moves only when it is told to.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import RequestFactory
+
+from billing.callbacks import notify as notify_door
+from billing.charging import preflight, reconcile
+from billing.charging.arm import Armed, arm
+from billing.charging.card_reading import fetch, load, record
+from billing.charging.collect import collect
+from billing.charging.limits import Limits
+from billing.charging.settle import Told, settle
+from billing.charging.sweep import sweep
+from billing.domain.arming import Environment
+from billing.domain.attempts import Finding, Source, Verdict
+from billing.gateway.connection import GatewayUnavailableError, gateway_for
+from billing.gateway.connection import clock as gateway_clock
+from billing.models import Installation, Invoice, PaymentAttempt, PaymentMethod, Subscription
+from billing.models.bulk import arming
+from billing.subscriptions.cards import confirm_binding, start_binding
+from billing.subscriptions.renew import open_due
+from billing.subscriptions.start import start_subscription
+from rm_gateway.simulator.process import SimulatorProcess
+from tests.factories import make_account, make_customer, make_plan
+
+START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # 09:00 in Kuala Lumpur
+AMOUNT = 1990
+OUTAGE_SKEW_SECONDS = 3600
+SIMULATOR_DRIFT_SECONDS = 20
+
+
+@dataclass(slots=True)
+class Worker:
+    """What a worker process has in memory only: it is gone when the process dies."""
+
+    name: str
+    permissions: list[Armed] = field(default_factory=list)
+    answers: list[Told] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)  # settled once already
+    readings: list[tuple[preflight.Reading, Any]] = field(default_factory=list)
+    checks: list[tuple[Any, ...]] = field(default_factory=list)
+    unacknowledged: list[str] = field(default_factory=list)
+
+    def die(self) -> None:
+        for kept in (
+            self.permissions,
+            self.answers,
+            self.told,
+            self.readings,
+            self.checks,
+            self.unacknowledged,
+        ):
+            kept.clear()
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The books and the simulator's ledger at one instant."""
+
+    attempts: list[PaymentAttempt]
+    invoices: list[Invoice]
+    cards: list[PaymentMethod]
+    subscriptions: list[Subscription]
+    charges: list[dict[str, Any]]
+    posts: dict[str, int]
+
+    def of_marker(self, marker: str) -> list[dict[str, Any]]:
+        return [charge for charge in self.charges if marker_of(charge) == marker]
+
+    def in_state(self, *states: str) -> list[PaymentAttempt]:
+        return [attempt for attempt in self.attempts if attempt.state in states]
+
+
+def marker_of(charge: dict[str, Any]) -> str:
+    return (str(charge["title"]).split() or [""])[-1]
+
+
+def empty_the_database() -> None:
+    tables = ", ".join(model._meta.db_table for model in apps.get_app_config("billing").get_models())
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    Installation.objects.create(pk=1)
+
+
+class World:
+    """One account with one customer. `hostile`: the gateway echoes nothing and shows orders late."""
+
+    def __init__(self, simulator: SimulatorProcess, *, hostile: bool, **account: Any) -> None:
+        empty_the_database()
+        simulator.reset()
+        simulator.use_profile("hostile" if hostile else "default")
+        # Every order shows after its card's own delay, and every call is served until the gateway is away.
+        simulator.set(timestamp_window=120, orders_visible_after=0)
+        self.simulator = simulator
+        self.limits = Limits.from_settings()
+        self.now = START
+        self.away = False
+        self.foreign: set[str] = set()  # orders that were not made by us
+        self.gateway_ids: list[str] = []
+        self.workers = (Worker("first"), Worker("second"))
+        self._aligned_at = 0.0
+        self._last: Snapshot | None = None
+        self._written: Any = None
+        self.align()
+        known = simulator.credentials
+        self.account = make_account(
+            environment=Environment.SIMULATOR,
+            client_id=known.client_id,
+            client_secret=known.client_secret,
+            private_key_pem=known.private_key,
+            store_id=known.store_id,
+            oauth_url=known.oauth_url,
+            api_url=known.api_url,
+            **account,
+        )
+        self.gateway = gateway_for(self.account)
+        self.customer = make_customer(self.account)
+        self.plan = make_plan(self.account, amount_minor=AMOUNT)
+
+    def close(self) -> None:
+        self.gateway._client.close()
+
+    # --- the one clock ------------------------------------------------------------------------------------
+
+    def align(self) -> None:
+        """Puts the gateway's client, and now and then the simulator, on the world's clock."""
+        gateway_clock.align(self.now)
+        if time.monotonic() - self._aligned_at > SIMULATOR_DRIFT_SECONDS:
+            self._set_simulators_clock()
+
+    def let_time_pass(self, delta: timedelta) -> None:
+        self.now += delta
+        gateway_clock.align(self.now)
+        self._set_simulators_clock()
+
+    def _set_simulators_clock(self) -> None:
+        skew = self.now.timestamp() - time.time() + (OUTAGE_SKEW_SECONDS if self.away else 0)
+        self.simulator.clock(skew=skew, virtual=self.now.isoformat())
+        self._aligned_at = time.monotonic()
+
+    def be_away(self, away: bool) -> None:
+        """While it is away the gateway refuses every signed call, charges too, as out of its time."""
+        self.away = away
+        self._set_simulators_clock()
+
+    # --- what the merchant and the customer do ------------------------------------------------------------
+
+    def bind_card(self, *, visible_after: int, changes_after: int, page_size: int = 100) -> PaymentMethod:
+        """`visible_after`, `changes_after`: seconds until an order is listed, and until what it says changes."""
+        card = start_binding(customer=self.customer, return_url="http://127.0.0.1:9/bind", now=self.now)
+        self.simulator.bind(card.payment_url)
+        assert confirm_binding(card=card, now=self.now)
+        card.refresh_from_db()
+        gateway_id = str(card.gateway_customer_id)
+        self.gateway_ids.append(gateway_id)
+        self.simulator.set_customer(
+            gateway_id, orders_visible_after=visible_after, settle_after=changes_after, page_size=page_size
+        )
+        return card
+
+    def subscribe(self, *, at_start: bool, card: PaymentMethod | None = None) -> Subscription:
+        number = Subscription.objects.count() + 1
+        return start_subscription(
+            customer=self.customer,
+            plan=self.plan,
+            reference=f"subscription-{number}",
+            now=self.now,
+            payment_method=card,
+            charge_at_start=at_start,
+        )
+
+    # --- what workers do ----------------------------------------------------------------------------------
+
+    def open_due(self) -> None:
+        while open_due(now=self.now).subscriptions:
+            pass
+
+    def arm(self, worker: Worker, count: int) -> list[Armed]:
+        if not self._has_token():
+            return []
+        result = arm(
+            account_id=self.account.pk,
+            gateway=self.gateway,
+            run_id=None,
+            limits=self.limits,
+            now=self.now,
+            count=count,
+        )
+        worker.permissions += result.armed
+        worker.unacknowledged += result.unacknowledged
+        return result.armed
+
+    def arm_without_acknowledgement(self, worker: Worker, count: int, *, reached: bool) -> None:
+        """COMMIT raises; `reached` says whether the server did it all the same."""
+        if not self._has_token():
+            return
+        # It raises when nothing had been armed: a refusal was lost, or nothing was due.
+        with broken_commit(reached=reached), contextlib.suppress(OperationalError):
+            self.arm(worker, count)
+        connection.close()
+
+    def settle_unacknowledged(self, worker: Worker) -> None:
+        finding = Finding(Verdict.NOT_SENT, Source.COMMIT_UNACKNOWLEDGED, reason="commit_unacknowledged")
+        found = arming.attempts_by_marker(worker.unacknowledged)
+        settle([Told(attempt, finding) for attempt in found], limits=self.limits, now=self.now)
+        worker.unacknowledged.clear()
+
+    def send(self, worker: Worker, number: int) -> None:
+        armed = worker.permissions.pop(number)
+        finding = self.gateway.send(armed.prepared, marker=armed.marker)
+        worker.answers.append(Told(armed.attempt_id, finding))
+
+    def settle(self, told: list[Told]) -> None:
+        settle(told, limits=self.limits, now=self.now)
+
+    def read_before_trying_again(self, worker: Worker) -> None:
+        self.account.refresh_from_db()
+        for reading in preflight.claim(self.account, now=self.now, limit=4):
+            worker.readings.append((reading, preflight.read(self.gateway, reading)))
+
+    def record_reading(self, worker: Worker, number: int) -> None:
+        reading, outcome = worker.readings.pop(number)
+        preflight.finish(reading, outcome, limits=self.limits, now=self.now)
+
+    def sweep(self) -> None:
+        sweep(limits=self.limits, now=self.now)
+
+    def reconcile(self) -> None:
+        reconcile.reconcile(limits=self.limits, clock=lambda: self.now, should_stop=lambda: False)
+
+    def read_for_checks(self, worker: Worker) -> None:
+        """The first half of a reconciliation: what is read now is recorded later, or never."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reconcile, "_record", lambda *read: worker.checks.append(read) or 0)
+            self.reconcile()
+
+    def record_check(self, worker: Worker, number: int) -> None:
+        *read, _ = worker.checks.pop(number)
+        reconcile._record(*read, self.now)
+
+    def follow_up(self, *, until: timedelta) -> None:
+        """The sweeper and the reconciler come whenever the ladder says so, and nothing else happens."""
+        begun = self.now
+        for rung in (timedelta(seconds=30), *self.limits.rungs):
+            if rung <= until:
+                self.let_time_pass(begun + rung - self.now)
+                self.sweep()
+                self.reconcile()
+
+    def collect(self) -> None:
+        """The whole loop of a worker in good health."""
+        collect(limits=self.limits, clock=lambda: self.now, should_stop=lambda: False, worker="whole")
+
+    def read_card(self, card: PaymentMethod) -> None:
+        """A complete read that nobody asked for, as a comparison with the gateway's books makes it."""
+        read = fetch(self.gateway, load([card.pk])[card.pk])
+        record(read, read.findings, limits=self.limits, now=self.now)
+
+    def _has_token(self) -> bool:
+        try:
+            self.gateway.ensure_token()
+        except GatewayUnavailableError:
+            return False
+        return True
+
+    # --- what comes from outside --------------------------------------------------------------------------
+
+    def notify(self, body: dict[str, Any]) -> None:
+        request = RequestFactory().post("/callbacks/rm/notify/", body, content_type="application/json")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(notify_door, "database_now", lambda: self.now)
+            assert notify_door.notify(request).status_code == 200
+
+    def refund_in_portal(self, charge: dict[str, Any], amount: int) -> None:
+        client = self.gateway._client
+        client.send_refund(
+            client.prepare_refund(
+                transaction_id=charge["transaction_id"],
+                kind="FULL" if amount == charge["amount"] else "PARTIAL",
+                amount_minor=amount,
+                currency="MYR",
+                reason="by hand",
+                timestamp=int(self.now.timestamp()),
+            )
+        )
+
+    def reverse_in_portal(self, charge: dict[str, Any]) -> None:
+        client = self.gateway._client
+        client.send_reverse(client.prepare_reverse(order_id=charge["order_id"], timestamp=int(self.now.timestamp())))
+
+    def charge_in_portal(self, card: PaymentMethod) -> None:
+        """Somebody charges the card by hand: an order that no attempt explains."""
+        client = self.gateway._client
+        prepared = client.prepare_charge(
+            customer_id=str(card.gateway_customer_id),
+            amount_minor=AMOUNT,
+            currency="MYR",
+            title="By hand",
+            description="By hand",
+            timestamp=int(self.now.timestamp()),
+        )
+        known = {charge["order_id"] for charge in self.simulator.charges()}
+        try:
+            client.send(prepared)
+        finally:
+            self.foreign |= {charge["order_id"] for charge in self.simulator.charges()} - known
+
+    # --- what is true -------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The last one again, the very object, when nothing was written anywhere since."""
+        charges, posts = self.simulator.charges(), self.simulator.requests()["by_marker"]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+            written = cursor.fetchone()
+        last = self._last
+        if last is not None and written == self._written and (charges, posts) == (last.charges, last.posts):
+            return last
+        self._written = written
+        self._last = Snapshot(
+            attempts=list(PaymentAttempt.objects.defer("request_body").order_by("id")),
+            invoices=list(Invoice.objects.order_by("id")),
+            cards=list(PaymentMethod.objects.order_by("id")),
+            subscriptions=list(Subscription.objects.order_by("id")),
+            charges=charges,
+            posts=posts,
+        )
+        return self._last
+
+
+@contextmanager
+def broken_commit(*, reached: bool) -> Iterator[None]:
+    """The first COMMIT raises, before or after the server did it; the connection is lost with it."""
+    real = BaseDatabaseWrapper._commit
+    left = [1]
+
+    def commit(wrapper: BaseDatabaseWrapper) -> None:
+        if not left:
+            real(wrapper)
+            return
+        left.clear()
+        if reached:
+            real(wrapper)
+        wrapper.connection.close()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseWrapper, "_commit", commit)
+        yield
