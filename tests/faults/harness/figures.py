@@ -52,6 +52,23 @@ def merge(section: dict[str, Any], batch: dict[str, Any]) -> None:
             section[name] = round(section.get(name, 0) + value, 3)
 
 
+def merge_kept(total: dict[str, Any], part: dict[str, Any]) -> None:
+    """Adds what was kept of one part of a section, spreads included, to what was kept of others."""
+    for name, value in part.items():
+        if isinstance(value, dict) and set(value) == {"count", "total", "min", "mean", "max"}:
+            ours, theirs = Spread.read(total[name]) if name in total else Spread(), Spread.read(value)
+            ends = [one for one in (ours.least, theirs.least, ours.most, theirs.most) if one is not None]
+            both = Spread(ours.count + theirs.count, ours.total + theirs.total)
+            both.least, both.most = min(ends, default=None), max(ends, default=None)
+            total[name] = both.as_dict()
+        elif isinstance(value, dict):
+            merge_kept(total.setdefault(name, {}), value)
+        elif name.startswith("most_"):
+            total[name] = max(total.get(name, value), value)
+        else:
+            total[name] = round(total.get(name, 0) + value, 3)
+
+
 class Record:
     """The file of one run; without a path nothing is kept."""
 
