@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
 
-.PHONY: setup demo up test check bench clean
+.PHONY: setup demo up test faults check bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make demo    run the whole engine on this machine (ARGS=--once: end when all is settled)"
 	@echo "make up      run the embedded stack and the services in the foreground"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make faults  kill, stop and cut off real processes; a failure prints SEED=... ONLY=... (FULL=1: the long run)"
 	@echo "make browser run the browser tests (installs Debian's chromium when it is missing)"
 	@echo "make check   lint, types, import contracts, migrations, Django's checks"
 	@echo "make screenshots  make the pictures in docs/img"
@@ -40,7 +41,15 @@ up: $(READY)
 	@$(BIN)/python manage.py up $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not browser" $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not browser and not faults" $(ARGS)
+
+# Short: everything marked `faults`. FULL=1, or SEED and ONLY, which a failure prints: the harness that kills.
+faults: $(READY)
+ifneq ($(FULL)$(SEED)$(ONLY),)
+	@$(BIN)/python -m tests.faults.harness $(if $(FULL),--full) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
+else
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m faults $(ARGS)
+endif
 
 check: $(READY)
 	$(BIN)/ruff check .

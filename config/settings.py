@@ -202,9 +202,12 @@ if _database_url:
     _database: dict[str, Any] = embedded.parse_database_url(_database_url)
 else:
     _database = {"ENGINE": "config.nodatabase", "NAME": "kitaran"}
-# What is armed and settled is on disk before anybody acts on it.
+# What is armed and settled is on disk before anybody acts on it. A process that is frozen, or a machine that is cut
+# off, in the middle of a transaction keeps its rows from everybody else only so long; a URL may name another time.
 _options = _database.setdefault("OPTIONS", {})
-_options["options"] = f"{_options.get('options', '')} -c synchronous_commit=on".strip()
+_options["options"] = " ".join(
+    ("-c idle_in_transaction_session_timeout=30s", _options.get("options", ""), "-c synchronous_commit=on")
+)
 _database["CONN_MAX_AGE"] = 600
 _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}

@@ -1,7 +1,6 @@
 """What is left when a worker is killed, a COMMIT is not acknowledged, or Redis is gone. The oracle is the
 simulator's own ledger: at most one success an invoice, at most one POST an attempt."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,8 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from django.core.management import call_command
@@ -22,46 +19,11 @@ from billing.models import Evidence, Invoice, PaymentAttempt, Transition
 from billing.models.clock import database_now
 from tests.conftest import Shop
 from tests.factories import make_invoice
+from tests.faults.recovery import ROOT, audit, environment, recover, run_doomed_worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.faults]
 
-ROOT = Path(__file__).parents[2]
 INVOICES = 6
-
-
-def environment() -> dict[str, str]:
-    """The tests' environment with this test's own database in it."""
-    at = connection.settings_dict
-    options = quote("-c kitaran.allow_truncate=on")
-    url = f"postgresql://{at['USER']}@/{at['NAME']}?host={quote(str(at['HOST']), safe='')}&port={at['PORT']}"
-    return {**os.environ, "DATABASE_URL": f"{url}&options={options}", "DJANGO_SETTINGS_MODULE": "config.settings"}
-
-
-def run_doomed_worker(point: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.worker", point],
-        cwd=ROOT,
-        env=environment(),
-        timeout=60,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode
-
-
-def recover(shop: Shop, *, outage: timedelta) -> None:
-    """A new worker comes up after `outage`; it does what workers do until nothing is left to find out."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        later = database_now() + outage
-        shop.sweep(later)
-        shop.reconcile(later)
-        shop.collect()
-        if not PaymentAttempt.objects.filter(state__in=["sending", "unknown", "in_process"]).exists():
-            return
-        time.sleep(0.05)
-    raise AssertionError(list(PaymentAttempt.objects.values_list("state", "state_reason")))
 
 
 def assert_nobody_is_charged_twice_and_nothing_is_lost(shop: Shop) -> dict[str, int]:
@@ -81,6 +43,7 @@ def assert_nobody_is_charged_twice_and_nothing_is_lost(shop: Shop) -> dict[str, 
         for attempt in attempts:
             outcomes[attempt.state] = outcomes.get(attempt.state, 0) + 1
             assert Evidence.objects.filter(attempt_id=attempt.pk).exists()
+    assert audit(shop) == []
     return outcomes
 
 

@@ -1,55 +1,46 @@
-"""A worker process that is killed at one point: `python -m tests.faults.worker POINT`.
+"""A worker that is killed at one point: `python -m tests.faults.worker POINT [PROGRAM ARGUMENT...]`.
+POINT may be `never`, or with a program end in `:N`, the N-th time.
 
-It runs the real `collect` against the database and the simulator that the environment names.
+Without a program it runs the real `collect` once. With one (`manage.py tick --loop`, `celery -A config.celery worker`)
+it is that program, and death takes all of its processes. Database, broker and simulator are those of the environment.
 """
 
+import ctypes
 import os
 import signal
 import sys
-import threading
-from typing import Any, NoReturn
 
 import django
 
+from tests.faults.deaths import arrange, kill_group
 
-def die(*_: Any, **__: Any) -> NoReturn:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("still alive")
-
-
-def arrange(point: str) -> None:
-    """Puts death at the named point of the protocol."""
-    from billing.charging import collect as collecting
-    from billing.charging.consequences import Settlement
-    from billing.gateway.connection import Gateway
-
-    if point == "after_arm":
-        collecting._Collector._submit = die  # type: ignore[method-assign]
-    elif point == "after_send":  # the request has left, its answer has not come
-        send = Gateway.send
-
-        def send_and_die(self: Gateway, *args: Any, **kwargs: Any) -> Any:
-            threading.Timer(0.4, die).start()
-            return send(self, *args, **kwargs)
-
-        Gateway.send = send_and_die  # type: ignore[method-assign]
-    elif point == "after_answer":
-        collecting.settle = die  # type: ignore[assignment]
-    elif point == "before_settle_commits":
-        write = Settlement.write
-
-        def write_and_die(self: Settlement) -> NoReturn:
-            write(self)
-            die()
-
-        Settlement.write = write_and_die  # type: ignore[method-assign,assignment]
-    else:
-        raise SystemExit(f"no such point: {point}")
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    arrange(sys.argv[1])
+    point, *program = sys.argv[1:]
+    if not program:
+        arrange(point, delay_seconds=0.3 if point == "after_send" else 0)  # so that all of the group have left
+        _collect_once()
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody outlives who started it
+    if point != "never":
+        name, _, nth = point.partition(":")
+        arrange(name, nth=int(nth or 1), die=kill_group)
+    sys.argv = program
+    if program[0] == "manage.py":
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(program)
+    else:
+        from celery.__main__ import main as celery
+
+        celery()
+
+
+def _collect_once() -> None:
     from billing.charging.collect import collect
     from billing.models.clock import database_now
     from tests.conftest import SHORT

@@ -1,0 +1,100 @@
+"""Workers that are stopped (SIGSTOP) with charges in hand, given up, and woken when all is over (SIGCONT)."""
+
+import os
+import random
+import signal
+import time
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F
+
+from billing.charging.collect import collect
+from billing.charging.limits import Limits
+from billing.models import Evidence, PaymentAttempt, Transition
+from billing.models.clock import database_now
+from rm_gateway.simulator.process import SimulatorProcess
+from tests.faults.deaths import arrange, stop_process
+from tests.faults.harness import oracle
+from tests.faults.harness.forking import ChildError, end, in_child, start, wait, wait_until_stopped
+from tests.faults.harness.world import World
+
+SENDERS = 3
+WAKES_SECONDS = 30
+
+
+def run(world: World, *, point: str, profile: str, kills: int, seed: int) -> tuple[dict[str, Any], list[str]]:
+    """Stops so many workers at the point, lets others finish everything, wakes the stopped ones."""
+    draw = random.Random(seed)
+    latency = [0.05, 0.1] if point == "after_send" else draw.choice([[0, 0], [0, 0.02]])
+    with world.batch(profile=profile, invoices=kills * SENDERS, latency=latency) as simulator:
+        stopped: list[int] = []
+        try:
+            for number in range(kills):
+                stopped.append(start(partial(_work_and_stop, point, number)))
+                wait_until_stopped(stopped[-1], seconds=30)
+            asleep_since = time.monotonic()
+            simulator.set(latency=[0, 0])
+            before = in_child(partial(_give_up, simulator))
+            time.sleep(max(asleep_since + settings.KITARAN_SEND_WINDOW_SECONDS + 0.5 - time.monotonic(), 0))
+            _wake(stopped)
+        finally:
+            for pid in stopped:
+                end(pid)
+        told = in_child(partial(_judge, simulator, point, before))
+    found = oracle.Verdict(**told["verdict"])
+    found.problems += told["problems"]
+    figures = {"zombies": kills, **told["figures"]}
+    oracle.add(figures, found)
+    return figures, found.problems
+
+
+def _work_and_stop(point: str, number: int) -> None:
+    arrange(point, die=stop_process)
+    limits = replace(Limits.from_settings(), senders=SENDERS)
+    collect(limits=limits, clock=database_now, should_stop=lambda: False, worker=f"zombie-{number}")
+
+
+def _wake(stopped: list[int]) -> None:
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    while stopped:
+        status = wait(stopped[0], seconds=WAKES_SECONDS)
+        if status is None:
+            raise ChildError("a worker that was woken does not end")
+        stopped.pop(0)
+        if status != 0:
+            raise ChildError(f"a worker that was woken ended with {status}")
+
+
+def _give_up(simulator: SimulatorProcess) -> dict[str, Any]:
+    """What others found out while the zombies slept, and what had been sent by then."""
+    oracle.recover()
+    final = PaymentAttempt.objects.filter(state="succeeded").values_list("marker", "last_evidence_id")
+    return {"succeeded": dict(final), "posts": sum(simulator.requests()["by_marker"].values())}
+
+
+def _judge(simulator: SimulatorProcess, point: str, before: dict[str, Any]) -> dict[str, Any]:
+    problems = []
+    sent_late = sum(simulator.requests()["by_marker"].values()) - before["posts"]
+    if sent_late:
+        problems.append(f"{sent_late} requests left from workers whose time was over")
+    for attempt in PaymentAttempt.objects.filter(marker__in=before["succeeded"]):
+        kept = (attempt.state, attempt.last_evidence_id) == ("succeeded", before["succeeded"][attempt.marker])
+        if not kept:
+            problems.append(f"{attempt.public_id} was settled, and a late answer changed it to {attempt.state}")
+    late = Evidence.objects.filter(source="answer", attempt_id__in=_swept())
+    proved = Transition.objects.filter(subject_type="attempt", evidence_id__in=late.values("id")).exclude(
+        from_state=F("to_state")
+    )
+    counts = {"told_late": late.count(), "closed_by_a_late_answer": proved.count(), "sent_late": sent_late}
+    if point == "after_arm" and not counts["told_late"]:
+        problems.append("the woken workers did not say that nothing of theirs had left")
+    outage = oracle.recover()
+    return {"problems": problems, "figures": counts, "verdict": asdict(oracle.verdict(simulator, outage=outage))}
+
+
+def _swept() -> Any:
+    return Evidence.objects.filter(source="sweeper").values("attempt_id")

@@ -1,0 +1,71 @@
+"""What the faults in one process share: doomed workers, recovery, and the audit as the last word."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from django.db import connection
+
+from billing.audit.invariants import ledger_violations, violations
+from billing.charging.collect import collect
+from billing.gateway.connection import clock as gateway_clock
+from billing.models import PaymentAttempt
+from billing.models.clock import database_now
+from tests.conftest import Shop
+
+ROOT = Path(__file__).parents[2]
+OPEN_ENDED = ("sending", "unknown", "in_process")
+
+
+def environment() -> dict[str, str]:
+    """The tests' environment with this test's own database in it."""
+    at = connection.settings_dict
+    options = quote("-c kitaran.allow_truncate=on")
+    url = f"postgresql://{at['USER']}@/{at['NAME']}?host={quote(str(at['HOST']), safe='')}&port={at['PORT']}"
+    return {**os.environ, "DATABASE_URL": f"{url}&options={options}", "DJANGO_SETTINGS_MODULE": "config.settings"}
+
+
+def run_doomed_worker(point: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.worker", point],
+        cwd=ROOT,
+        env=environment(),
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def recover(shop: Shop, *, outage: timedelta) -> None:
+    """A new worker comes up after `outage`; it does what workers do until nothing is left to find out."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        later = database_now() + outage
+        shop.sweep(later)
+        shop.reconcile(later)
+        collect(limits=shop.limits, clock=lambda: database_now() + outage, should_stop=lambda: False, worker="recovery")
+        if not PaymentAttempt.objects.filter(state__in=OPEN_ENDED).exists():
+            gateway_clock.align(database_now())
+            return
+        time.sleep(0.05)
+    raise AssertionError(list(PaymentAttempt.objects.values_list("state", "state_reason")))
+
+
+def audit(shop: Shop, *, ahead: timedelta = timedelta(0)) -> list[str]:
+    """What does not hold, in the database and against the simulator's ledger; workers ran until `ahead` from now."""
+    account, posts = shop.account.pk, shop.simulator.requests()["by_marker"]
+    own = {attempt.marker for attempt in PaymentAttempt.objects.all()}
+    found = violations(now=database_now() + ahead, limits=shop.limits)
+    found += ledger_violations(
+        account_id=account,
+        charges=shop.simulator.charges(),
+        posts={marker: count for marker, count in posts.items() if marker in own},
+    )
+    return [f"{one.invariant}: {one.subject} {one.text}" for one in found]
