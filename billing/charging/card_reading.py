@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing.charging.limits import Limits
+from billing.charging.refund_settling import record_seen
 from billing.charging.settle import Told, settle_in_transaction
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState, Finding, Source, Verdict
 from billing.domain.matching import (
@@ -25,7 +26,7 @@ from billing.domain.matching import (
     match,
 )
 from billing.domain.subscriptions import CardKind
-from billing.gateway.connection import Gateway, ListedOrder, ReadTransaction
+from billing.gateway.connection import Gateway, GatewayUnavailableError, ListedOrder, ReadTransaction
 from billing.ids import new_id
 from billing.models import (
     Event,
@@ -39,6 +40,8 @@ from billing.models import (
 from billing.models.bulk import settling
 
 ASKED_ABOUT = frozenset({AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
+# So many of a card's payments are looked at for money given back, the newest first, whenever the card is read.
+PAYMENTS_LOOKED_AT = 3
 # Their orders may be there already: that is no news yet, and no riddle either.
 SPOKEN_FOR = frozenset({AttemptState.SENDING, AttemptState.NEEDS_HUMAN})
 
@@ -50,6 +53,7 @@ class KnownAttempt:
     answered_with_error: bool
     wanted: Wanted
     order_id: str | None
+    refundable: bool = True  # not all of its money was given back yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class CardRead:
     unexplained: list[ListedOrder] = field(default_factory=list)
     absent: list[KnownAttempt] = field(default_factory=list)  # unknown attempts of which nothing was found
     inactive: bool = False
+    paid: dict[int, ReadTransaction] = field(default_factory=dict)  # payments looked at, by attempt
 
 
 def load(card_ids: Sequence[int]) -> dict[int, KnownCard]:
@@ -87,9 +92,9 @@ def load(card_ids: Sequence[int]) -> dict[int, KnownCard]:
     with_errors = set(_answered_with_error(card_ids))
     for row in PaymentAttempt.objects.filter(payment_method_id__in=card_ids).order_by("id"):
         wanted = Wanted(row.marker, row.amount_minor, row.currency, row.armed_at, row.gateway_transaction_id)
-        state = AttemptState(row.state)
+        state, left = AttemptState(row.state), row.amount_minor - row.amount_refunded_minor
         attempts[row.payment_method_id].append(
-            KnownAttempt(row.pk, state, row.pk in with_errors, wanted, row.gateway_order_id)
+            KnownAttempt(row.pk, state, row.pk in with_errors, wanted, row.gateway_order_id, left > 0)
         )
     explained: dict[int, dict[str, tuple[str, int | None]]] = {card: {} for card in cards}
     for order in GatewayOrder.objects.filter(payment_method_id__in=card_ids):
@@ -137,8 +142,9 @@ def _answered_with_error(card_ids: Sequence[int]) -> list[int]:
     )
 
 
-def fetch(gateway: Gateway, card: KnownCard) -> CardRead:
-    """Asks the gateway for all orders of the card and for the transactions behind those that are not explained.
+def fetch(gateway: Gateway, card: KnownCard, *, look_at: frozenset[int] = frozenset()) -> CardRead:
+    """Asks the gateway for all orders of the card and for the transactions behind those that are not explained, and
+    for those of its newest payments and of the payments `look_at`, of which money may have been given back.
 
     Raises GatewayUnavailableError when any part cannot be read: a partial read is no read."""
     read = CardRead(card, gateway.read_orders(card.gateway_customer_id))
@@ -157,6 +163,7 @@ def fetch(gateway: Gateway, card: KnownCard) -> CardRead:
             read.transactions[order.transaction_id] = gateway.read_transaction(order.transaction_id)
     _explain(read, open_orders)
     _ask_for_lost_transactions(gateway, read)
+    _look_at_payments(gateway, read, look_at)
     if any(attempt.answered_with_error for attempt in read.absent):
         read.inactive = not gateway.read_card(card.gateway_customer_id).is_active
     return read
@@ -186,6 +193,10 @@ def _hear(gateway: Gateway, read: CardRead, attempt: KnownAttempt, order: Listed
         return
     transaction_read = gateway.read_transaction(order.transaction_id)
     read.transactions[order.transaction_id] = transaction_read
+    own = attempt.wanted.transaction_id == order.transaction_id
+    if own and attempt.state in HAS_MONEY and transaction_read.says_refunded:
+        read.paid[attempt.id] = transaction_read
+        return
     read.findings.append(Told(attempt.id, _finding(transaction_read, attempt, order)))
 
 
@@ -275,6 +286,29 @@ def _ask_for_lost_transactions(gateway: Gateway, read: CardRead) -> None:
             read.absent.remove(attempt)
 
 
+def _look_at_payments(gateway: Gateway, read: CardRead, look_at: frozenset[int]) -> None:
+    """Money may have been given back in the gateway's own portal, which tells nobody.
+
+    A payment that nobody asked about and that cannot be read holds nothing up: it is looked at the next time."""
+    payments = [a for a in read.card.attempts if a.state in HAS_MONEY and a.refundable and a.id not in read.paid]
+    newest = {attempt.id for attempt in payments[-PAYMENTS_LOOKED_AT:]}
+    for attempt in payments:
+        transaction_id = attempt.wanted.transaction_id
+        if transaction_id is None or attempt.id not in newest | look_at:
+            continue
+        try:
+            found = read.transactions.get(transaction_id) or gateway.read_transaction(transaction_id)
+        except GatewayUnavailableError:
+            if attempt.id in look_at:
+                raise
+            continue
+        read.transactions[transaction_id] = found
+        if found.money.reversed:
+            read.findings.append(Told(attempt.id, found.finding(attempt.wanted.marker)))
+        else:
+            read.paid[attempt.id] = found
+
+
 def _words(read: CardRead, order: ListedOrder) -> str:
     found = read.transactions.get(order.transaction_id)
     return found.words if found else ""
@@ -295,8 +329,12 @@ def record(read: CardRead, told: Sequence[Told], *, limits: Limits, now: datetim
     """Writes orders, transactions and evidence in one commit; an order that nothing explains pauses the card."""
     with transaction.atomic(durable=True):
         counts: dict[str, int] = {}
+        if read.paid:
+            # All of it in one go, in the one order, with what is settled below.
+            settling.lock_for_settlement(sorted({*read.paid, *(one.attempt_id for one in told)}), lock_accounts=False)
         if told:
             counts = settle_in_transaction(told, limits=limits, now=now, actor="engine")
+        record_seen(read.paid, limits=limits, now=now)
         _write_orders(read, now)
         _write_transactions(read, now)
         read.unexplained = _still_unexplained(read)
