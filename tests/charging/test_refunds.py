@@ -1,88 +1,30 @@
 """Money given back through the real simulator, at a gateway that behaves and at a hostile one."""
 
-import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from billing.charging.look import look_at_gateway
-from billing.charging.refund import (
-    RefundError,
-    RefundResolution,
-    request_refund,
-    request_reverse,
-    resolve_refund,
-    withdraw,
-)
-from billing.domain.refunds import OPEN, RefundState
-from billing.models import Event, GatewayAccount, Invoice, PaymentAttempt, Refund, RefundEvidence, Transition
+from billing.charging.refund import RefundError
+from billing.models import Invoice, Refund, RefundEvidence, Transition
 from billing.models.clock import database_now
 from rm_gateway.simulator.outcomes import OUTCOMES, OUTCOMES_OF_REFUNDS, Answer, Money
+from tests.charging.giving_back import (
+    LAST,
+    REFUND,
+    REVERSE,
+    ask,
+    ask_reverse,
+    at_gateway,
+    look_until_the_end,
+    paid,
+    posts,
+    told,
+)
 from tests.conftest import Shop
-from tests.factories import make_attempt, make_card, make_customer, make_evidence, make_invoice, move_attempt
+from tests.factories import move_attempt
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-REFUND = "POST /v3/payment/refund"
-REVERSE = "POST /v3/payment/reverse"
-LAST = timedelta(seconds=5)  # later than the last look of the tests' ladder
-
-
-def paid(shop: Shop, **columns: Any) -> PaymentAttempt:
-    """An invoice that was charged, of RM 19.90 unless said otherwise."""
-    invoice = make_invoice(shop.card(), next_attempt_at=database_now(), **columns)
-    shop.collect()
-    attempt = PaymentAttempt.objects.select_related("invoice", "account").get(invoice=invoice)
-    assert attempt.state == "succeeded"
-    return attempt
-
-
-def ask(attempt: PaymentAttempt, amount: int | None = None, **changes: Any) -> Refund:
-    given = {"reason": "cancelled in time", "actor": "mei", "now": database_now()}
-    return request_refund(attempt=attempt, amount_minor=amount, **{**given, **changes})
-
-
-def ask_reverse(attempt: PaymentAttempt, **changes: Any) -> Refund:
-    given = {"reason": "charged by mistake", "actor": "mei", "now": database_now()}
-    return request_reverse(attempt=attempt, **{**given, **changes})
-
-
-def at_gateway(shop: Shop, attempt: PaymentAttempt) -> dict[str, Any]:
-    (charge,) = [c for c in shop.simulator.charges() if c["transaction_id"] == attempt.gateway_transaction_id]
-    return charge
-
-
-def posts(shop: Shop, route: str = REFUND) -> int:
-    return int(shop.simulator.requests()["posts"].get(route, 0))
-
-
-def look_until_the_end(shop: Shop) -> None:
-    """Every rung of the ladder, one after the other, however long that takes."""
-    for rung in range(1, 8):
-        shop.refund(database_now() + LAST * rung)
-
-
-def told(refund: Refund) -> list[str]:
-    rows = Event.objects.filter(subject_type="refund", subject_id=refund.pk).order_by("id")
-    return list(rows.values_list("kind", flat=True))
-
-
-def in_the_portal(shop: Shop, attempt: PaymentAttempt, amount: int | None = None) -> None:
-    """Somebody gives the money back at the gateway, without us."""
-    from billing.domain.refunds import RefundKind
-    from billing.gateway.connection import GiveBack, gateway_for
-
-    kind = RefundKind.FULL if amount is None else RefundKind.PARTIAL
-    gateway = gateway_for(attempt.account)
-    gateway.ensure_token()
-    wanted = GiveBack(
-        kind, attempt.gateway_transaction_id or "", "", amount or attempt.amount_minor, attempt.currency, "portal"
-    )
-    answer = gateway.send_refund(gateway.freeze_refund(wanted, timestamp=int(database_now().timestamp())), kind=kind)
-    assert not hasattr(answer, "verdict"), answer
-
 
 # --- when all is well ---------------------------------------------------------------------------------------
 
@@ -173,8 +115,6 @@ def test_a_refunded_invoice_is_never_charged_again(shop: Shop, profile: str) -> 
 
 # --- when it is not -----------------------------------------------------------------------------------------
 
-REFUSALS = {"refund_partial": ("partial", "UNSUPPORTED_REFUND"), "reverse_window": ("reverse", None)}
-
 
 def test_a_part_that_the_provider_does_not_give_back_is_refused_with_the_gateways_code(
     shop: Shop, profile: str
@@ -205,17 +145,13 @@ def test_a_reversal_after_the_gateways_window_is_refused(shop: Shop, profile: st
 
 
 def test_a_reversal_is_neither_asked_for_nor_armed_after_our_own_window(shop: Shop, profile: str) -> None:
-    attempt, late = paid(shop), database_now() + timedelta(minutes=16)
+    attempt, before, late = paid(shop), posts(shop, REVERSE), database_now() + timedelta(minutes=16)
     with pytest.raises(RefundError, match="15 minutes"):
         ask_reverse(attempt, now=late)
     refund = ask_reverse(attempt)
     assert shop.refund(late).states == {"not_sent": 1}
     refund.refresh_from_db()
-    assert (refund.state_reason, refund.armed_at, posts(shop, REVERSE)) == (
-        "reverse_window_passed",
-        None,
-        posts(shop, REVERSE),
-    )
+    assert (refund.state_reason, refund.armed_at, posts(shop, REVERSE)) == ("reverse_window_passed", None, before)
 
 
 SLOW = {Answer.HANGS, Answer.TRICKLES_BODY, Answer.TRICKLES_HEADERS, Answer.HUGE, Answer.DEEP}
