@@ -216,17 +216,17 @@ class Gateway:
     def read_transaction(self, transaction_id: str) -> ReadTransaction:
         return _as_read(_read(lambda: self._client.get_transaction(transaction_id)))
 
-
-def _as_read(transaction: Transaction) -> ReadTransaction:
-    words = storable(f"{transaction.order_detail} {transaction.order_title}")
-    return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
-
     def read_report(self, day: date) -> list[ReportedPayment]:
         """All payments of a day in Malaysia, as far as the gateway has reported them yet."""
         return [
             ReportedPayment(line.transaction_id, line.gross_minor, line.currency, line.transaction_at)
             for line in _read(lambda: self._client.reconciliation_report(day))
         ]
+
+
+def _as_read(transaction: Transaction) -> ReadTransaction:
+    words = storable(f"{transaction.order_detail} {transaction.order_title}")
+    return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
 
 
 def _read(call: Callable[[], T]) -> T:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import connection
 
 from billing.charging.look import look_at_gateway
 from billing.charging.refund import RefundError, RefundResolution, resolve_refund, withdraw
@@ -260,8 +260,6 @@ def test_a_person_who_was_wrong_is_corrected_by_what_the_gateway_shows_later(
         shop.refund(database_now() + timedelta(days=4))
     given = {"reason": "a guess", "actor": "mei", "limits": SHORT, "now": database_now()}
     resolve_refund(refund=refund, resolution=RefundResolution.NOT_REFUNDED, **given)
-    with pytest.raises(IntegrityError, match="refunds_move_only_along_the_table"):
-        Refund.objects.filter(pk=refund.pk).update(state="succeeded")
     look_at_gateway(invoice=attempt.invoice, limits=SHORT, now=database_now())
     attempt.refresh_from_db()
     assert (attempt.amount_refunded_minor, at_gateway(shop, attempt)["refunded"]) == (1990, 1990)

@@ -21,7 +21,7 @@ from billing.subscriptions.renew import open_due
 
 
 class Command(BaseCommand):
-    help = "Open what is due, charge, sweep, reconcile and refund: once, or every few seconds with --loop. Needs no Redis."
+    help = "Open what is due, charge, sweep, reconcile, refund: once, or every few seconds with --loop. Needs no Redis."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--loop", action="store_true", help="go on until SIGTERM or Ctrl-C")

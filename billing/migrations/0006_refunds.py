@@ -96,7 +96,7 @@ for table in ("refund", "refundevidence"):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0004_a_person_decides'),
+        ('billing', '0005_retry_after_absence'),
     ]
 
     operations = [
