@@ -191,6 +191,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Subscriptions", "description": "A customer on a plan."},
         {"name": "Invoices", "description": "What is owed for one period, or once."},
         {"name": "Attempts", "description": "Every try to collect an invoice."},
+        {"name": "Refunds", "description": "Money given back."},
         {"name": "Account", "description": "The account of the key, and its stop switch."},
     ],
 }

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from billing import doorbell
 from billing.charging.limits import Limits
-from billing.charging.refund_settling import settle_refund
+from billing.charging.refund_settling import settle_refund_in_transaction
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.refunds import (
     OPEN,
@@ -27,7 +27,7 @@ from billing.domain.refunds import (
 )
 from billing.ids import new_id
 from billing.models import PaymentAttempt, Refund, Transition
-from billing.models.bulk import refunding
+from billing.models.bulk import refunding, settling
 
 _WHY_NOT_REVERSED = {
     RefundEnd.ORDER_UNKNOWN: "its order at the gateway is not known",
@@ -83,8 +83,9 @@ def withdraw(*, refund: Refund, reason: str, actor: str, limits: Limits, now: da
         reason=RefundEnd.WITHDRAWN.value,
         detail={"actor": actor, "reason": _said(reason)},
     )
-    if settle_refund(refund.pk, finding, limits=limits, now=now, actor=actor) is None:
-        raise RefundError("state: it was sent already, or is over")
+    with transaction.atomic():
+        if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor) is None:
+            raise RefundError("state: it was sent already, or is over")
 
 
 def resolve_refund(
@@ -101,12 +102,14 @@ def resolve_refund(
         reason=f"decided by {actor}: {_said(reason)}",
         detail={"actor": actor, "decided_at": now.isoformat()},
     )
-    state = None
-    if Refund.objects.filter(pk=refund.pk, state=RefundState.NEEDS_HUMAN.value).exists():
-        state = settle_refund(refund.pk, finding, limits=limits, now=now, actor=actor)
-    if state is None:
-        raise RefundError("state: the refund is not with a person, or somebody else was first")
-    return state
+    with transaction.atomic():
+        state = None
+        settling.lock_for_settlement([refund.attempt_id], lock_accounts=False)
+        if refunding.lock_refund(refund.pk).state == RefundState.NEEDS_HUMAN:
+            state = settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor)
+        if state is None:
+            raise RefundError("state: the refund is not with a person, or somebody else was first")
+        return state
 
 
 def _said(reason: str) -> str:

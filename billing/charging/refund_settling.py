@@ -46,12 +46,19 @@ def settle_refund(
     refund_id: int, finding: RefundFinding, *, limits: Limits, now: datetime, actor: str = "engine"
 ) -> RefundState | None:
     """Settles one finding and returns the state that the refund came to; None when it did not move."""
-    attempt_id = Refund.objects.values_list("attempt_id", flat=True).get(pk=refund_id)
     with transaction.atomic(durable=True):
-        settling.lock_for_settlement([attempt_id], lock_accounts=False)
-        attempt = PaymentAttempt.objects.get(pk=attempt_id)
-        refund = refunding.lock_refund(refund_id)
-        return RefundSettlement(refund, attempt, limits=limits, now=now, actor=actor).apply(finding)
+        return settle_refund_in_transaction(refund_id, finding, limits=limits, now=now, actor=actor)
+
+
+def settle_refund_in_transaction(
+    refund_id: int, finding: RefundFinding, *, limits: Limits, now: datetime, actor: str
+) -> RefundState | None:
+    """The same inside the caller's transaction."""
+    attempt_id = Refund.objects.values_list("attempt_id", flat=True).get(pk=refund_id)
+    settling.lock_for_settlement([attempt_id], lock_accounts=False)
+    attempt = PaymentAttempt.objects.get(pk=attempt_id)
+    refund = refunding.lock_refund(refund_id)
+    return RefundSettlement(refund, attempt, limits=limits, now=now, actor=actor).apply(finding)
 
 
 class RefundSettlement:
