@@ -179,7 +179,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AttemptState": "billing.domain.attempts.AttemptState",
         "CardState": "billing.domain.subscriptions.CardState",
+        "CollectorEnum": "billing.domain.subscriptions.Collector",
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
+        "RefundKind": "billing.domain.refunds.RefundKind",
+        "RefundState": "billing.domain.refunds.RefundState",
         "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",
     },
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
