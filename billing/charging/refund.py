@@ -80,8 +80,8 @@ def withdraw(*, refund: Refund, reason: str, actor: str, limits: Limits, now: da
     finding = RefundFinding(
         RefundVerdict.CANNOT,
         RefundSource.OPERATOR,
-        reason=RefundEnd.WITHDRAWN.value,
-        detail={"actor": actor, "reason": _said(reason)},
+        reason=f"{RefundEnd.WITHDRAWN.value}: {_said(reason)}",
+        detail={"actor": actor},
     )
     with transaction.atomic():
         if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor) is None:

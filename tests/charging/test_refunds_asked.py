@@ -204,7 +204,7 @@ def test_a_request_is_withdrawn_until_it_is_sent(shop: Shop) -> None:
     withdraw(refund=refund, reason="wrong customer", actor="mei", limits=SHORT, now=database_now())
     shop.refund()
     refund.refresh_from_db()
-    assert (refund.state, refund.state_reason, posts(shop)) == ("not_sent", "withdrawn", before)
+    assert (refund.state, refund.state_reason, posts(shop)) == ("not_sent", "withdrawn: wrong customer", before)
     assert told(refund) == ["refund.failed"]
     second = ask(attempt)
     shop.refund()
