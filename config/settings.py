@@ -179,7 +179,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AttemptState": "billing.domain.attempts.AttemptState",
         "CardState": "billing.domain.subscriptions.CardState",
-        "CollectorEnum": "billing.domain.subscriptions.Collector",
+        "CollectorEnum": ["engine", "gateway"],
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
         "RefundKind": "billing.domain.refunds.RefundKind",
         "RefundState": "billing.domain.refunds.RefundState",

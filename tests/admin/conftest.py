@@ -94,7 +94,12 @@ def make_world(account: GatewayAccount | None = None) -> World:
     evidence = make_evidence(attempt, content={"code": "SUCCESS"})
     key, _ = create_api_key(account=account, name="shop", scopes=["read"], now=NOW)
     found.add(account, customer, card, subscription, subscription.plan, invoice, attempt, evidence, key)
-    refund = make_refund(move_attempt(make_attempt(make_invoice(make_card(customer, is_default=False))), "surplus"))
+    refund = make_refund(
+        move_attempt(
+            make_attempt(make_invoice(make_card(make_customer(account, name="Badrul", email="badrul@example.org")))),
+            "surplus",
+        )
+    )
     found.add(refund, make_refund_evidence(refund))
     found.add(
         Transition.objects.create(
