@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing.charging.limits import Limits
+from billing.charging.payments_seen import look_at_payments
 from billing.charging.refund_settling import record_seen
 from billing.charging.settle import Told, settle_in_transaction
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState, Finding, Source, Verdict
@@ -26,7 +27,7 @@ from billing.domain.matching import (
     match,
 )
 from billing.domain.subscriptions import CardKind
-from billing.gateway.connection import Gateway, GatewayUnavailableError, ListedOrder, ReadTransaction
+from billing.gateway.connection import Gateway, ListedOrder, ReadTransaction
 from billing.ids import new_id
 from billing.models import (
     Event,
@@ -40,8 +41,6 @@ from billing.models import (
 from billing.models.bulk import settling
 
 ASKED_ABOUT = frozenset({AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
-# So many of a card's payments are looked at for money given back, the newest first, whenever the card is read.
-PAYMENTS_LOOKED_AT = 3
 # Their orders may be there already: that is no news yet, and no riddle either.
 SPOKEN_FOR = frozenset({AttemptState.SENDING, AttemptState.NEEDS_HUMAN})
 
@@ -163,7 +162,7 @@ def fetch(gateway: Gateway, card: KnownCard, *, look_at: frozenset[int] = frozen
             read.transactions[order.transaction_id] = gateway.read_transaction(order.transaction_id)
     _explain(read, open_orders)
     _ask_for_lost_transactions(gateway, read)
-    _look_at_payments(gateway, read, look_at)
+    look_at_payments(gateway, read, look_at)
     if any(attempt.answered_with_error for attempt in read.absent):
         read.inactive = not gateway.read_card(card.gateway_customer_id).is_active
     return read
@@ -284,29 +283,6 @@ def _ask_for_lost_transactions(gateway: Gateway, read: CardRead) -> None:
             read.transactions[attempt.wanted.transaction_id] = found
             read.findings.append(Told(attempt.id, found.finding(attempt.wanted.marker)))
             read.absent.remove(attempt)
-
-
-def _look_at_payments(gateway: Gateway, read: CardRead, look_at: frozenset[int]) -> None:
-    """Money may have been given back in the gateway's own portal, which tells nobody.
-
-    A payment that nobody asked about and that cannot be read holds nothing up: it is looked at the next time."""
-    payments = [a for a in read.card.attempts if a.state in HAS_MONEY and a.refundable and a.id not in read.paid]
-    newest = {attempt.id for attempt in payments[-PAYMENTS_LOOKED_AT:]}
-    for attempt in payments:
-        transaction_id = attempt.wanted.transaction_id
-        if transaction_id is None or attempt.id not in newest | look_at:
-            continue
-        try:
-            found = read.transactions.get(transaction_id) or gateway.read_transaction(transaction_id)
-        except GatewayUnavailableError:
-            if attempt.id in look_at:
-                raise
-            continue
-        read.transactions[transaction_id] = found
-        if found.money.reversed:
-            read.findings.append(Told(attempt.id, found.finding(attempt.wanted.marker)))
-        else:
-            read.paid[attempt.id] = found
 
 
 def _words(read: CardRead, order: ListedOrder) -> str:
