@@ -44,7 +44,7 @@ LEASE = timedelta(seconds=150)
 LONGEST_BACKOFF = timedelta(minutes=15)
 # Looks that fail do not count, but nobody waits longer than this for a person.
 PATIENCE = timedelta(days=3)
-DATABASE_PAUSE_SECONDS = 0.5
+DATABASE_PAUSE = timedelta(milliseconds=500)
 SWEEP_BATCH = 200
 
 
@@ -218,7 +218,7 @@ class _Refunder:
 
     def _reconnect(self) -> None:
         connection.close()
-        time.sleep(DATABASE_PAUSE_SECONDS)
+        time.sleep(DATABASE_PAUSE.total_seconds())
 
 
 def _look(gateway: Gateway, transaction_id: str) -> ReadTransaction | GatewayUnavailableError:
