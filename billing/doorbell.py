@@ -10,6 +10,7 @@ logger = logging.getLogger(__name__)
 OPEN_DUE = "billing.open_due"
 COLLECT = "billing.collect"
 RECONCILE = "billing.reconcile"
+REFUND = "billing.refund"
 EXPIRES_SECONDS = 30
 # Two tries of at most a second, even with a broker that accepts and never answers.
 _IMPATIENT = {

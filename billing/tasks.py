@@ -7,6 +7,7 @@ from celery import shared_task
 from billing.charging.collect import collect as collect_due
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile as reconcile_unknown
+from billing.charging.refund_worker import refund_due
 from billing.charging.sweep import sweep as sweep_lost
 from billing.models.clock import database_now
 from billing.operating import shutdown
@@ -34,6 +35,11 @@ def sweep() -> None:
 @shared_task(name="billing.reconcile")
 def reconcile() -> None:
     reconcile_unknown(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.refund")
+def refund() -> None:
+    refund_due(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.heartbeat", bind=True)

@@ -51,6 +51,7 @@ app.conf.update(
     task_routes={
         "billing.collect": {"queue": CHARGE},
         "billing.reconcile": {"queue": RECONCILE},
+        "billing.refund": {"queue": RECONCILE},
         "billing.open_due": {"queue": HOUSEKEEPING},
         "billing.sweep": {"queue": HOUSEKEEPING},
     },
@@ -64,6 +65,7 @@ app.conf.update(
         "collect": _tick("billing.collect", TICK_SECONDS, CHARGE),
         "sweep": _tick("billing.sweep", TICK_SECONDS, HOUSEKEEPING),
         "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
+        "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
         **{
             f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue)
             for queue in (CHARGE, RECONCILE, HOUSEKEEPING)

@@ -179,7 +179,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AttemptState": "billing.domain.attempts.AttemptState",
         "CardState": "billing.domain.subscriptions.CardState",
+        "CollectorEnum": ["engine", "gateway"],
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
+        "RefundKind": "billing.domain.refunds.RefundKind",
+        "RefundState": "billing.domain.refunds.RefundState",
         "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",
     },
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
@@ -191,6 +194,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Subscriptions", "description": "A customer on a plan."},
         {"name": "Invoices", "description": "What is owed for one period, or once."},
         {"name": "Attempts", "description": "Every try to collect an invoice."},
+        {"name": "Refunds", "description": "Money given back."},
         {"name": "Account", "description": "The account of the key, and its stop switch."},
     ],
 }

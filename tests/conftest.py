@@ -9,6 +9,7 @@ import pytest
 from billing.charging.collect import Collected, collect
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile
+from billing.charging.refund_worker import Refunded, refund_due
 from billing.charging.sweep import sweep
 from billing.domain.arming import Environment
 from billing.models import Customer, GatewayAccount, Installation, Invoice, PaymentAttempt, PaymentMethod
@@ -99,6 +100,10 @@ class Shop:
             limits=self.limits, clock=(lambda: now) if now else database_now, should_stop=lambda: next(rounds)
         )
         return done.read
+
+    def refund(self, now: datetime | None = None) -> Refunded:
+        """Sends what is asked for and looks into what is unknown, as if it were `now`, until nothing is due."""
+        return refund_due(limits=self.limits, clock=(lambda: now) if now else database_now, should_stop=lambda: False)
 
     def taken(self, invoice: Invoice) -> list[dict[str, object]]:
         """The simulator's charges of this invoice that took money."""

@@ -19,6 +19,8 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Refund,
+    RefundEvidence,
     Subscription,
 )
 
@@ -236,3 +238,68 @@ def move_attempt(attempt: PaymentAttempt, *states: str, **columns: Any) -> Payme
         PaymentAttempt.objects.filter(pk=attempt.pk).update(state=state, last_evidence_id=evidence.pk, **columns)
     attempt.refresh_from_db()
     return attempt
+
+
+def make_refund(attempt: PaymentAttempt | None = None, **columns: Any) -> Refund:
+    """A requested refund of the whole attempt, which has money; use `move_refund` for any other state."""
+    attempt = attempt or move_attempt(make_attempt(), "succeeded")
+    return Refund.objects.create(
+        **{
+            "public_id": new_id("ref", NOW),
+            "account": attempt.account,
+            "attempt": attempt,
+            "invoice": attempt.invoice,
+            "kind": "full",
+            "origin": "engine",
+            "amount_minor": attempt.amount_minor,
+            "currency": attempt.currency,
+            "requested_by": "mei",
+            "requested_reason": "cancelled in time",
+            "state": "requested",
+            "created_at": NOW,
+            "next_check_at": NOW,
+            **columns,
+        }
+    )
+
+
+def make_refund_evidence(refund: Refund, **columns: Any) -> RefundEvidence:
+    return RefundEvidence.objects.create(
+        **{
+            "account_id": refund.account_id,
+            "refund_id": refund.pk,
+            "source": "answer",
+            "verdict": "refunded",
+            "reason": "",
+            "digest": f"digest-{next(_numbers)}",
+            "content": {},
+            "recorded_at": NOW,
+            **columns,
+        }
+    )
+
+
+def armed_request() -> dict[str, Any]:
+    """What a refund has once it is armed."""
+    return {
+        "request_method": "POST",
+        "request_url": "http://127.0.0.1:1/v3/payment/refund",
+        "request_body": b"{}",
+        "request_nonce": f"refund-nonce-{next(_numbers)}",
+        "request_timestamp": int(NOW.timestamp()),
+        "request_signature": "signature",
+        "request_hash": "hash",
+        "armed_at": NOW,
+        "window_ends_at": NOW + timedelta(seconds=20),
+        "deadline_at": NOW + timedelta(seconds=125),
+    }
+
+
+def move_refund(refund: Refund, *states: str, **columns: Any) -> Refund:
+    """Moves the refund along `states` by raw updates, each with evidence of its own."""
+    for state in states:
+        changes = {"next_check_at": None, **(armed_request() if state == "sending" else {}), **columns}
+        evidence = make_refund_evidence(refund)
+        Refund.objects.filter(pk=refund.pk).update(state=state, last_evidence_id=evidence.pk, **changes)
+    refund.refresh_from_db()
+    return refund

@@ -25,6 +25,7 @@ from billing.accounts.gateway_accounts import AccountError
 from billing.admin.fields import ActionForm, ReasonForm
 from billing.admin.formats import page_of
 from billing.charging.charge_now import ChargeNowError
+from billing.charging.refund import RefundError
 from billing.charging.resolve import ResolutionError
 from billing.charging.retry_now import RetryError
 from billing.domain.dunning import DunningError
@@ -46,6 +47,7 @@ REFUSALS = (
     MoneyError,
     PlanError,
     ReferenceTakenError,
+    RefundError,
     ResolutionError,
     RetryError,
     ScheduleError,

@@ -27,10 +27,12 @@ from billing.admin.formats import (
     words,
 )
 from billing.admin.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
+from billing.admin.refunds import REFUND, REVERSE, refunds_of
 from billing.admin.search import Search
 from billing.charging.limits import Limits
 from billing.charging.resolve import Resolution, release_card, resolve
-from billing.domain.attempts import AttemptState
+from billing.domain.attempts import HAS_MONEY, AttemptState
+from billing.domain.money import display
 from billing.models import Evidence, GatewayAccount, PaymentAttempt
 
 RESOLUTION_WORDS = {
@@ -116,6 +118,8 @@ class AttemptAdmin(RecordAdmin):
             carry_out=_release,
             beside=lambda row: [_evidence(row, beside=True)],
         ),
+        REFUND,
+        REVERSE,
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PaymentAttempt]:
@@ -151,7 +155,13 @@ class AttemptAdmin(RecordAdmin):
             f"Attempt {row.number}, {money(row)}",
             f"{row.invoice.description} for {row.invoice.customer.name}",
             ATTEMPT_LABELS[row.state],
-            main=[*_notices(row, zone), _evidence(row), _orders(row), timeline([("attempt", [row.pk])], zone)],
+            main=[
+                *_notices(row, zone),
+                *([refunds_of(row)] if row.state in HAS_MONEY else []),
+                _evidence(row),
+                _orders(row),
+                timeline([("attempt", [row.pk])], zone),
+            ],
             side=[_facts(row), _request(row)],
         )
 
@@ -167,7 +177,9 @@ def _notices(row: PaymentAttempt, zone: str) -> list[Words]:
                 text += f" Next look: {moment_text(row.next_check_at, zone)}."
             return [Words(text, "warning")]
         case AttemptState.SURPLUS:
-            return [Words("Money that was not owed any more: refund it at the gateway.", "warning")]
+            if row.amount_refunded_minor == row.amount_minor:
+                return [Words("Money that was not owed any more; it was given back.", "info")]
+            return [Words("Money that was not owed any more: give it back.", "warning")]
         case _:
             return []
 
@@ -208,6 +220,7 @@ def _facts(row: PaymentAttempt) -> Facts:
         ("Invoice", link(row.invoice, row.invoice.description)),
         ("Card", link(row.payment_method, card_words(row.payment_method))),
         ("Amount", money(row)),
+        ("Given back", display(row.amount_refunded_minor, row.currency) if row.amount_refunded_minor else NOTHING),
         ("Why", reason_words(row.state_reason) or NOTHING),
         ("Begun", moment(row.armed_at, zone)),
         ("Closed", moment(row.settled_at, zone)),

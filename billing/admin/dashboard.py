@@ -19,7 +19,8 @@ from billing.admin.pages import Cell, Table, Words
 from billing.admin.search import id_floor
 from billing.domain.attempts import UNRESOLVED, AttemptState
 from billing.domain.money import display
-from billing.models import GatewayAccount, Heartbeat, Installation, Invoice, PaymentAttempt, Subscription
+from billing.domain.refunds import RefundState
+from billing.models import GatewayAccount, Heartbeat, Installation, Invoice, PaymentAttempt, Refund, Subscription
 from billing.models.clock import database_now
 from billing.operating import health
 
@@ -113,6 +114,9 @@ def _notices(
         notices.append(Words("No worker is running: nothing is charged until one is.", "danger"))
     elif silent:
         notices.append(Words(f"No pulse for a minute from: {', '.join(silent)}.", "warning"))
+    if refunds := Refund.objects.filter(state=RefundState.NEEDS_HUMAN.value).count():
+        what = "A refund needs" if refunds == 1 else f"{refunds} refunds need"
+        notices.append(Words(f"{what} a person's decision: see Refunds.", "danger"))
     if not accounts:
         notices.append(Words("No account yet: open one under Accounts to begin.", "info"))
     return notices

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from billing.domain.attempts import AttemptState
 from billing.domain.money import display as display_money
+from billing.domain.refunds import RefundState
 from billing.domain.schedules import Interval, Schedule
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 from billing.models import Customer, PaymentMethod, Plan, Subscription
@@ -57,6 +58,16 @@ ATTEMPT_LABELS: Mapping[str, Label] = {
     AttemptState.SURPLUS: Label("surplus money", CARE),
     AttemptState.REVERSED: Label("reversed by the bank", BAD),
 }
+REFUND_LABELS: Mapping[str, Label] = {
+    RefundState.REQUESTED: Label("asked for", NEWS),
+    RefundState.SENDING: Label("being sent", NEWS),
+    RefundState.SUCCEEDED: Label("given back", GOOD),
+    RefundState.REFUSED: Label("refused by the gateway", BAD),
+    RefundState.NOT_SENT: Label("not sent"),
+    RefundState.UNKNOWN: Label("unknown", CARE),
+    RefundState.NOT_REFUNDED: Label("not given back"),
+    RefundState.NEEDS_HUMAN: Label("needs a person", BAD),
+}
 CARD_LABELS: Mapping[str, Label] = {
     CardState.PENDING: Label("not bound yet", CARE),
     CardState.ACTIVE: Label("active", GOOD),
@@ -69,6 +80,7 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
     "subscription": SUBSCRIPTION_LABELS,
     "invoice": INVOICE_LABELS,
     "attempt": ATTEMPT_LABELS,
+    "refund": REFUND_LABELS,
     "card": CARD_LABELS,
     "account": SWITCH_LABELS,
     "installation": SWITCH_LABELS,

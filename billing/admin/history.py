@@ -29,6 +29,8 @@ from billing.models import (
     Invoice,
     PaymentAttempt,
     PaymentMethod,
+    Refund,
+    RefundEvidence,
     Subscription,
     Transition,
 )
@@ -39,6 +41,7 @@ SUBJECTS: dict[str, tuple[str, type[Model]]] = {
     "card": ("pm", PaymentMethod),
     "customer": ("cus", Customer),
     "invoice": ("inv", Invoice),
+    "refund": ("ref", Refund),
     "subscription": ("sub", Subscription),
 }
 
@@ -102,7 +105,8 @@ class TransitionAdmin(SubjectAdmin):
         return f"{before}{state_words(row.subject_type, row.to_state)}"
 
     def page(self, request: HttpRequest, row: Any) -> Page:
-        evidence = link(Evidence(pk=row.evidence_id), f"number {row.evidence_id}") if row.evidence_id else NOTHING
+        kind = RefundEvidence if row.subject_type == "refund" else Evidence
+        evidence = link(kind(pk=row.evidence_id), f"number {row.evidence_id}") if row.evidence_id else NOTHING
         facts = [
             ("About", subject_link(row)),
             ("From", state_words(row.subject_type, row.from_state) or NOTHING),

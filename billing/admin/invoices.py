@@ -20,10 +20,12 @@ from billing.admin.formats import (
     state_column,
 )
 from billing.admin.pages import Cell, Facts, Page, Step, Story, Table, Words, timeline
+from billing.admin.refunds import LOOK, refunds_of
 from billing.admin.search import Search
 from billing.audit.explain import Kind, explain
 from billing.charging.resolve import collect_held
 from billing.charging.retry_now import retry_now
+from billing.domain.attempts import HAS_MONEY
 from billing.domain.money import display
 from billing.domain.subscriptions import InvoiceState
 from billing.models import Invoice, PaymentAttempt
@@ -88,6 +90,7 @@ class InvoiceAdmin(RecordAdmin):
             explain=_why_collect,
             carry_out=_collect,
         ),
+        LOOK,
     )
 
     @admin.display(description="Customer")
@@ -118,7 +121,14 @@ class InvoiceAdmin(RecordAdmin):
             f"{row.description}, {money(row)}",
             f"{row.customer.name}, due {moment_text(row.due_at, zone)}",
             INVOICE_LABELS[row.state],
-            main=[*_notices(row, tried, zone), _story(row), table, _lines(row), timeline(subjects, zone)],
+            main=[
+                *_notices(row, tried, zone),
+                _story(row),
+                table,
+                *_refunds(row, tried),
+                _lines(row),
+                timeline(subjects, zone),
+            ],
             side=[_facts(row, zone)],
         )
 
@@ -141,6 +151,10 @@ def _story(row: Invoice) -> Story:
         for line in told.lines
     ]
     return Story("Why was the customer charged, or why not?", told.summary, steps)
+
+
+def _refunds(row: Invoice, tried: list[PaymentAttempt]) -> list[Table]:
+    return [refunds_of(row)] if any(attempt.state in HAS_MONEY for attempt in tried) else []
 
 
 def _lines(row: Invoice) -> Table:

@@ -29,6 +29,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
         (
             ("Invoices", "receipt_long", "invoice"),
             ("Attempts", "bolt", "paymentattempt"),
+            ("Refunds", "undo", "refund"),
             ("Gateway orders", "list_alt", "gatewayorder"),
             ("Gateway transactions", "swap_horiz", "gatewaytransaction"),
         ),
@@ -38,6 +39,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
         (
             ("Changes of state", "timeline", "transition"),
             ("Evidence", "fact_check", "evidence"),
+            ("Evidence about refunds", "rule", "refundevidence"),
             ("Events", "campaign", "event"),
             ("Runs", "play_circle", "chargerun"),
             ("Requests with a key", "key_vertical", "idempotencyrecord"),

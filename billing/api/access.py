@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 
 from billing.api.problems import Problem, invalid
-from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Subscription
+from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Refund, Subscription
 
 Row = TypeVar("Row", bound=Model)
 
@@ -18,6 +18,7 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Subscription: ("customer", "plan", "payment_method"),
     Invoice: ("customer", "subscription", "payment_method"),
     PaymentAttempt: ("invoice", "payment_method"),
+    Refund: ("attempt", "invoice"),
 }
 PREFIXES: dict[type[Model], str] = {
     Customer: "cus",
@@ -26,6 +27,7 @@ PREFIXES: dict[type[Model], str] = {
     Subscription: "sub",
     Invoice: "inv",
     PaymentAttempt: "att",
+    Refund: "ref",
 }
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 

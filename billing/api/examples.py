@@ -12,6 +12,7 @@ _CARD_ID = "pm_06cs5z37a1e8y5gjq2bxw4ns9t"
 
 _SUBSCRIPTION_ID = "sub_06cs5z4h9d3f7kzr0vym1bq6tn"
 _INVOICE_ID = "inv_06cs5z5s2g8x4jwc6e0nphk3vd"
+_ATTEMPT_ID = "att_06cs5z6c7m1r5p9t2hxq8wn4ye"
 
 
 def told_as(example: dict[str, Any]) -> Callable[[Any], Any]:
@@ -58,6 +59,14 @@ SUBSCRIPTION_CHANGE = _sent("Another card", {"payment_method": _CARD_ID})
 INVOICE = _sent(
     "RM 35.00 once",
     {"customer": _CUSTOMER_ID, "amount_minor": 3500, "currency": "MYR", "description": "Coffee grinder"},
+)
+REFUND = _sent(
+    "RM 5.00 of a payment",
+    {"attempt": _ATTEMPT_ID, "amount_minor": 500, "reason": "one coffee was cold"},
+)
+RESOLVE_REFUND = _sent(
+    "After a look at the gateway's portal",
+    {"resolution": "refunded", "reason": "the portal shows it as refunded on 16 January"},
 )
 SWITCH = _sent("With a reason", {"reason": "prices are being checked"})
 TWO_DATES = {"dates": ["2026-01-31T01:00:00Z", "2026-02-28T01:00:00Z"]}
@@ -139,7 +148,7 @@ AN_INVOICE = {
     "lines": [{"description": "Coffee club", "quantity": 1, "amount_minor": 1990}],
     "amount_minor": 1990,
     "currency": "MYR",
-    "amount_refunded_minor": 0,
+    "amount_refunded_minor": 500,
     "due_at": "2026-01-15T03:23:02.771203Z",
     "next_attempt_at": None,
     "attempt_count": 1,
@@ -149,7 +158,7 @@ AN_INVOICE = {
     "closed_at": "2026-01-15T03:23:29.310077Z",
 }
 AN_ATTEMPT = {
-    "id": "att_06cs5z6c7m1r5p9t2hxq8wn4ye",
+    "id": _ATTEMPT_ID,
     "invoice": _INVOICE_ID,
     "payment_method": _CARD_ID,
     "number": 1,
@@ -157,6 +166,7 @@ AN_ATTEMPT = {
     "state_reason": "",
     "amount_minor": 1990,
     "currency": "MYR",
+    "amount_refunded_minor": 500,
     "marker": "7QH2MZ0K4XWB",
     "gateway_transaction_id": "260115032329300020839212",
     "gateway_order_id": "1768447409310077001",
@@ -183,6 +193,22 @@ AN_EXPLANATION = {
             "evidence": ["att_06cs5z6c7m1r5p9t2hxq8wn4ye", "transaction 260115032329300020839212"],
         },
     ],
+}
+A_REFUND = {
+    "id": "ref_06cs5zf2k8w3n7c1v5t9hjm4pd",
+    "attempt": _ATTEMPT_ID,
+    "invoice": _INVOICE_ID,
+    "kind": "partial",
+    "origin": "engine",
+    "amount_minor": 500,
+    "currency": "MYR",
+    "state": "succeeded",
+    "state_reason": "refunded",
+    "requested_by": "api:key_06cs5z0c4w8m2p6t0v3x7b1d5f",
+    "reason": "one coffee was cold",
+    "created_at": "2026-01-16T02:10:44.019377Z",
+    "armed_at": "2026-01-16T02:10:45.402118Z",
+    "settled_at": "2026-01-16T02:10:46.911052Z",
 }
 AN_ACCOUNT = {
     "id": "acct_06cs5z0b3v7k1n5r9w2d4f6h8j",

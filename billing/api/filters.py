@@ -13,6 +13,7 @@ from rest_framework.request import Request
 
 from billing.api.problems import FieldError, Problem
 from billing.domain.attempts import AttemptState
+from billing.domain.refunds import RefundState
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 
 _RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
@@ -122,3 +123,10 @@ class AttemptFilters(django_filters.FilterSet):  # type: ignore[misc]
     payment_method = named("payment_method__public_id", "Only on this card (`pm_…`).")
     armed_from = since("armed_at", "Armed at this instant or later.")
     armed_before = before("armed_at", "Armed before this instant.")
+
+
+class RefundFilters(Created):
+    state = states(RefundState)
+    attempt = named("attempt__public_id", "Only of this attempt (`att_…`).")
+    invoice = named("invoice__public_id", "Only of this invoice (`inv_…`).")
+    customer = named("invoice__customer__public_id", "Only this customer's (`cus_…`).")

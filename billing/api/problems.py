@@ -13,6 +13,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from billing.charging.charge_now import ChargeNowError
+from billing.charging.refund import RefundError
 from billing.domain.money import MoneyError
 from billing.domain.schedules import ScheduleError
 from billing.gateway.connection import GatewayUnavailableError
@@ -149,7 +150,7 @@ def _of_use_case(error: Exception) -> Problem | None:
             return invalid(field, rule, error.rule)
         case MoneyError():
             return invalid(error.field, "invalid", error.rule)
-        case SubscriptionError() | CardError() | PlanError() | ChargeNowError():
+        case SubscriptionError() | CardError() | PlanError() | ChargeNowError() | RefundError():
             field, _, message = str(error).partition(": ")
             if field == "state" or isinstance(error, CardError):
                 return Problem("state_conflict", message)

@@ -33,7 +33,9 @@ def _taken_once(parameters: Mapping[str, Any]) -> Iterator[Violation]:
         "took money {} times, and no more than one may stay.",
         """SELECT i.public_id, sum(taken.times)
             FROM (SELECT a.invoice_id,
-                         GREATEST((MONEY_KEPT)::int, CASE WHEN a.state <> 'reversed' THEN count(o.id) ELSE 0 END)
+                         GREATEST((MONEY_KEPT)::int,
+                                  CASE WHEN a.state <> 'reversed' AND a.amount_refunded_minor < a.amount_minor
+                                       THEN count(o.id) ELSE 0 END)
                              AS times
                   FROM billing_paymentattempt a
                   LEFT JOIN billing_gatewayorder o ON o.attempt_id = a.id AND o.status = ANY(%(kept)s)

@@ -17,7 +17,7 @@ _ATTEMPT_STEPS = """SELECT t.id, t.subject_id, t.from_state, t.to_state,
                     FROM billing_transition t
                     WHERE t.subject_type = 'attempt' AND t.from_state <> t.to_state AND OF_ACCOUNT(t.account_id)"""
 # What was refunded in full is not kept.
-_MONEY_KEPT = "a.state IN ('succeeded', 'surplus')"
+_MONEY_KEPT = "(a.state IN ('succeeded', 'surplus') AND a.amount_refunded_minor < a.amount_minor)"
 _OF_ACCOUNT = re.compile(r"OF_ACCOUNT\(([a-z_.]+)\)")
 
 

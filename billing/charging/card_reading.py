@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing.charging.limits import Limits
+from billing.charging.payments_seen import look_at_payments
+from billing.charging.refund_settling import record_seen
 from billing.charging.settle import Told, settle_in_transaction
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState, Finding, Source, Verdict
 from billing.domain.matching import (
@@ -52,6 +54,7 @@ class KnownAttempt:
     answered_with_error: bool
     wanted: Wanted
     order_id: str | None
+    refundable: bool = True  # not all of its money was given back yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class CardRead:
     unexplained: list[ListedOrder] = field(default_factory=list)
     absent: list[KnownAttempt] = field(default_factory=list)  # unknown attempts of which nothing was found
     inactive: bool = False
+    paid: dict[int, ReadTransaction] = field(default_factory=dict)  # payments looked at, by attempt
 
 
 def load(card_ids: Sequence[int]) -> dict[int, KnownCard]:
@@ -89,9 +93,9 @@ def load(card_ids: Sequence[int]) -> dict[int, KnownCard]:
     with_errors = set(_answered_with_error(card_ids))
     for row in PaymentAttempt.objects.filter(payment_method_id__in=card_ids).order_by("id"):
         wanted = Wanted(row.marker, row.amount_minor, row.currency, row.armed_at, row.gateway_transaction_id)
-        state = AttemptState(row.state)
+        state, left = AttemptState(row.state), row.amount_minor - row.amount_refunded_minor
         attempts[row.payment_method_id].append(
-            KnownAttempt(row.pk, state, row.pk in with_errors, wanted, row.gateway_order_id)
+            KnownAttempt(row.pk, state, row.pk in with_errors, wanted, row.gateway_order_id, left > 0)
         )
     explained: dict[int, dict[str, tuple[str, int | None]]] = {card: {} for card in cards}
     for order in GatewayOrder.objects.filter(payment_method_id__in=card_ids):
@@ -137,8 +141,9 @@ def _answered_with_error(card_ids: Sequence[int]) -> list[int]:
     )
 
 
-def fetch(gateway: Gateway, card: KnownCard) -> CardRead:
-    """Asks the gateway for all orders of the card and for the transactions behind those that are not explained.
+def fetch(gateway: Gateway, card: KnownCard, *, look_at: frozenset[int] = frozenset()) -> CardRead:
+    """Asks the gateway for all orders of the card and for the transactions behind those that are not explained, and
+    for those of its newest payments and of the payments `look_at`, of which money may have been given back.
 
     Raises GatewayUnavailableError when any part cannot be read: a partial read is no read."""
     read = CardRead(card, gateway.read_orders(card.gateway_customer_id))
@@ -157,6 +162,7 @@ def fetch(gateway: Gateway, card: KnownCard) -> CardRead:
             read.transactions[order.transaction_id] = gateway.read_transaction(order.transaction_id)
     _explain(read, open_orders)
     _ask_for_lost_transactions(gateway, read)
+    look_at_payments(gateway, read, look_at)
     if any(attempt.answered_with_error for attempt in read.absent):
         read.inactive = not gateway.read_card(card.gateway_customer_id).is_active
     return read
@@ -186,6 +192,10 @@ def _hear(gateway: Gateway, read: CardRead, attempt: KnownAttempt, order: Listed
         return
     transaction_read = gateway.read_transaction(order.transaction_id)
     read.transactions[order.transaction_id] = transaction_read
+    own = attempt.wanted.transaction_id == order.transaction_id
+    if own and attempt.state in HAS_MONEY and transaction_read.says_refunded:
+        read.paid[attempt.id] = transaction_read
+        return
     read.findings.append(Told(attempt.id, _finding(transaction_read, attempt, order)))
 
 
@@ -295,8 +305,12 @@ def record(read: CardRead, told: Sequence[Told], *, limits: Limits, now: datetim
     """Writes orders, transactions and evidence in one commit; an order that nothing explains pauses the card."""
     with transaction.atomic(durable=True):
         counts: dict[str, int] = {}
+        if read.paid:
+            # All of it in one go, in the one order, with what is settled below.
+            settling.lock_for_settlement(sorted({*read.paid, *(one.attempt_id for one in told)}), lock_accounts=False)
         if told:
             counts = settle_in_transaction(told, limits=limits, now=now, actor="engine")
+        record_seen(read.paid, limits=limits, now=now)
         _write_orders(read, now)
         _write_transactions(read, now)
         read.unexplained = _still_unexplained(read)

@@ -58,6 +58,7 @@ class Settlement:
         self._events: list[sql.NewEvent] = []
         self._holds: list[tuple[int, str]] = []
         self._canceled: list[int] = []
+        self._refunded: list[tuple[int, int]] = []
         self._attempts: dict[int, settling.AttemptRow] = {}
         self._invoices: dict[int, settling.InvoiceRow] = {}
         self._subscriptions: dict[int, settling.SubscriptionRow] = {}
@@ -85,6 +86,7 @@ class Settlement:
     def write(self) -> dict[str, int]:
         settling.write_attempts(list(self._attempts.values()))
         settling.write_invoices(list(self._invoices.values()))
+        settling.write_refunded(self._refunded)
         settling.write_subscriptions(list(self._subscriptions.values()))
         settling.write_accounts(list(self._accounts.values()))
         settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
@@ -175,7 +177,11 @@ class Settlement:
     def _promote_surplus(self, ended: settling.AttemptRow) -> None:
         """The holder ended without money: the first surplus of the invoice becomes its payment."""
         invoice = self._locked.invoices[ended.invoice_id]
-        surplus = [other for other in self._others(ended) if other.state == S.SURPLUS.value]
+        surplus = [
+            other
+            for other in self._others(ended)
+            if other.state == S.SURPLUS.value and other.amount_refunded_minor < other.amount_minor
+        ]
         if not surplus or invoice.state not in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE):
             return
         heir = min(surplus, key=lambda other: other.number)
@@ -199,6 +205,8 @@ class Settlement:
         match to:
             case S.SUCCEEDED:
                 self._pay(invoice, evidence_id)
+                if attempt.amount_refunded_minor:  # it was surplus, and a part of it went back already
+                    self._refunded.append((invoice.id, attempt.amount_refunded_minor))
             case S.DECLINED:
                 self._dun(attempt, invoice, evidence_id)
             case S.NOT_SENT:

@@ -4,11 +4,22 @@ from typing import Any, assert_never
 
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.matching import carries, marker_in
-from rm_gateway.errors import GatewayError, NotSent, Rejected, Throttled
+from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict, SeenMoney
+from rm_gateway.errors import Declined, GatewayError, NotSent, Rejected, Throttled
 from rm_gateway.models import Transaction, TransactionStatus
 
 # What of a transaction is kept as evidence: nothing that names a person or a card.
-_KEPT = ("transactionId", "referenceId", "status", "type", "method", "createdAt", "updatedAt", "transactionAt")
+_KEPT = (
+    "transactionId",
+    "referenceId",
+    "status",
+    "type",
+    "method",
+    "createdAt",
+    "updatedAt",
+    "transactionAt",
+    "balanceAmount",
+)
 _KEPT_OF_ORDER = ("id", "title", "detail", "additionalData", "currencyType", "amount")
 _LONGEST_TEXT = 2000
 # Rejections that say the account is set up wrongly: asking again cannot help.
@@ -46,6 +57,48 @@ def finding_from_error(error: GatewayError, *, source: Source = Source.ANSWER) -
         stops_account=error.kind in _STOPS_ACCOUNT,
         detail=detail,
     )
+
+
+def finding_from_refund_error(error: GatewayError) -> RefundFinding:
+    """What a refund or reversal that raised says: refused, provably nothing happened, or we do not know.
+
+    A published refusal says that this request moved nothing; codes that speak of an earlier request
+    (PAYMENT_FULLY_REFUNDED, PAYMENT_REFUNDING) may speak of this one, so that only the transaction tells."""
+    code = storable(error.code)
+    detail = {"error": type(error).__name__, "kind": error.kind, "code": code, "http_status": error.http_status}
+    if isinstance(error, Declined):
+        verdict = RefundVerdict.REFUSED
+    elif isinstance(error, (NotSent, Rejected)):
+        verdict = RefundVerdict.NOT_SENT
+    else:
+        verdict = RefundVerdict.UNCLEAR
+    return RefundFinding(verdict, RefundSource.ANSWER, reason=code or error.kind or verdict.value, detail=detail)
+
+
+def money_seen(transaction: Transaction) -> SeenMoney:
+    """How much of a payment was given back. `balanceAmount` is what can still be refunded (GATEWAY notes, 4.4);
+    whether a payment that nobody touched carries all of it or none is not published, so both mean nothing."""
+    whole, balance = transaction.amount_minor, transaction.balance_minor
+    lower = balance is not None and 0 < balance < whole
+    refunded: int | None
+    match transaction.status:
+        case TransactionStatus.FULL_REFUNDED:
+            refunded = whole
+        case TransactionStatus.PARTIAL_REFUNDED:
+            refunded = whole - balance if lower and balance is not None else None
+        case TransactionStatus.SUCCESS:
+            refunded = whole - balance if lower and balance is not None else 0
+        case (
+            TransactionStatus.FAILED
+            | TransactionStatus.IN_PROCESS
+            | TransactionStatus.REVERSED
+            | TransactionStatus.UNRECOGNISED
+        ):
+            refunded = None
+        case _:
+            assert_never(transaction.status)
+    reversed_there = transaction.status is TransactionStatus.REVERSED
+    return SeenMoney(transaction.transaction_id, refunded, reversed_there)
 
 
 def redacted(raw: Any) -> dict[str, Any]:

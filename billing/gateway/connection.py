@@ -14,16 +14,25 @@ from typing import TypeVar
 from django.conf import settings
 
 from billing.domain.attempts import Finding, Source
-from billing.gateway.answers import finding_from_error, finding_from_transaction, redacted, storable
+from billing.domain.refunds import RefundFinding, RefundKind, SeenMoney
+from billing.gateway.answers import (
+    finding_from_error,
+    finding_from_refund_error,
+    finding_from_transaction,
+    money_seen,
+    redacted,
+    storable,
+)
 from billing.models import GatewayAccount
 from billing.models.encryption import decrypt
 from rm_gateway.client import ChargePath, Client, NewCustomer, PreparedRequest, Settings
+from rm_gateway.client import RefundKind as GatewayRefundKind
 from rm_gateway.errors import GatewayError, NotFound
-from rm_gateway.models import Transaction
+from rm_gateway.models import Transaction, TransactionStatus
 
 T = TypeVar("T")
 
-__all__ = ["Charge", "Gateway", "GatewayUnavailableError", "PreparedRequest", "gateway_for"]
+__all__ = ["Charge", "Gateway", "GatewayUnavailableError", "GiveBack", "PreparedRequest", "gateway_for"]
 
 
 class GatewayUnavailableError(Exception):
@@ -39,6 +48,18 @@ class Charge:
     currency: str
     title: str
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """What is to be given back, before it is frozen. `order_id` is needed to reverse; `reason` the gateway may show."""
+
+    kind: RefundKind
+    transaction_id: str
+    order_id: str
+    amount_minor: int
+    currency: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +105,15 @@ class ReadTransaction:
     def finding(self, marker: str, source: Source = Source.ORDER_LIST) -> Finding:
         return finding_from_transaction(self.transaction, marker=marker, source=source)
 
+    @property
+    def money(self) -> SeenMoney:
+        return money_seen(self.transaction)
+
+    @property
+    def says_refunded(self) -> bool:
+        """Whether the gateway's own word for it is refunded, wholly or in part."""
+        return self.transaction.status in (TransactionStatus.FULL_REFUNDED, TransactionStatus.PARTIAL_REFUNDED)
+
 
 class Gateway:
     """The calls of one account. Safe to share between threads."""
@@ -117,6 +147,28 @@ class Gateway:
         except GatewayError as error:
             return finding_from_error(error)
         return finding_from_transaction(transaction, marker=marker, source=Source.ANSWER)
+
+    def freeze_refund(self, wanted: GiveBack, *, timestamp: int) -> PreparedRequest:
+        """The signed request for a refund or reversal; no network. Raises ValueError naming the field."""
+        if wanted.kind is RefundKind.REVERSE:
+            return self._client.prepare_reverse(order_id=wanted.order_id, timestamp=timestamp)
+        return self._client.prepare_refund(
+            transaction_id=wanted.transaction_id,
+            kind=GatewayRefundKind.FULL if wanted.kind is RefundKind.FULL else GatewayRefundKind.PARTIAL,
+            amount_minor=wanted.amount_minor,
+            currency=wanted.currency,
+            reason=wanted.reason,
+            timestamp=timestamp,
+        )
+
+    def send_refund(self, prepared: PreparedRequest, *, kind: RefundKind) -> "ReadTransaction | RefundFinding":
+        """Sends the frozen refund once: the transaction as it is afterwards, or what else came of it. Never raises
+        for the gateway's sake."""
+        send = self._client.send_reverse if kind is RefundKind.REVERSE else self._client.send_refund
+        try:
+            return _as_read(send(prepared))
+        except GatewayError as error:
+            return finding_from_refund_error(error)
 
     def create_tokenized_card(
         self,
@@ -162,9 +214,7 @@ class Gateway:
         ]
 
     def read_transaction(self, transaction_id: str) -> ReadTransaction:
-        transaction = _read(lambda: self._client.get_transaction(transaction_id))
-        words = storable(f"{transaction.order_detail} {transaction.order_title}")
-        return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
+        return _as_read(_read(lambda: self._client.get_transaction(transaction_id)))
 
     def read_report(self, day: date) -> list[ReportedPayment]:
         """All payments of a day in Malaysia, as far as the gateway has reported them yet."""
@@ -172,6 +222,11 @@ class Gateway:
             ReportedPayment(line.transaction_id, line.gross_minor, line.currency, line.transaction_at)
             for line in _read(lambda: self._client.reconciliation_report(day))
         ]
+
+
+def _as_read(transaction: Transaction) -> ReadTransaction:
+    words = storable(f"{transaction.order_detail} {transaction.order_title}")
+    return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
 
 
 def _read(call: Callable[[], T]) -> T:

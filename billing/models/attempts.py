@@ -1,7 +1,7 @@
 """Tries to collect an invoice, and everything we were told about each."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from billing.domain.attempts import HAS_MONEY, HOLDS_PLACE, UNRESOLVED, AttemptState, Source
 from billing.domain.money import CURRENCIES
@@ -46,6 +46,7 @@ class PaymentAttempt(models.Model):
     request_hash = models.TextField()
     gateway_transaction_id = models.TextField(null=True, blank=True)
     gateway_order_id = models.TextField(null=True, blank=True)
+    amount_refunded_minor = models.BigIntegerField(db_default=0)
     armed_at = models.DateTimeField()
     window_ends_at = models.DateTimeField()
     deadline_at = models.DateTimeField()
@@ -77,6 +78,10 @@ class PaymentAttempt(models.Model):
             ),
             models.UniqueConstraint(fields=("account", "gateway_order_id"), name="an_order_explains_one_attempt"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="attempt_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(amount_refunded_minor__gte=0, amount_refunded_minor__lte=F("amount_minor")),
+                name="refunds_never_exceed_the_attempt",
+            ),
             models.CheckConstraint(condition=Q(currency__in=sorted(CURRENCIES)), name="attempt_currency_known"),
             models.CheckConstraint(condition=Q(marker__regex=r"^[0-9A-Z]{12}$"), name="marker_is_well_formed"),
             models.CheckConstraint(

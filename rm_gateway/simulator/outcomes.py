@@ -266,6 +266,17 @@ _ALL: Final = (
 
 OUTCOMES: Final[dict[str, Outcome]] = {outcome.name: outcome for outcome in _ALL}
 
+# What can become of a refund or reversal that is in order: carried out or not, and the answer lost or bent.
+OUTCOMES_OF_REFUNDS: Final = tuple(
+    outcome.name
+    for outcome in _ALL
+    if outcome.money in (Money.SUCCESS, Money.UNTOUCHED)
+    and outcome.later is None
+    and outcome.twist is Twist.NONE
+    and not outcome.deactivates
+    and outcome.name not in ("success", "token_dead")
+)
+
 AMOUNTS: Final[dict[int, str]] = {
     101: "decline_9010",
     102: "lost_after",

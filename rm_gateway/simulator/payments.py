@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -9,11 +10,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from rm_gateway.simulator import answers
 from rm_gateway.simulator.checks import Caller
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.customers import admit, read_cursor, write_cursor
+from rm_gateway.simulator.outcomes import OUTCOMES, Money
 from rm_gateway.simulator.records import SUCCESS, Charge
-from rm_gateway.simulator.wire import RefusalError, item, items, settlement_item, transaction_item
+from rm_gateway.simulator.switches import AUTO
+from rm_gateway.simulator.wire import RefusalError, dump, item, items, settlement_item, transaction_item
 
 MALAYSIA: Final = timezone(timedelta(hours=8))
 PAID: Final = (SUCCESS, "PARTIAL_REFUNDED", "FULL_REFUNDED")
@@ -83,8 +87,8 @@ async def refund(core: Core, request: web.BaseRequest) -> web.StreamResponse:
         raise RefusalError(400, "UNSUPPORTED_REFUND", "Partial refunds are not offered.")
     if amount > whole - charge.refunded:
         raise RefusalError(400, "INSUFFICIENT_REFUND_AMOUNT", "That is more than is left.")
-    core.ledger.record("refund", transaction_id=charge.transaction_id, amount=amount, at=core.clock.now())
-    return _item(core, charge)
+    values = {"transaction_id": charge.transaction_id, "amount": amount, "at": core.clock.now()}
+    return await _carry_out(core, request, charge, "refund", values)
 
 
 async def reverse(core: Core, request: web.BaseRequest) -> web.StreamResponse:
@@ -97,8 +101,22 @@ async def reverse(core: Core, request: web.BaseRequest) -> web.StreamResponse:
         raise RefusalError(400, "FAILED_TO_REVERSE_ORDER", f"The payment is {charge.status_at(now)}.")
     if now - charge.executed_at > core.ledger.switches_for(charge.order.customer.id).reverse_window:
         raise RefusalError(400, "EXCEED_TIME_FOR_REVERSE_TRANSACTION", "It is too late to reverse this payment.")
-    core.ledger.record("reverse", transaction_id=charge.transaction_id, at=now)
-    return _item(core, charge)
+    return await _carry_out(core, request, charge, "reverse", {"transaction_id": charge.transaction_id, "at": now})
+
+
+async def _carry_out(
+    core: Core, request: web.BaseRequest, charge: Charge, what: str, values: dict[str, Any]
+) -> web.StreamResponse:
+    """Move the money back and answer, as the switch ``refund_outcome`` says."""
+    switches = core.ledger.switches_for(charge.order.customer.id)
+    latency = core.rng.uniform(*switches.latency) if switches.latency[1] else 0.0
+    outcome = OUTCOMES["success" if switches.refund_outcome == AUTO else switches.refund_outcome]
+    if outcome.money is not Money.UNTOUCHED:
+        core.ledger.record(what, **values)
+    if latency:
+        await asyncio.sleep(latency)
+    body = b"" if outcome.money is Money.UNTOUCHED else dump({"item": _shown(core, charge), "code": SUCCESS})
+    return await answers.give(request, outcome, body, switches)
 
 
 async def reconciliation(core: Core, request: web.BaseRequest) -> web.StreamResponse:

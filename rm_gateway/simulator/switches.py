@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
-from rm_gateway.simulator.outcomes import OUTCOMES
+from rm_gateway.simulator.outcomes import OUTCOMES, OUTCOMES_OF_REFUNDS
 
 AUTO: Final = "auto"
 NEVER: Final = "never"
@@ -182,6 +182,7 @@ class Switches:
     redirect: str = _switch("as_chosen", one_of("as_chosen", "failed", "cancelled", NEVER))
     redirect_reason: str = _switch("CARD_DECLINED", str)
     # refund and reverse
+    refund_outcome: str = _switch(AUTO, one_of(AUTO, *OUTCOMES_OF_REFUNDS))  # of refunds and reversals
     refund_partial: bool = _switch(True, flag)
     reverse_window: float = _switch(900, number())
     # RM's own recurring runs and notifies

@@ -30,7 +30,10 @@ from tests.factories import (
     make_evidence,
     make_invoice,
     make_plan,
+    make_refund,
+    make_refund_evidence,
     make_subscription,
+    move_attempt,
 )
 
 
@@ -91,6 +94,13 @@ def make_world(account: GatewayAccount | None = None) -> World:
     evidence = make_evidence(attempt, content={"code": "SUCCESS"})
     key, _ = create_api_key(account=account, name="shop", scopes=["read"], now=NOW)
     found.add(account, customer, card, subscription, subscription.plan, invoice, attempt, evidence, key)
+    refund = make_refund(
+        move_attempt(
+            make_attempt(make_invoice(make_card(make_customer(account, name="Badrul", email="badrul@example.org")))),
+            "surplus",
+        )
+    )
+    found.add(refund, make_refund_evidence(refund))
     found.add(
         Transition.objects.create(
             account_id=account.pk,

@@ -22,9 +22,11 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Refund,
     Subscription,
     Transition,
 )
+from billing.models.clock import database_now
 from billing.models.encryption import decrypt
 from tests.admin.conftest import World
 from tests.admin.test_pages import url
@@ -37,8 +39,10 @@ from tests.factories import (
     make_customer,
     make_invoice,
     make_plan,
+    make_refund,
     make_subscription,
     move_attempt,
+    move_refund,
 )
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +98,20 @@ def stopped_account() -> GatewayAccount:
     return make_account(stopped_at=NOW, stopped_reason="test", stopped_by="test")
 
 
+def money_with_an_order() -> PaymentAttempt:
+    now = database_now()
+    attempt = make_attempt(gateway_order_id="1001", armed_at=now, window_ends_at=now, deadline_at=now)
+    return move_attempt(attempt, "succeeded")
+
+
+def surplus() -> PaymentAttempt:
+    return move_attempt(make_attempt(), "surplus")
+
+
+def refund_with_a_person() -> Refund:
+    return move_refund(make_refund(), "sending", "unknown", "needs_human")
+
+
 Case = tuple[str, Callable[[], Any], dict[str, Any], str, str]
 # name of the action, the row, what is filled in, the subject of the change, and the state it leads to
 ACTS: list[Case] = [
@@ -105,6 +123,9 @@ ACTS: list[Case] = [
     ("collect", held_invoice, {}, "invoice", "open"),
     ("resolve", with_a_person, {"resolution": "not_charged"}, "attempt", "not_charged"),
     ("resolve", with_a_person, {"resolution": "charged", "transaction_id": "t-1"}, "attempt", "succeeded"),
+    ("resolve", refund_with_a_person, {"resolution": "refunded"}, "refund", "succeeded"),
+    ("resolve", refund_with_a_person, {"resolution": "not_refunded"}, "refund", "not_refunded"),
+    ("withdraw", make_refund, {}, "refund", "not_sent"),
     ("stop", make_account, {}, "account", "stopped"),
     ("start", stopped_account, {}, "account", "running"),
     ("settings", make_account, {"name": "Kedai Teh"}, "account", "running"),
@@ -225,6 +246,12 @@ REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], str]] = [
     ("resolve", make_attempt, {"resolution": "declined"}, "Is sending, not with a person"),
     ("resolve", with_a_person, {"resolution": "charged"}, "A charge is named by the gateway"),
     ("release", make_attempt, {}, "Is not with a person"),
+    ("refund", make_attempt, {}, "there is no money of it to give back"),
+    ("refund", surplus, {"amount": "19.91"}, "Only 1990 of it can still be given back"),
+    ("refund", lambda: make_refund().attempt, {}, "A refund of it is open already"),
+    ("reverse", surplus, {}, "Its order at the gateway is not known"),
+    ("withdraw", refund_with_a_person, {}, "It was sent already, or is over"),
+    ("resolve", make_refund, {"resolution": "refunded"}, "The refund is not with a person"),
     ("make-default", lambda: make_card(state="inactive", is_default=False), {}, "Only an active card"),
     ("free", make_card, {}, "Is not held"),
     ("settings", make_account, {"retry_days": "3, 2"}, "Each day is later than the one before"),

@@ -135,6 +135,7 @@ def test_history_is_what_happened() -> None:
         "GatewayTransaction",
         "Heartbeat",
         "IdempotencyRecord",
+        "RefundEvidence",
         "Transition",
     }
 

@@ -36,6 +36,7 @@ OF_A_LIST = {
     "PaymentAttempt": 2,
     "PaymentMethod": 2,
     "Plan": 2,
+    "Refund": 2,
     "Subscription": 2,
     # Lists without accounts.
     "ChargeRun": 1,
@@ -43,6 +44,7 @@ OF_A_LIST = {
     "Evidence": 1,
     "GatewayAccount": 1,
     "Heartbeat": 1,
+    "RefundEvidence": 1,
     "Transition": 1,
 }
 OF_A_PAGE = {
@@ -61,6 +63,8 @@ OF_A_PAGE = {
     "PaymentAttempt": 4,  # the attempt, evidence, orders, timeline
     "PaymentMethod": 3,  # the card, attempts, timeline
     "Plan": 2,  # the plan, subscriptions
+    "Refund": 3,  # the refund, evidence, timeline
+    "RefundEvidence": 1,
     "Subscription": 5,  # the subscription, invoices, their attempts, default card, timeline
     "Transition": 1,
 }
@@ -132,8 +136,8 @@ def test_the_start_page_asks_the_same_however_much_there_is(boss: Client, world:
 
 
 # clock, accounts, installation, 5 of health, unresolved, due subscriptions, due invoices, settled today,
-# unresolved rows, next due, pulses
-START_PAGE = 15
+# unresolved rows, next due, pulses, refunds with a person
+START_PAGE = 16
 
 
 def planned(address: Callable[[], None]) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Subscription
+from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Refund, Subscription
 from tests.api.calls import Api, api_for
 from tests.factories import (
     make_account,
@@ -13,6 +13,7 @@ from tests.factories import (
     make_customer,
     make_invoice,
     make_plan,
+    make_refund,
     make_subscription,
     move_attempt,
 )
@@ -30,6 +31,7 @@ class Merchant:
     subscription: Subscription
     invoice: Invoice
     attempt: PaymentAttempt
+    refund: Refund
 
 
 def make_merchant() -> Merchant:
@@ -39,8 +41,9 @@ def make_merchant() -> Merchant:
     plan = make_plan(account)
     subscription = make_subscription(card, plan)
     invoice = make_invoice(card)
-    attempt = move_attempt(make_attempt(invoice, card), "unknown")
-    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt)
+    attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
+    refund = make_refund(attempt)
+    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt, refund)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_the_page_runs_from_top_to_bottom(
     api = api_for(shop.account)
     monkeypatch.setenv("KITARAN_URL", live_server.url)
     monkeypatch.setenv("KITARAN_KEY", api.key or "")
-    connect, bind, check, subscribe, see, once = BLOCKS
+    connect, bind, check, subscribe, see, once, give_back = BLOCKS
     page: dict[str, Any] = {}
     try:
         for block in (connect, bind):
@@ -79,7 +79,7 @@ def test_the_page_runs_from_top_to_bottom(
         assert came_back.startswith(f"{live_server.url}/bind/")
         expected = f"https://shop.example/cards/done?payment_method={page['card']['id']}&status=active"
         assert visit(came_back) == (303, expected)
-        for block in (check, subscribe, see, once, once):
+        for block in (check, subscribe, see, once, once, give_back, give_back):
             exec(compile(block, str(PAGE), "exec"), page)  # noqa: S102
     finally:
         if "http" in page:
@@ -89,6 +89,8 @@ def test_the_page_runs_from_top_to_bottom(
     assert re.search(r"^paid succeeded \d+$", said, re.MULTILINE)
     invoices = api.get("/invoices/").json()["data"]
     assert [invoice["amount_minor"] for invoice in invoices] == [3500, 1990], "order 7 was sent twice and issued once"
+    (refund,) = api.get("/refunds/").json()["data"]
+    assert (refund["amount_minor"], refund["state"]) == (500, "requested"), "sent twice, asked for once"
 
 
 def test_the_page_is_short() -> None:

@@ -40,13 +40,20 @@ ROUTES = [
     ("POST", "/invoices/", "charge"),
     ("GET", "/invoices/{invoice}/", "read"),
     ("GET", "/invoices/{invoice}/explanation/", "read"),
+    ("POST", "/invoices/{invoice}/refresh/", "write"),
     ("GET", "/attempts/", "read"),
     ("GET", "/attempts/{attempt}/", "read"),
+    ("GET", "/refunds/", "read"),
+    ("POST", "/refunds/", "charge"),
+    ("GET", "/refunds/{refund}/", "read"),
+    ("POST", "/refunds/{refund}/withdraw/", "charge"),
+    ("POST", "/refunds/{refund}/resolve/", "charge"),
     ("GET", "/account/", "read"),
     ("POST", "/account/stop/", "write"),
     ("POST", "/account/start/", "charge"),
 ]
 LISTS = [path for method, path, _ in ROUTES if method == "GET" and path.count("/") == 2 and path != "/account/"]
+BODIES = {"/refunds/{refund}/resolve/": {"resolution": "refunded", "reason": "looked at the portal"}}
 WITH_ID = [(method, path) for method, path, _ in ROUTES if "{" in path]
 
 
@@ -65,6 +72,7 @@ def named(path: str, merchant: Merchant) -> str:
         subscription=merchant.subscription.public_id,
         invoice=merchant.invoice.public_id,
         attempt=merchant.attempt.public_id,
+        refund=merchant.refund.public_id,
     )
 
 
@@ -94,7 +102,8 @@ def test_what_belongs_to_another_account_is_not_there_and_does_not_change(
     foreign = merchant.api.call(method, named(path, stranger), {} if method != "GET" else None)
     assert problem(foreign) == (404, "not_found", [])
     assert snapshot() == before
-    own = merchant.api.call(method, named(path, merchant), {} if method != "GET" else None)
+    body = BODIES.get(path, {})
+    own = merchant.api.call(method, named(path, merchant), body if method != "GET" else None)
     assert own.status_code in (200, 409, 502), own.content  # there, whatever came of it
 
 
@@ -115,6 +124,9 @@ def test_a_list_shows_the_own_rows_only(path: str, merchant: Merchant, stranger:
         ("/invoices/", "subscription"),
         ("/attempts/", "invoice"),
         ("/attempts/", "customer"),
+        ("/refunds/", "attempt"),
+        ("/refunds/", "invoice"),
+        ("/refunds/", "customer"),
     ],
 )
 def test_filters_reach_no_other_account(path: str, filter_by: str, merchant: Merchant, stranger: Merchant) -> None:

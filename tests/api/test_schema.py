@@ -18,6 +18,7 @@ from billing.api.serializers.customers import CustomerSerializer
 from billing.api.serializers.invoices import AttemptSerializer, ExplanationSerializer, InvoiceSerializer
 from billing.api.serializers.payment_methods import PaymentMethodSerializer
 from billing.api.serializers.plans import PlanSerializer
+from billing.api.serializers.refunds import RefundSerializer
 from billing.api.serializers.subscriptions import SubscriptionSerializer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +78,7 @@ def test_every_member_of_every_object_is_described(schema: dict[str, Any]) -> No
         (InvoiceSerializer, examples.AN_INVOICE),
         (AttemptSerializer, examples.AN_ATTEMPT),
         (ExplanationSerializer, examples.AN_EXPLANATION),
+        (RefundSerializer, examples.A_REFUND),
         (AccountSerializer, examples.AN_ACCOUNT),
     ],
 )

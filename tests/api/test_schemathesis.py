@@ -37,6 +37,7 @@ PREFIXES = {
     "subscriptions": "sub",
     "invoices": "inv",
     "attempts": "att",
+    "refunds": "ref",
 }
 BOUNDED = settings(
     max_examples=20,

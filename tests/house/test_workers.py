@@ -16,7 +16,7 @@ FORBIDDEN_OPTIONS = {"eta", "countdown", "link", "link_error", "chain", "retry",
 
 
 def test_there_are_tasks() -> None:
-    assert {"billing.open_due", "billing.collect", "billing.sweep", "billing.reconcile"} <= set(OURS)
+    assert {"billing.open_due", "billing.collect", "billing.sweep", "billing.reconcile", "billing.refund"} <= set(OURS)
 
 
 @pytest.mark.parametrize("name", OURS)

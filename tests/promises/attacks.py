@@ -26,6 +26,8 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Refund,
+    RefundEvidence,
     Subscription,
     Transition,
 )
@@ -38,7 +40,10 @@ from tests.factories import (
     make_evidence,
     make_invoice,
     make_plan,
+    make_refund,
+    make_refund_evidence,
     make_subscription,
+    move_attempt,
 )
 
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -217,6 +222,16 @@ def make_told_evidence() -> Evidence:
     return make_evidence(make_attempt())
 
 
+def make_partial_refund() -> Refund:
+    """A part of surplus money, so that other parts and other surplus of the invoice may go back too."""
+    surplus = move_attempt(make_attempt(), "surplus")
+    return make_refund(surplus, amount_minor=500, kind="partial", request_nonce=f"refund-{next(_numbers)}")
+
+
+def make_told_refund_evidence() -> RefundEvidence:
+    return make_refund_evidence(make_refund())
+
+
 MAKERS: dict[type[models.Model], Callable[[], models.Model]] = {
     ApiKey: make_api_key,
     Customer: make_customer,
@@ -232,6 +247,8 @@ MAKERS: dict[type[models.Model], Callable[[], models.Model]] = {
     PaymentAttempt: make_attempt,
     PaymentMethod: make_card,
     Plan: make_plan,
+    Refund: make_partial_refund,
+    RefundEvidence: make_told_refund_evidence,
     Subscription: make_subscription,
     Transition: make_transition,
 }
@@ -262,6 +279,12 @@ def _other_invoice(row: models.Model) -> int:
 def _other_card(row: models.Model) -> int:
     assert isinstance(row, PaymentAttempt)
     return make_card(row.payment_method.customer, is_default=False).pk
+
+
+def _other_money(row: models.Model) -> int:
+    """A further payment of the same invoice, as surplus."""
+    assert isinstance(row, Refund)
+    return move_attempt(make_attempt(row.invoice, row.attempt.payment_method), "surplus").pk
 
 
 # What a further row like an existing one has to have for itself.
@@ -295,5 +318,7 @@ FRESH: dict[type[models.Model], dict[str, Callable[[models.Model], Any]]] = {
         "is_default": lambda _: False,
     },
     Plan: {"public_id": _text, "code": _text},
+    Refund: {"public_id": _text, "request_nonce": _text, "attempt_id": _other_money, "state": lambda _: "requested"},
+    RefundEvidence: {"digest": _text},
     Subscription: {"public_id": _text, "reference": _text},
 }

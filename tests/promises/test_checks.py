@@ -148,6 +148,13 @@ def test_a_missing_value_does_not_slip_through_a_promise(
         insert_another(row, **wrong)
 
 
+@attacks("refunds_never_exceed_the_attempt")
+@pytest.mark.parametrize("refunded", [-1, 1991])
+def test_an_attempt_never_counts_more_given_back_than_it_took(refunded: int) -> None:
+    with refused("refunds_never_exceed_the_attempt"):
+        update(make_attempt(), amount_refunded_minor=refunded)
+
+
 @attacks("attempt_amount_positive", "attempt_currency_known", "money_names_its_transaction")
 @pytest.mark.parametrize(
     ("name", "wrong"),

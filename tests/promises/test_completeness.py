@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from billing.domain.attempts import MOVES
+from billing.domain.refunds import REFUND_MOVES
 from billing.domain.subscriptions import INVOICE_MOVES, SUBSCRIPTION_MOVES
 from tests.promises import catalogue
 from tests.promises.attacks import ATTACKED
 
 promises = import_module("billing.migrations.0002_promises")
+refunds = import_module("billing.migrations.0006_refunds")
 
 
 @pytest.mark.django_db
@@ -38,8 +40,9 @@ def pairs(moves: dict[str, tuple[str, ...]]) -> set[tuple[str, str]]:
         (promises.ATTEMPT_MOVES, MOVES),
         (promises.INVOICE_MOVES, INVOICE_MOVES),
         (promises.SUBSCRIPTION_MOVES, SUBSCRIPTION_MOVES),
+        (refunds.REFUND_MOVES, REFUND_MOVES),
     ],
-    ids=["attempts", "invoices", "subscriptions"],
+    ids=["attempts", "invoices", "subscriptions", "refunds"],
 )
 def test_the_database_and_the_domain_have_the_same_moves(
     migration: dict[str, tuple[str, ...]], domain: frozenset[tuple[str, str]]

@@ -20,6 +20,8 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Refund,
+    RefundEvidence,
     Subscription,
     Transition,
 )
@@ -184,6 +186,7 @@ def test_who_collects_a_subscription_is_decided_once() -> None:
 FREE_ATTEMPT_COLUMNS = {
     "state", "state_reason", "gateway_transaction_id", "gateway_order_id", "next_check_at", "checks_done",
     "checks_failed", "last_evidence_id", "settled_at", "released_at", "released_by", "released_reason",
+    "amount_refunded_minor",
 }  # fmt: skip
 FREE_INVOICE_COLUMNS = {
     "payment_method_id", "state", "state_reason", "description", "lines", "amount_refunded_minor", "next_attempt_at",
@@ -254,8 +257,8 @@ def test_money_keeps_its_transaction(state: str, other: str | None) -> None:
 
 # --- what is never lost -------------------------------------------------------------------------------------
 
-APPEND_ONLY = (Evidence, Transition, Event)
-NEVER_DELETED = (PaymentAttempt, Invoice, Subscription, PaymentMethod, GatewayOrder, GatewayTransaction)
+APPEND_ONLY = (Evidence, RefundEvidence, Transition, Event)
+NEVER_DELETED = (PaymentAttempt, Refund, Invoice, Subscription, PaymentMethod, GatewayOrder, GatewayTransaction)
 
 
 def noun(kind: type[models.Model]) -> str:

@@ -18,6 +18,8 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Refund,
+    RefundEvidence,
     Subscription,
 )
 from tests.factories import NOW, make_attempt, make_card, move_attempt
@@ -53,6 +55,10 @@ CASES: list[tuple[str, type[models.Model], str]] = [
     ("one_default_card_per_customer", PaymentMethod, "is_default"),
     ("billing_plan_public_id_key", Plan, "public_id"),
     ("one_plan_per_code_and_version", Plan, "code"),
+    ("billing_refund_public_id_key", Refund, "public_id"),
+    ("billing_refund_request_nonce_key", Refund, "request_nonce"),
+    ("one_open_refund_per_attempt", Refund, "attempt_id"),
+    ("refund_evidence_is_told_once", RefundEvidence, "digest"),
     ("billing_subscription_public_id_key", Subscription, "public_id"),
     ("subscription_reference_once_per_account", Subscription, "reference"),
 ]

@@ -71,6 +71,7 @@ class AttemptSerializer(Told):
     state_reason = told("The gateway's code or our word for why; may be empty.")
     amount_minor = whole(AMOUNT)
     currency = currency()
+    amount_refunded_minor = whole("How much of it was given back.")
     marker = told("Twelve characters that name the attempt in the gateway's records.")
     gateway_transaction_id = told("The gateway's id of the payment, when known.", allow_null=True)
     gateway_order_id = told("The gateway's id of the order, when known.", allow_null=True)

@@ -7,6 +7,7 @@ from rest_framework.response import Response
 
 from billing.api import examples
 from billing.api.access import refer
+from billing.api.fields import NoBody
 from billing.api.filters import AttemptFilters, InvoiceFilters
 from billing.api.idempotency import idempotent
 from billing.api.schema import operation
@@ -19,6 +20,8 @@ from billing.api.serializers.invoices import (
 from billing.api.views.base import CHARGE, READ, AccountView, ListView
 from billing.audit.explain import explain
 from billing.charging.charge_now import charge_now
+from billing.charging.limits import Limits
+from billing.charging.look import look_at_gateway
 from billing.models import Customer, Invoice, PaymentAttempt, PaymentMethod
 
 
@@ -84,6 +87,29 @@ class ExplanationView(AccountView):
     def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         told = explain(invoice=self.target(), now=self.now, to_staff=False)
         return Response(self.answer_serializer(told).data)
+
+
+class RefreshInvoiceView(AccountView):
+    tag = "Invoices"
+    model = Invoice
+    answer_serializer = InvoiceSerializer
+
+    @operation(
+        "refresh_invoice",
+        "Look at the gateway now",
+        "Reads the cards that the invoice was tried on, and the transactions of all its payments, at the gateway, and "
+        "takes over what is news: late payments, and refunds made in the gateway's own portal. Answers the invoice as "
+        "it is afterwards.",
+        request=NoBody,
+        answer=InvoiceSerializer,
+        codes=["gateway_unavailable"],
+    )
+    @idempotent(calls_gateway=True)
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        self.body(NoBody)
+        invoice = self.target()
+        look_at_gateway(invoice=invoice, limits=Limits.from_settings(), now=self.now)
+        return self.answer(invoice)
 
 
 class AttemptListView(ListView):

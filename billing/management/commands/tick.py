@@ -11,6 +11,7 @@ from django.db import Error, connection
 from billing.charging.collect import collect
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile
+from billing.charging.refund_worker import refund_due
 from billing.charging.sweep import sweep
 from billing.models.clock import database_now
 from billing.operating import shutdown
@@ -20,7 +21,7 @@ from billing.subscriptions.renew import open_due
 
 
 class Command(BaseCommand):
-    help = "Open what is due, charge it, sweep and reconcile: once, or every few seconds with --loop. Needs no Redis."
+    help = "Open what is due, charge, sweep, reconcile, refund: once, or every few seconds with --loop. Needs no Redis."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--loop", action="store_true", help="go on until SIGTERM or Ctrl-C")
@@ -51,11 +52,13 @@ class Command(BaseCommand):
         collected = collect(limits=limits, clock=database_now, should_stop=shutdown.requested, worker=worker_name())
         lost = sweep(limits=limits, now=database_now())
         read = reconcile(limits=limits, clock=database_now, should_stop=shutdown.requested)
-        if opened.invoices or collected.armed or lost or read.read or read.failed:
+        refunded = refund_due(limits=limits, clock=database_now, should_stop=shutdown.requested)
+        if opened.invoices or collected.armed or lost or read.read or read.failed or refunded.states:
             states = (
                 ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
             )
             self.stdout.write(
                 f"opened {opened.invoices}, armed {collected.armed} ({states}), "
-                f"refused {collected.refused}, lost {lost}, read {read.read} cards ({read.failed} failed)"
+                f"refused {collected.refused}, lost {lost}, read {read.read} cards ({read.failed} failed), "
+                f"refunds: {', '.join(f'{count} {state}' for state, count in refunded.states.items()) or 'none'}"
             )

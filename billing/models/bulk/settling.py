@@ -34,6 +34,7 @@ class AttemptRow:
     last_evidence_id: int | None
     next_check_at: datetime | None
     settled_at: datetime | None
+    amount_refunded_minor: int
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, lock_accounts: bool) -> L
         """SELECT a.id, a.public_id, a.account_id, a.invoice_id, a.payment_method_id, a.number, a.state, a.marker,
                   a.amount_minor, a.currency, a.gateway_customer_id, g.store_id, a.armed_at, a.checks_done,
                   a.gateway_transaction_id, a.gateway_order_id, a.state_reason, a.last_evidence_id,
-                  a.next_check_at, a.settled_at
+                  a.next_check_at, a.settled_at, a.amount_refunded_minor
            FROM billing_paymentattempt a JOIN billing_gatewayaccount g ON g.id = a.account_id
            WHERE a.invoice_id = ANY(%s) ORDER BY a.id FOR NO KEY UPDATE OF a""",
         [invoices],
@@ -265,6 +266,12 @@ def write_invoices(invoices: Sequence[InvoiceRow]) -> None:
                 [i.closed_at for i in invoices],
             ],
         )
+
+
+def write_refunded(invoices: Sequence[tuple[int, int]]) -> None:
+    """How much of the money that pays these invoices now was given back before it did."""
+    for invoice, amount_minor in invoices:  # almost always none
+        run("UPDATE billing_invoice SET amount_refunded_minor = %s WHERE id = %s", [amount_minor, invoice])
 
 
 def write_subscriptions(subscriptions: Sequence[SubscriptionRow]) -> None:

@@ -1,0 +1,377 @@
+"""Refunds: what was asked to go back, what came of it, and a person's decision where evidence could not tell."""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminDecimalFieldWidget
+
+from billing.admin import fields
+from billing.admin.actions import Done, Given, PersonAction
+from billing.admin.base import HistoryAdmin, RecordAdmin
+from billing.admin.fields import ReasonForm
+from billing.admin.filters import AccountFilter, StateFilter, days
+from billing.admin.formats import (
+    NOTHING,
+    REFUND_LABELS,
+    card_words,
+    code,
+    link,
+    moment,
+    moment_text,
+    money,
+    page_of,
+    reason_words,
+    state_column,
+    words,
+)
+from billing.admin.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
+from billing.admin.search import Search
+from billing.charging.limits import Limits
+from billing.charging.look import look_at_gateway
+from billing.charging.refund import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
+from billing.domain.attempts import HAS_MONEY, AttemptState
+from billing.domain.money import display
+from billing.domain.refunds import REVERSE_WINDOW, RefundState
+from billing.models import GatewayAccount, Invoice, PaymentAttempt, Refund, RefundEvidence
+from billing.models.clock import database_now
+
+MOST_ROWS = 50
+RESOLUTION_WORDS = {
+    RefundResolution.REFUNDED: "Refunded: the money went back",
+    RefundResolution.NOT_REFUNDED: "Not refunded: no money went back, and it may be asked for again",
+}
+
+
+# --- on the attempt, and on the invoice -----------------------------------------------------------------------
+
+
+class RefundForm(ReasonForm):
+    amount = forms.DecimalField(
+        label="Amount in RM",
+        required=False,
+        decimal_places=2,
+        min_value=Decimal("0.01"),
+        help_text="Empty: all that is left. Whether a part can go back depends on the card's bank.",
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"inputmode": "decimal", "step": "0.01"}),
+    )
+    field_order = ("amount", "reason", "token")
+
+
+def _refund(row: PaymentAttempt, given: Given) -> Done:
+    ringgit = given.data["amount"]
+    refund = request_refund(
+        attempt=row,
+        amount_minor=None if ringgit is None else fields.minor(ringgit),
+        reason=given.reason,
+        actor=given.actor,
+        now=given.now,
+    )
+    return Done(f"{money(refund)} goes back; a worker sends it in a moment.", page_of(refund))
+
+
+def _reverse(row: PaymentAttempt, given: Given) -> Done:
+    refund = request_reverse(attempt=row, reason=given.reason, actor=given.actor, now=given.now)
+    return Done("The payment is reversed; a worker sends it in a moment.", page_of(refund))
+
+
+def _left(row: PaymentAttempt) -> int:
+    return row.amount_minor - row.amount_refunded_minor if row.state in HAS_MONEY else 0
+
+
+def _may_reverse(row: PaymentAttempt, now: datetime) -> bool:
+    fresh = now - row.armed_at < REVERSE_WINDOW
+    return fresh and bool(row.gateway_order_id) and 0 < _left(row) == row.amount_minor
+
+
+def _why_refund(row: PaymentAttempt) -> str:
+    left = display(_left(row), row.currency)
+    what = "money that was not owed" if row.state == AttemptState.SURPLUS else "a payment"
+    rest = "" if row.state == AttemptState.SURPLUS else " The invoice stays paid, and is never charged again."
+    return f"Up to {left} of {what} goes back to the card it came from. This cannot be taken back.{rest}"
+
+
+REFUND = PersonAction(
+    name="refund",
+    label="Refund",
+    icon="undo",
+    permission="billing.add_refund",
+    offered=lambda row: _left(row) > 0,
+    explain=_why_refund,
+    form=RefundForm,
+    carry_out=_refund,
+    beside=lambda row: [refunds_of(row)],
+    danger=True,
+)
+REVERSE = PersonAction(
+    name="reverse",
+    label="Reverse",
+    icon="settings_backup_restore",
+    permission="billing.add_refund",
+    offered=lambda row: _left(row) > 0 and _may_reverse(row, database_now()),
+    explain=lambda row: (
+        f"The whole payment of {display(row.amount_minor, row.currency)} is taken back as if it had not been. The "
+        "gateway allows it for 15 minutes after the charge. The invoice is open again afterwards and waits for your "
+        "decision."
+    ),
+    carry_out=_reverse,
+    danger=True,
+)
+
+
+def _look(row: Invoice, given: Given) -> Done:
+    read = look_at_gateway(invoice=row, limits=Limits.from_settings(), now=given.now)
+    return Done(f"{read} card{'' if read == 1 else 's'} read at the gateway; what was news is below.")
+
+
+LOOK = PersonAction(
+    name="look",
+    label="Look at the gateway",
+    icon="visibility",
+    permission="billing.change_invoice",
+    offered=lambda row: row.attempt_count > 0,
+    explain=lambda row: (
+        "The cards that the invoice was tried on, and its payments, are read at the gateway now. Late payments, and "
+        "refunds that somebody made in the gateway's own portal, are written down. Nothing is charged."
+    ),
+    carry_out=_look,
+)
+
+
+def refunds_of(row: PaymentAttempt | Invoice) -> Table:
+    """The refunds of an attempt or an invoice, newest first."""
+    zone = row.account.time_zone
+    rows = [
+        [
+            Cell(link(one, words(one.kind))),
+            Cell("", label=REFUND_LABELS[one.state]),
+            Cell(reason_words(one.state_reason) or NOTHING),
+            Cell(moment(one.created_at, zone)),
+            Cell(money(one), number=True),
+        ]
+        for one in row.refunds.order_by("-pk")[:MOST_ROWS]
+    ]
+    return Table("Refunds", ["Kind", "State", "Why", "Asked", "Amount"], rows, "Nothing was given back.")
+
+
+# --- the refund -----------------------------------------------------------------------------------------------
+
+
+class ResolveRefundForm(ReasonForm):
+    resolution = fields.choice(
+        "What happened", [("", "Choose…"), *((one.value, text) for one, text in RESOLUTION_WORDS.items())]
+    )
+    field_order = ("resolution", "reason", "token")
+
+
+def _resolve(row: Refund, given: Given) -> Done:
+    state = resolve_refund(
+        refund=row,
+        resolution=RefundResolution(given.data["resolution"]),
+        reason=given.reason,
+        actor=given.actor,
+        limits=Limits.from_settings(),
+        now=given.now,
+    )
+    return Done(f"The refund is closed: {REFUND_LABELS[state].text}.")
+
+
+def _withdraw(row: Refund, given: Given) -> Done:
+    withdraw(refund=row, reason=given.reason, actor=given.actor, limits=Limits.from_settings(), now=given.now)
+    return Done("The refund is withdrawn; nothing was sent.")
+
+
+@admin.register(Refund)
+class RefundAdmin(RecordAdmin):
+    noun, nouns = "refund", "refunds"
+    list_display = ("who", "amount", "state_label", "why", "kind", "asked", "account")
+    list_select_related = ("account", "attempt__payment_method", "invoice__customer")
+    list_filter = (
+        ("state", StateFilter),
+        ("origin", StateFilter),
+        ("account", AccountFilter),
+        days("asked", prefix="ref"),
+    )
+    search_fields = ("public_id",)
+    search_help_text = "Refund id"
+    search = Search(exact=("public_id",))
+    state_label = state_column(REFUND_LABELS)
+    person_actions = (
+        PersonAction(
+            name="resolve",
+            label="Resolve",
+            icon="gavel",
+            permission="billing.change_refund",
+            offered=lambda row: row.state == RefundState.NEEDS_HUMAN,
+            explain=lambda row: (
+                "Say what really happened, after looking at the evidence beside this form and at the gateway's own "
+                "portal. The decision is final and becomes evidence itself."
+            ),
+            form=ResolveRefundForm,
+            carry_out=_resolve,
+            beside=lambda row: [_evidence(row)],
+            danger=True,
+        ),
+        PersonAction(
+            name="withdraw",
+            label="Withdraw",
+            icon="cancel",
+            permission="billing.change_refund",
+            offered=lambda row: row.state == RefundState.REQUESTED,
+            explain=lambda row: f"{money(row)} does not go back. Only what was not sent yet can be withdrawn.",
+            carry_out=_withdraw,
+        ),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # asked for on the attempt's page
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Refund]:
+        # Requests' bytes are for machines.
+        return super().get_queryset(request).defer("request_body", "attempt__request_body")
+
+    @admin.display(description="Customer")
+    def who(self, row: Refund) -> str:
+        return row.invoice.customer.name
+
+    @admin.display(description="Amount")
+    def amount(self, row: Refund) -> str:
+        return money(row)
+
+    @admin.display(description="Why")
+    def why(self, row: Refund) -> str:
+        return reason_words(row.state_reason) or NOTHING
+
+    @admin.display(description="Asked")
+    def asked(self, row: Refund) -> str:
+        return moment(row.created_at, row.account.time_zone)
+
+    def subject(self, row: Any) -> str:
+        return f"{money(row)} for {row.invoice.customer.name}"
+
+    def page(self, request: HttpRequest, row: Any) -> Page:
+        zone = row.account.time_zone
+        return Page(
+            f"Refund of {money(row)}",
+            f"{row.invoice.description} for {row.invoice.customer.name}",
+            REFUND_LABELS[row.state],
+            main=[*_notices(row, zone), _evidence(row), timeline([("refund", [row.pk])], zone)],
+            side=[_facts(row, zone), *_request(row)],
+        )
+
+
+def _notices(row: Refund, zone: str) -> list[Words]:
+    match RefundState(row.state):
+        case RefundState.NEEDS_HUMAN:
+            return [Words("The gateway does not show what became of this refund: a person decides.", "danger")]
+        case RefundState.UNKNOWN:
+            text = "The outcome is not known yet; the gateway is asked until it is. It is never sent again."
+            if row.next_check_at:
+                text += f" Next look: {moment_text(row.next_check_at, zone)}."
+            return [Words(text, "warning")]
+        case RefundState.REQUESTED:
+            why = f": {reason_words(row.state_reason)}" if row.state_reason else ""
+            return [Words(f"Not sent yet{why}.", "info")]
+        case _:
+            return []
+
+
+def _evidence(row: Refund) -> Table:
+    zone = row.account.time_zone
+    rows = [
+        [
+            Cell(link(one, words(one.source))),
+            Cell(words(one.verdict)),
+            Cell(reason_words(one.reason) or NOTHING),
+            Cell(moment(one.recorded_at, zone)),
+        ]
+        for one in RefundEvidence.objects.filter(refund_id=row.pk).order_by("-pk")[:MOST_ROWS]
+    ]
+    return Table("Evidence", ["Source", "Says", "Why", "When"], rows, "Nothing was heard about this refund yet.")
+
+
+def _facts(row: Refund, zone: str) -> Facts:
+    return Facts(
+        "Refund",
+        [
+            ("Customer", link(row.invoice.customer, row.invoice.customer.name)),
+            ("Invoice", link(row.invoice, row.invoice.description)),
+            ("Attempt", link(row.attempt, f"number {row.attempt.number}")),
+            ("Card", card_words(row.attempt.payment_method)),
+            ("Amount", f"{money(row)}, {words(row.kind)}"),
+            ("Asked by", row.requested_by),
+            ("Because", row.requested_reason),
+            ("Asked", moment(row.created_at, zone)),
+            ("Begun", moment(row.armed_at, zone)),
+            ("Closed", moment(row.settled_at, zone)),
+            ("Why", reason_words(row.state_reason) or NOTHING),
+            ("Transaction", code(row.attempt.gateway_transaction_id)),
+            ("Id", code(row.public_id)),
+        ],
+    )
+
+
+def _request(row: Refund) -> list[Verbatim]:
+    if row.armed_at is None:
+        return []
+    return [Verbatim("The request, as it was frozen", f"{row.request_method} {row.request_url}")]
+
+
+@admin.register(RefundEvidence)
+class RefundEvidenceAdmin(HistoryAdmin):
+    noun, nouns = "evidence about a refund", "evidence about refunds"
+    list_display = ("refund", "source", "verdict", "reason", "recorded")
+    list_filter = (("source", StateFilter), days("recorded", column="recorded_at"))
+    search_fields = ("pk",)
+    search_help_text = "Refund id"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RefundEvidence]:
+        return _with_refund(super().get_queryset(request).defer("content"))
+
+    def page_queryset(self) -> QuerySet[Any]:
+        return _with_refund(RefundEvidence.objects.all())
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not search_term.strip():
+            return queryset, False
+        found = RefundAdmin.search.narrow(Refund.objects.order_by(), search_term).values_list("pk", flat=True)
+        return queryset.filter(refund_id__in=list(found)), False
+
+    @admin.display(description="Refund")
+    def refund(self, row: Any) -> str:
+        return str(row.refund_public_id)
+
+    @admin.display(description="Recorded")
+    def recorded(self, row: Any) -> str:
+        return moment(row.recorded_at, row.zone)
+
+    def page(self, request: HttpRequest, row: Any) -> Page:
+        facts = Facts(
+            "Evidence",
+            [
+                ("Refund", link(Refund(pk=row.refund_id), row.refund_public_id)),
+                ("Source", words(row.source)),
+                ("Says", words(row.verdict)),
+                ("Why", reason_words(row.reason) or NOTHING),
+                ("Recorded", moment(row.recorded_at, row.zone)),
+            ],
+        )
+        told = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
+        title = f"{words(row.source).capitalize()}: {words(row.verdict)}"
+        return Page(title, row.refund_public_id, main=[facts, told])
+
+
+def _with_refund(rows: QuerySet[RefundEvidence]) -> QuerySet[Any]:
+    refunds = Refund.objects.filter(pk=OuterRef("refund_id"))
+    accounts = GatewayAccount.objects.filter(pk=OuterRef("account_id"))
+    found: QuerySet[Any] = rows.annotate(
+        refund_public_id=Subquery(refunds.values("public_id")[:1]), zone=Subquery(accounts.values("time_zone")[:1])
+    )
+    return found
