@@ -96,7 +96,7 @@ for table in ("refund", "refundevidence"):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0005_retry_after_absence'),
+        ('billing', '0006_gateway_unavailable'),
     ]
 
     operations = [

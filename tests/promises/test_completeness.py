@@ -12,7 +12,7 @@ from tests.promises import catalogue
 from tests.promises.attacks import ATTACKED
 
 promises = import_module("billing.migrations.0002_promises")
-refunds = import_module("billing.migrations.0006_refunds")
+refunds = import_module("billing.migrations.0007_refunds")
 
 
 @pytest.mark.django_db

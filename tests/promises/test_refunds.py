@@ -36,7 +36,7 @@ from tests.promises.test_triggers import every_pair
 from tests.promises.test_uniques import PATHS as PATHS_OF_ATTEMPTS
 
 pytestmark = pytest.mark.django_db
-migration = import_module("billing.migrations.0006_refunds")
+migration = import_module("billing.migrations.0007_refunds")
 
 # How a refund comes to each state.
 PATHS: dict[str, tuple[str, ...]] = {
