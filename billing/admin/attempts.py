@@ -52,7 +52,7 @@ class ResolveForm(ReasonForm):
 
 
 def _resolve(row: PaymentAttempt, given: Given) -> Done:
-    state = resolve(
+    decision = resolve(
         attempt=row,
         resolution=Resolution(given.data["resolution"]),
         transaction_id=given.data["transaction_id"],
@@ -61,7 +61,7 @@ def _resolve(row: PaymentAttempt, given: Given) -> Done:
         limits=Limits.from_settings(),
         now=given.now,
     )
-    return Done(f"The attempt is closed: {ATTEMPT_LABELS[state].text}.")
+    return Done(f"The attempt is closed: {ATTEMPT_LABELS[decision.state].text}.")
 
 
 def _release(row: PaymentAttempt, given: Given) -> Done:

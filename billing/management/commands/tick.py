@@ -11,6 +11,7 @@ from django.db import Error, connection
 from billing.charging.collect import collect
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile
+from billing.charging.remind import remind
 from billing.charging.sweep import sweep
 from billing.models.clock import database_now
 from billing.operating import shutdown
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         collected = collect(limits=limits, clock=database_now, should_stop=shutdown.requested, worker=worker_name())
         lost = sweep(limits=limits, now=database_now())
         read = reconcile(limits=limits, clock=database_now, should_stop=shutdown.requested)
+        remind(now=database_now())
         if opened.invoices or collected.armed or lost or read.read or read.failed:
             states = (
                 ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
