@@ -19,6 +19,7 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Proposal,
     Subscription,
 )
 
@@ -236,3 +237,22 @@ def move_attempt(attempt: PaymentAttempt, *states: str, **columns: Any) -> Payme
         PaymentAttempt.objects.filter(pk=attempt.pk).update(state=state, last_evidence_id=evidence.pk, **columns)
     attempt.refresh_from_db()
     return attempt
+
+
+def make_proposal(attempt: PaymentAttempt | None = None, **columns: Any) -> Proposal:
+    """An open proposal of *siti* about an attempt that is with a person."""
+    attempt = attempt or move_attempt(make_attempt(), "needs_human")
+    return Proposal.objects.create(
+        **{
+            "public_id": new_id("prop", NOW),
+            "account": attempt.account,
+            "attempt": attempt,
+            "kind": "not_charged",
+            "reason": "the portal shows nothing",
+            "proposed_by": "siti",
+            "proposed_by_user_id": 1,
+            "proposed_at": NOW,
+            "outcome": "open",
+            **columns,
+        }
+    )

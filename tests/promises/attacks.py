@@ -26,6 +26,7 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Proposal,
     Subscription,
     Transition,
 )
@@ -38,7 +39,9 @@ from tests.factories import (
     make_evidence,
     make_invoice,
     make_plan,
+    make_proposal,
     make_subscription,
+    move_attempt,
 )
 
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -232,6 +235,7 @@ MAKERS: dict[type[models.Model], Callable[[], models.Model]] = {
     PaymentAttempt: make_attempt,
     PaymentMethod: make_card,
     Plan: make_plan,
+    Proposal: make_proposal,
     Subscription: make_subscription,
     Transition: make_transition,
 }
@@ -257,6 +261,12 @@ def _marker(_: models.Model) -> str:
 def _other_invoice(row: models.Model) -> int:
     assert isinstance(row, PaymentAttempt)
     return make_invoice(row.payment_method).pk
+
+
+def _other_case(row: models.Model) -> int:
+    assert isinstance(row, Proposal)
+    card = make_card(row.attempt.payment_method.customer, is_default=False)
+    return move_attempt(make_attempt(make_invoice(card), card), "needs_human").pk
 
 
 def _other_card(row: models.Model) -> int:
@@ -295,5 +305,6 @@ FRESH: dict[type[models.Model], dict[str, Callable[[models.Model], Any]]] = {
         "is_default": lambda _: False,
     },
     Plan: {"public_id": _text, "code": _text},
+    Proposal: {"public_id": _text, "attempt_id": _other_case},
     Subscription: {"public_id": _text, "reference": _text},
 }

@@ -18,6 +18,7 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Proposal,
     Subscription,
 )
 from tests.factories import NOW, make_attempt, make_card, move_attempt
@@ -53,6 +54,8 @@ CASES: list[tuple[str, type[models.Model], str]] = [
     ("one_default_card_per_customer", PaymentMethod, "is_default"),
     ("billing_plan_public_id_key", Plan, "public_id"),
     ("one_plan_per_code_and_version", Plan, "code"),
+    ("billing_proposal_public_id_key", Proposal, "public_id"),
+    ("one_open_proposal_per_attempt", Proposal, "attempt_id"),
     ("billing_subscription_public_id_key", Subscription, "public_id"),
     ("subscription_reference_once_per_account", Subscription, "reference"),
 ]
