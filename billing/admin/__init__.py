@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 
-from billing.admin import accounts, attempts, customers, history, invoices, staff, subscriptions
+from billing.admin import accounts, attempts, customers, history, invoices, proposals, staff, subscriptions
 from billing.admin.site import dress
 
 dress(admin.site)
 
-__all__ = ["accounts", "attempts", "customers", "history", "invoices", "staff", "subscriptions"]
+__all__ = ["accounts", "attempts", "customers", "history", "invoices", "proposals", "staff", "subscriptions"]

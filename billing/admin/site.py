@@ -29,6 +29,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
         (
             ("Invoices", "receipt_long", "invoice"),
             ("Attempts", "bolt", "paymentattempt"),
+            ("Proposals", "how_to_vote", "proposal"),
             ("Gateway orders", "list_alt", "gatewayorder"),
             ("Gateway transactions", "swap_horiz", "gatewaytransaction"),
         ),

@@ -30,7 +30,9 @@ from tests.factories import (
     make_evidence,
     make_invoice,
     make_plan,
+    make_proposal,
     make_subscription,
+    move_attempt,
 )
 
 
@@ -89,6 +91,9 @@ def make_world(account: GatewayAccount | None = None) -> World:
     invoice = make_invoice(card, subscription)
     attempt = make_attempt(invoice, card)
     evidence = make_evidence(attempt, content={"code": "SUCCESS"})
+    second = make_card(customer, is_default=False)
+    waiting = move_attempt(make_attempt(make_invoice(second), second), "needs_human")
+    found.add(make_proposal(waiting))
     key, _ = create_api_key(account=account, name="shop", scopes=["read"], now=NOW)
     found.add(account, customer, card, subscription, subscription.plan, invoice, attempt, evidence, key)
     found.add(

@@ -36,6 +36,7 @@ OF_A_LIST = {
     "PaymentAttempt": 2,
     "PaymentMethod": 2,
     "Plan": 2,
+    "Proposal": 2,
     "Subscription": 2,
     # Lists without accounts.
     "ChargeRun": 1,
@@ -61,6 +62,7 @@ OF_A_PAGE = {
     "PaymentAttempt": 4,  # the attempt, evidence, orders, timeline
     "PaymentMethod": 3,  # the card, attempts, timeline
     "Plan": 2,  # the plan, subscriptions
+    "Proposal": 1,
     "Subscription": 5,  # the subscription, invoices, their attempts, default card, timeline
     "Transition": 1,
 }
