@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 
 from billing.admin.base import HistoryAdmin, RecordAdmin
-from billing.admin.case_parts import MAY_DECIDE, case_of, evidence_in_order, is_watched, notices, parts
+from billing.admin.case_parts import MAY_DECIDE, case_of, evidence_in_order, held_up, is_watched, notices, parts
 from billing.admin.cases import CASE_ACTIONS
 from billing.admin.filters import AccountFilter, StateFilter, days
 from billing.admin.formats import (
@@ -112,7 +112,7 @@ class AttemptAdmin(RecordAdmin):
                 *([evidence_in_order(row), *parts(row)] if is_watched(row) else [_evidence(row), _orders(row)]),
                 timeline(_subjects(row), zone),
             ],
-            side=[_facts(row), _request(row)],
+            side=[_facts(row), *([held_up(row, zone)] if is_watched(row) else []), _request(row)],
         )
 
 

@@ -74,9 +74,9 @@ def open_proposal(row: PaymentAttempt) -> Proposal | None:
 
 
 def parts(row: PaymentAttempt) -> list[Any]:
-    """What is looked at beside a case: the gateway's orders, and what waits."""
+    """The gateway's orders beside ours, and the button that reads them."""
     zone = row.account.time_zone
-    return [_orders(row, zone), _read_button(row), held_up(row, zone)]
+    return [_orders(row, zone), _read_button(row)]
 
 
 def notices(row: PaymentAttempt) -> list[Words]:
@@ -166,15 +166,12 @@ def held_up(row: PaymentAttempt, zone: str) -> Table:
                     one.description,
                 )
             ),
-            Cell(moment(one.due_at, zone)),
-            Cell(age(one.due_at, now)),
+            Cell(format_html('{}<span class="k-sub">due {}</span>', age(one.due_at, now), moment(one.due_at, zone))),
             Cell(display(one.amount_minor, one.currency), number=True),
         ]
         for one in case_of(row).holds_up
     ]
-    return Table(
-        "Held up by this card", ["Invoice", "Due", "Waits since", "Amount"], rows, "No other invoice waits for this."
-    )
+    return Table("Held up by this card", ["Invoice", "Waits since", "Amount"], rows, "No other invoice waits for this.")
 
 
 def choices(row: PaymentAttempt) -> Table:

@@ -157,7 +157,7 @@ CASE_ACTIONS = (
         carry_out=_resolve,
         before=lambda row: [*notices(row), *([choices(row)] if needs_a_person(row) else [])],
         below=lambda row: [*parts(row), evidence_in_order(row)],
-        beside=lambda row: [invoice_facts(row)],
+        beside=lambda row: [invoice_facts(row), held_up(row, row.account.time_zone)],
         danger=True,
     ),
     PersonAction(
@@ -184,7 +184,7 @@ CASE_ACTIONS = (
         carry_out=_confirm,
         before=lambda row: [*notices(row), choices(row)],
         below=lambda row: [*parts(row), evidence_in_order(row)],
-        beside=lambda row: [invoice_facts(row)],
+        beside=lambda row: [invoice_facts(row), held_up(row, row.account.time_zone)],
         danger=True,
     ),
     PersonAction(
@@ -198,7 +198,7 @@ CASE_ACTIONS = (
         ),
         carry_out=_reject,
         before=notices,
-        beside=lambda row: [invoice_facts(row)],
+        beside=lambda row: [invoice_facts(row), held_up(row, row.account.time_zone)],
     ),
     PersonAction(
         name="read-card",

@@ -198,7 +198,9 @@ def _not_charged(row: PaymentAttempt, now: datetime) -> Consequence:
         invoice, at = "No try is counted; the invoice stays open and is charged again at once.", now
     else:
         invoice, at = f"The invoice stays {row.invoice.state} and is not charged.", None
-    if at is not None and row.account.stopped_at is not None:
+    if at is not None and row.payment_method.held_at is not None:
+        invoice, at = "No try is counted; the invoice is charged again as soon as its card is not held any more.", None
+    elif at is not None and row.account.stopped_at is not None:
         invoice, at = "No try is counted; the invoice is charged again once the account is not stopped.", None
     return Consequence(ProposalKind.NOT_CHARGED, invoice, at, _unchanged(row), _freed(row))
 
