@@ -212,7 +212,9 @@ def _release(row: PaymentAttempt) -> Consequence:
         "This invoice stays blocked until the attempt is resolved.",
         None,
         "There is no subscription." if subscription is None else "Its later periods are charged as they come.",
-        "The card is charged for its other invoices again, those that are held up at once.",
+        "The card is charged for its other invoices again, those that are held up at once."
+        if row.payment_method.held_reason in ("", row.state_reason)
+        else "The card stays held for another reason, which is released on the card's own page.",
     )
 
 
