@@ -45,7 +45,7 @@ TRIGGERS = [
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0004_a_person_decides'),
+        ('billing', '0005_retry_after_absence'),
     ]
 
     operations = [

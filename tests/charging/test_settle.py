@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from billing.charging.resolve import ResolutionError, collect_held, release_card
+from billing.charging.resolve import Resolution, ResolutionError, collect_held, release_card, resolve
 from billing.charging.settle import Told, settle
 from billing.charging.sweep import sweep
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.models import Event, Evidence, Invoice, PaymentAttempt, Transition
 from tests.conftest import SHORT
-from tests.factories import NOW, make_attempt, make_card, make_invoice, make_subscription, move_attempt
+from tests.factories import NOTHING_TO_SEE, NOW, make_attempt, make_card, make_invoice, make_subscription, move_attempt
 
 pytestmark = pytest.mark.django_db
 
@@ -215,7 +215,8 @@ def test_money_that_a_person_overlooked_is_recorded_when_it_is_told_again() -> N
     seen = paid(attempt, source=Source.ORDER_LIST)
     tell(attempt, seen)
     assert attempt.state == "needs_human"
-    resolve(attempt=attempt, resolution=Resolution.NOT_CHARGED, reason="sure", actor="siti", limits=SHORT, now=NOW)
+    said: dict[str, Any] = {"resolution": Resolution.NOT_CHARGED, "reason": "sure", "actor": "siti"}
+    resolve(attempt=attempt, limits=SHORT, now=NOW, **said, **NOTHING_TO_SEE)
 
     tell(attempt, seen)
     assert (attempt.state, attempt.state_reason, attempt.invoice.state) == ("succeeded", "late_money", "paid")
