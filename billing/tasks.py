@@ -8,6 +8,7 @@ from billing.charging.collect import collect as collect_due
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile as reconcile_unknown
 from billing.charging.refund_worker import refund_due
+from billing.charging.remind import remind as remind_of_cases
 from billing.charging.sweep import sweep as sweep_lost
 from billing.models.clock import database_now
 from billing.operating import shutdown
@@ -40,6 +41,11 @@ def reconcile() -> None:
 @shared_task(name="billing.refund")
 def refund() -> None:
     refund_due(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.remind")
+def remind() -> None:
+    remind_of_cases(now=database_now())
 
 
 @shared_task(name="billing.heartbeat", bind=True)

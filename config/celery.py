@@ -22,6 +22,7 @@ CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING = "charge", "reconcile", "notify", "hous
 QUEUES = (CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING)
 TICK_SECONDS = 5
 HEARTBEAT_SECONDS = 15
+REMIND_SECONDS = 900
 
 
 def _tick(task: str, seconds: int, queue: str) -> dict[str, Any]:
@@ -54,6 +55,7 @@ app.conf.update(
         "billing.refund": {"queue": RECONCILE},
         "billing.open_due": {"queue": HOUSEKEEPING},
         "billing.sweep": {"queue": HOUSEKEEPING},
+        "billing.remind": {"queue": HOUSEKEEPING},
     },
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
@@ -64,6 +66,7 @@ app.conf.update(
         "open_due": _tick("billing.open_due", TICK_SECONDS, HOUSEKEEPING),
         "collect": _tick("billing.collect", TICK_SECONDS, CHARGE),
         "sweep": _tick("billing.sweep", TICK_SECONDS, HOUSEKEEPING),
+        "remind": _tick("billing.remind", REMIND_SECONDS, HOUSEKEEPING),
         "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
         **{

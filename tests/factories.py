@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from billing.accounts.gateway_accounts import open_account
+from billing.charging.looking import CARD_IS_GONE, Look
 from billing.domain.arming import Environment
 from billing.ids import new_id, new_marker
 from billing.models import (
@@ -19,6 +20,7 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Proposal,
     Refund,
     RefundEvidence,
     Subscription,
@@ -26,6 +28,8 @@ from billing.models import (
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in Kuala Lumpur
 _numbers = itertools.count(1)
+# What `resolve` is told where there is no gateway to look at: a card that it forgot, and a person who knows.
+NOTHING_TO_SEE: dict[str, Any] = {"seen": Look(None, (), None), "despite_orders": [CARD_IS_GONE]}
 
 
 @cache
@@ -303,3 +307,22 @@ def move_refund(refund: Refund, *states: str, **columns: Any) -> Refund:
         Refund.objects.filter(pk=refund.pk).update(state=state, last_evidence_id=evidence.pk, **changes)
     refund.refresh_from_db()
     return refund
+
+
+def make_proposal(attempt: PaymentAttempt | None = None, **columns: Any) -> Proposal:
+    """An open proposal of *siti* about an attempt that is with a person."""
+    attempt = attempt or move_attempt(make_attempt(), "needs_human")
+    return Proposal.objects.create(
+        **{
+            "public_id": new_id("prop", NOW),
+            "account": attempt.account,
+            "attempt": attempt,
+            "kind": "not_charged",
+            "reason": "the portal shows nothing",
+            "proposed_by": "siti",
+            "proposed_by_user_id": 1,
+            "proposed_at": NOW,
+            "outcome": "open",
+            **columns,
+        }
+    )

@@ -28,6 +28,7 @@ SETTINGS = frozenset(
         "retry_after_absence_hours",
         "retry_days",
         "final_action",
+        "second_person_above_minor",
     }
 )
 SECRETS = {"client_secret": "client_secret_encrypted", "private_key_pem": "private_key_encrypted"}
@@ -73,6 +74,9 @@ def _check(changes: Mapping[str, Any]) -> None:
         zone_facts(changes["time_zone"])
     if "retry_days" in changes:
         check_retry_days(changes["retry_days"])
+    above = changes.get("second_person_above_minor")
+    if above is not None and not 0 <= above <= MOST_CHARGE_MINOR:
+        raise AccountError(f"second_person_above_minor: between 0 and {MOST_CHARGE_MINOR}, or none, got {above}")
     limit = changes.get("charge_limit_minor", LEAST_CHARGE_MINOR)
     if not LEAST_CHARGE_MINOR <= limit <= MOST_CHARGE_MINOR:
         raise AccountError(f"charge_limit_minor: must be from {LEAST_CHARGE_MINOR} to {MOST_CHARGE_MINOR} sen")

@@ -80,6 +80,12 @@ class SettingsForm(ReasonForm):
     time_zone = fields.text("Time zone")
     charge_path = fields.choice("Charge path", [(path, path) for path in CHARGE_PATHS])
     charge_limit = fields.amount("Highest charge in RM")
+    second_person_above = fields.amount(
+        "A second person decides above, in RM",
+        required=False,
+        least_minor=0,
+        help_text="What one person decides about an attempt or a card above it waits for another. Empty: never.",
+    )
     preflight_always = fields.tick("Read the card's orders before every charge")
     marker_echo = fields.choice("Markers are echoed", [(echo.value, words(echo.value)) for echo in MarkerEcho])
     retry_after_absence_hours = fields.number(
@@ -97,10 +103,13 @@ class SettingsForm(ReasonForm):
     field_order = ("name", "client_id", "client_secret", "private_key_pem")
 
     def prepare(self, row: Any) -> None:
-        plain = set(self.fields) - {"client_secret", "private_key_pem", "charge_limit", "retry_days", "reason", "token"}
+        other = {"client_secret", "private_key_pem", "charge_limit", "second_person_above", "retry_days"}
+        plain = set(self.fields) - other - {"reason", "token"}
         self.initial.update({name: getattr(row, name) for name in plain})
         self.initial["retry_days"] = ", ".join(map(str, row.retry_days))
         self.initial["charge_limit"] = Decimal(row.charge_limit_minor).scaleb(-2)
+        if row.second_person_above_minor is not None:
+            self.initial["second_person_above"] = Decimal(row.second_person_above_minor).scaleb(-2)
         self.order_fields([name for name in self.fields if name != "reason"])  # the reason comes last
 
 
@@ -117,6 +126,8 @@ def _open(given: Given) -> Done:
 def _settings(row: GatewayAccount, given: Given) -> Done:
     changes = {name: given.data[name] for name in SettingsForm.base_fields if name not in ("token", "reason")}
     changes["charge_limit_minor"] = fields.minor(changes.pop("charge_limit"))
+    above = changes.pop("second_person_above")
+    changes["second_person_above_minor"] = None if above is None else fields.minor(above)
     changed = change_account(account=row, changes=changes, reason=given.reason, actor=given.actor, now=given.now)
     return Done(f"Changed: {', '.join(map(words, changed))}." if changed else "Nothing was different.")
 
@@ -195,6 +206,7 @@ class AccountAdmin(RecordAdmin):
             ("Gateway", code(row.api_url)),
             ("Charge path", row.charge_path),
             ("Highest charge", display(row.charge_limit_minor, "MYR")),
+            ("Second person", _second_person(row)),
             ("Orders read before", "every charge" if row.preflight_always else "every charge but an invoice's first"),
             ("Markers are echoed", words(row.marker_echo)),
             ("Absence at the gateway", _absence(row.retry_after_absence_hours)),
@@ -216,6 +228,11 @@ class AccountAdmin(RecordAdmin):
             ],
             side=[Facts("When a charge is declined", dunning), _keys(row)],
         )
+
+
+def _second_person(row: GatewayAccount) -> str:
+    above = row.second_person_above_minor
+    return "never asked" if above is None else f"confirms decisions above {display(above, 'MYR')}"
 
 
 def stop_notice(row: GatewayAccount | Installation, zone: str) -> list[Words]:

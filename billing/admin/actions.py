@@ -60,11 +60,12 @@ REFUSALS = (
 class Done:
     """What came of an action: a sentence, and where to go (the row's page when nothing else is said).
 
-    `show` is seen this once: a key, or the address of a bind page."""
+    `show` is seen this once: a key, or the address of a bind page. `page` is shown instead of going anywhere."""
 
     message: str
     url: str = ""
     show: tuple[str, str] | None = None
+    page: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,19 @@ class Given:
     request: HttpRequest
 
     @property
+    def user_id(self) -> int:
+        return int(self.request.user.pk or 0)
+
+    @property
     def reason(self) -> str:
         return str(self.data["reason"]).strip()
 
 
 def always(_: Any) -> bool:
+    return True
+
+
+def to_everybody(*_: Any) -> bool:
     return True
 
 
@@ -92,7 +101,8 @@ def nothing(*_: Any) -> list[Any]:
 @dataclass(frozen=True, kw_only=True)
 class PersonAction:
     """One thing that may be done to a row. `name` ends its address; `offered` says for which rows there is a
-    button (the use case decides all the same); `beside` are the parts of a page shown beside the form."""
+    button, `offered_to` to whom (the use case decides all the same); `before`, `below` and `beside` are the parts of a
+    page shown around the form."""
 
     name: str
     label: str
@@ -102,6 +112,9 @@ class PersonAction:
     carry_out: Callable[[Any, Given], Done]
     form: type[forms.Form] = ReasonForm
     offered: Callable[[Any], bool] = always
+    offered_to: Callable[[Any, HttpRequest], bool] = to_everybody
+    before: Callable[[Any], Sequence[Any]] = nothing
+    below: Callable[[Any], Sequence[Any]] = nothing
     beside: Callable[[Any], Sequence[Any]] = nothing
     danger: bool = False
 
@@ -177,8 +190,33 @@ def act(model_admin: Any, request: HttpRequest, action: PersonAction, row: Any, 
             "subject_url": page_of(row),
             "button": action.label,
             "danger": action.danger,
+            "before": action.before(row),
+            "below": action.below(row),
             "beside": action.beside(row),
         },
+    )
+
+
+def carry_out_on_page(
+    model_admin: Any,
+    request: HttpRequest,
+    *,
+    form: type[forms.Form],
+    carry_out: Callable[[Given], Done],
+    account_id: int | None,
+    back: str,
+    context: dict[str, Any],
+) -> HttpResponse:
+    """The same for what is not about one row."""
+    return _confirm(
+        model_admin,
+        request,
+        form=_form(form, request, None),
+        carry_out=carry_out,
+        account_id=account_id,
+        back=back,
+        now=database_now(),
+        context=context,
     )
 
 
@@ -200,10 +238,11 @@ def _form(kind: type[forms.Form], request: HttpRequest, row: Any) -> forms.Form:
     row_aware = {"row": row} if issubclass(kind, ActionForm) else {}
     if request.method == "POST":
         return kind(request.POST, **row_aware)
-    return kind(initial={**request.GET.dict(), "token": _new_token()}, **row_aware)
+    return kind(initial={**request.GET.dict(), "token": new_token()}, **row_aware)
 
 
-def _new_token() -> str:
+def new_token() -> str:
+    """A one-time token for a form."""
     return secrets.token_urlsafe(18)
 
 
@@ -232,7 +271,7 @@ def _confirm(
             else:
                 return _finish(model_admin, request, done, back, context)
         again = request.POST.copy()
-        again["token"] = _new_token()
+        again["token"] = new_token()
         form.data = again
     response = model_admin.render(request, "billing/admin/action.html", form=form, back=back, **context)
     response.status_code = status
@@ -277,5 +316,10 @@ def _finish(model_admin: Any, request: HttpRequest, done: Done, back: str, conte
         )
         shown["Cache-Control"] = "no-store"
         return shown
+    if done.page:
+        told: HttpResponse = model_admin.render(
+            request, "billing/admin/record.html", page=done.page, row=None, title=done.page.title
+        )
+        return told
     messages.success(request, done.message)
     return HttpResponseRedirect(done.url or back)

@@ -4,14 +4,15 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 
-from billing.admin import fields
-from billing.admin.actions import Done, Given, PersonAction
 from billing.admin.base import HistoryAdmin, RecordAdmin
-from billing.admin.fields import ReasonForm
+from billing.admin.case_parts import MAY_DECIDE, case_of, evidence_in_order, held_up, is_watched, notices, parts
+from billing.admin.cases import CASE_ACTIONS
 from billing.admin.filters import AccountFilter, StateFilter, days
 from billing.admin.formats import (
     ATTEMPT_LABELS,
@@ -29,50 +30,12 @@ from billing.admin.formats import (
 from billing.admin.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
 from billing.admin.refunds import REFUND, REVERSE, refunds_of
 from billing.admin.search import Search
-from billing.charging.limits import Limits
-from billing.charging.resolve import Resolution, release_card, resolve
+from billing.admin.several import SEVERAL, choose_several, several
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.money import display
 from billing.models import Evidence, GatewayAccount, PaymentAttempt
 
-RESOLUTION_WORDS = {
-    Resolution.CHARGED: "Charged: the money was taken",
-    Resolution.DECLINED: "Declined: the bank refused",
-    Resolution.NOT_CHARGED: "Not charged: no money moved, and it may be tried again",
-}
 MOST_EVIDENCE = 50
-
-
-class ResolveForm(ReasonForm):
-    resolution = fields.choice(
-        "What happened", [("", "Choose…"), *((one.value, text) for one, text in RESOLUTION_WORDS.items())]
-    )
-    transaction_id = fields.text(
-        "Transaction id", required=False, help_text="The gateway's, when the money was taken.", most=100
-    )
-    field_order = ("resolution", "transaction_id", "reason", "token")
-
-
-def _resolve(row: PaymentAttempt, given: Given) -> Done:
-    state = resolve(
-        attempt=row,
-        resolution=Resolution(given.data["resolution"]),
-        transaction_id=given.data["transaction_id"],
-        reason=given.reason,
-        actor=given.actor,
-        limits=Limits.from_settings(),
-        now=given.now,
-    )
-    return Done(f"The attempt is closed: {ATTEMPT_LABELS[state].text}.")
-
-
-def _release(row: PaymentAttempt, given: Given) -> Done:
-    release_card(attempt=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The card may be charged again. This attempt's own invoice still waits for a decision.")
-
-
-def _needs_a_person(row: PaymentAttempt) -> bool:
-    return row.state == AttemptState.NEEDS_HUMAN
 
 
 @admin.register(PaymentAttempt)
@@ -89,38 +52,28 @@ class AttemptAdmin(RecordAdmin):
         card="payment_method_id",
     )
     state_label = state_column(ATTEMPT_LABELS)
-    person_actions = (
-        PersonAction(
-            name="resolve",
-            label="Resolve",
-            icon="gavel",
-            permission="billing.change_paymentattempt",
-            offered=_needs_a_person,
-            explain=lambda row: (
-                "Say what really happened, after looking at the evidence beside this form and at the gateway's own "
-                "portal. The decision is final and becomes evidence itself."
-            ),
-            form=ResolveForm,
-            carry_out=_resolve,
-            beside=lambda row: [_evidence(row, beside=True), _facts(row)],
-            danger=True,
-        ),
-        PersonAction(
-            name="release",
-            label="Release the card",
-            icon="lock_open",
-            permission="billing.change_paymentattempt",
-            offered=lambda row: _needs_a_person(row) and row.released_at is None,
-            explain=lambda row: (
-                "The card's other invoices are charged again. This attempt stays with a person, and its own invoice "
-                "stays blocked until it is resolved."
-            ),
-            carry_out=_release,
-            beside=lambda row: [_evidence(row, beside=True)],
-        ),
-        REFUND,
-        REVERSE,
-    )
+    person_actions = (*CASE_ACTIONS, REFUND, REVERSE)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """One decision about several of the list, for those who may decide."""
+        if not request.user.has_perm(MAY_DECIDE):
+            return {}
+        return {f"{what}_several": (_chooser(what), f"{what}_several", SEVERAL[what][0]) for what in SEVERAL}
+
+    def get_urls(self) -> list[URLPattern]:
+        several_at_once = path(
+            "several/<str:what>/",
+            self.admin_site.admin_view(self.several),
+            name="billing_paymentattempt_several",
+        )
+        return [several_at_once, *super().get_urls()]
+
+    def several(self, request: HttpRequest, what: str) -> HttpResponse:
+        if not (self.has_view_permission(request) and request.user.has_perm(MAY_DECIDE)):
+            raise PermissionDenied
+        if what not in SEVERAL:
+            raise Http404
+        return several(self, request, what)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PaymentAttempt]:
         # The request's bytes are for machines.
@@ -156,14 +109,27 @@ class AttemptAdmin(RecordAdmin):
             f"{row.invoice.description} for {row.invoice.customer.name}",
             ATTEMPT_LABELS[row.state],
             main=[
+                *notices(row),
                 *_notices(row, zone),
                 *([refunds_of(row)] if row.state in HAS_MONEY else []),
-                _evidence(row),
-                _orders(row),
-                timeline([("attempt", [row.pk])], zone),
+                *([evidence_in_order(row), *parts(row)] if is_watched(row) else [_evidence(row), _orders(row)]),
+                timeline(_subjects(row), zone),
             ],
-            side=[_facts(row), _request(row)],
+            side=[_facts(row), *([held_up(row, zone)] if is_watched(row) else []), _request(row)],
         )
+
+
+def _chooser(what: str) -> Any:
+    def choose(model_admin: Any, request: HttpRequest, chosen: QuerySet[PaymentAttempt]) -> HttpResponse:
+        return choose_several(model_admin, request, chosen, what)
+
+    return choose
+
+
+def _subjects(row: PaymentAttempt) -> list[tuple[str, list[int]]]:
+    if not is_watched(row):
+        return [("attempt", [row.pk])]
+    return [("attempt", [row.pk]), ("proposal", [proposal.pk for proposal in case_of(row).proposals])]
 
 
 def _notices(row: PaymentAttempt, zone: str) -> list[Words]:

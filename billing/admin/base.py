@@ -137,7 +137,7 @@ class RecordAdmin(ThemedAdmin):
         page.actions += [
             Button(f"{page_of(row)}{action.name}/", action)
             for action in self.person_actions
-            if action.allowed(request) and action.offered(row)
+            if action.allowed(request) and action.offered(row) and action.offered_to(row, request)
         ]
         return self.render(request, "billing/admin/record.html", page=page, row=row, title=page.title)
 
@@ -158,7 +158,11 @@ class RecordAdmin(ThemedAdmin):
     def render(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
         """A page of the site; the list that it belongs to is named above it."""
         request.current_app = self.admin_site.name
-        named = {"list_name": self.nouns or self.opts.verbose_name_plural, "list_url": self.list_url()}
+        named = {
+            "list_name": self.nouns or self.opts.verbose_name_plural,
+            "list_url": self.list_url(),
+            "granted": {action.permission for action in self.person_actions if action.allowed(request)},
+        }
         return TemplateResponse(request, template, {**self.admin_site.each_context(request), **named, **context})
 
     def subject(self, row: Any) -> str:

@@ -12,11 +12,22 @@ from billing.admin.actions import Button, Creation, Done, Given, PersonAction, S
 from billing.admin.base import RecordAdmin
 from billing.admin.fields import ActionForm, ReasonForm
 from billing.admin.filters import AccountFilter, CustomerFilter, StateFilter, days
-from billing.admin.formats import CARD_LABELS, card_words, code, link, list_of, moment, page_of, state_column, words
+from billing.admin.formats import (
+    CARD_LABELS,
+    card_words,
+    code,
+    link,
+    list_of,
+    moment,
+    money,
+    page_of,
+    state_column,
+    words,
+)
 from billing.admin.pages import Facts, Page, Table, Words, timeline
 from billing.admin.search import Search
 from billing.charging.charge_now import charge_now
-from billing.charging.resolve import clear_hold
+from billing.charging.holds import clear_hold, unexplained_orders
 from billing.domain.subscriptions import CardState
 from billing.models import Customer, GatewayAccount, Invoice, PaymentMethod, Subscription
 from billing.subscriptions.cards import confirm_binding, make_default, revoke_card, start_binding
@@ -211,8 +222,21 @@ def _revoke(card: PaymentMethod, given: Given) -> Done:
 
 
 def _free(card: PaymentMethod, given: Given) -> Done:
-    clear_hold(card=card, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The card may be charged again.")
+    looked_at = clear_hold(card=card, reason=given.reason, actor=given.actor, now=given.now)
+    named = f" Looked at: {', '.join(looked_at)}." if looked_at else ""
+    return Done(f"The card may be charged again.{named}")
+
+
+def _explain_free(card: PaymentMethod) -> str:
+    found = [
+        f"{order.gateway_order_id} ({money(order)}, {order.status.lower()})"
+        for order in unexplained_orders(card.pk).order_by("pk")[:20]
+    ]
+    orders = f" Orders at the gateway that nothing explains: {', '.join(found)}." if found else ""
+    return (
+        f"The card is held: {words(card.held_reason)}.{orders} Say what you found out; from then on they count as "
+        "looked at, and the card may be charged again."
+    )
 
 
 @admin.register(PaymentMethod)
@@ -257,9 +281,7 @@ class CardAdmin(RecordAdmin):
             icon="lock_open",
             permission="billing.change_paymentmethod",
             offered=lambda row: row.held_at is not None,
-            explain=lambda row: (
-                f"The card is held: {words(row.held_reason)}. Once you have looked at it, it may be charged again."
-            ),
+            explain=_explain_free,
             carry_out=_free,
         ),
         PersonAction(

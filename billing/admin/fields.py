@@ -92,12 +92,15 @@ def number(
     )
 
 
-def amount(label: str = "Amount in RM", *, help_text: str = "") -> forms.DecimalField:
+def amount(
+    label: str = "Amount in RM", *, required: bool = True, least_minor: int = LEAST_CHARGE_MINOR, help_text: str = ""
+) -> forms.DecimalField:
     """Ringgit with two digits; `minor` makes sen of it."""
     return forms.DecimalField(
         label=label,
+        required=required,
         decimal_places=2,
-        min_value=Decimal(LEAST_CHARGE_MINOR).scaleb(-2),
+        min_value=Decimal(least_minor).scaleb(-2),
         max_value=Decimal(MOST_CHARGE_MINOR).scaleb(-2),
         help_text=help_text,
         widget=UnfoldAdminDecimalFieldWidget(attrs={"inputmode": "decimal", "step": "0.01"}),

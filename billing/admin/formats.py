@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from billing.domain.attempts import AttemptState
 from billing.domain.money import display as display_money
 from billing.domain.refunds import RefundState
+from billing.domain.resolution import ProposalOutcome
 from billing.domain.schedules import Interval, Schedule
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 from billing.models import Customer, PaymentMethod, Plan, Subscription
@@ -75,6 +76,12 @@ CARD_LABELS: Mapping[str, Label] = {
     CardState.FAILED: Label("failed", BAD),
     CardState.REVOKED: Label("revoked"),
 }
+PROPOSAL_LABELS: Mapping[str, Label] = {
+    ProposalOutcome.OPEN: Label("waits for another person", CARE),
+    ProposalOutcome.CONFIRMED: Label("confirmed", GOOD),
+    ProposalOutcome.REJECTED: Label("rejected", BAD),
+    ProposalOutcome.OVERTAKEN: Label("overtaken"),
+}
 SWITCH_LABELS: Mapping[str, Label] = {"running": Label("running", GOOD), "stopped": Label("stopped", BAD)}
 LABELS: Mapping[str, Mapping[str, Label]] = {
     "subscription": SUBSCRIPTION_LABELS,
@@ -82,6 +89,7 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
     "attempt": ATTEMPT_LABELS,
     "refund": REFUND_LABELS,
     "card": CARD_LABELS,
+    "proposal": PROPOSAL_LABELS,
     "account": SWITCH_LABELS,
     "installation": SWITCH_LABELS,
 }

@@ -86,6 +86,19 @@ class Verbatim:
     template: str = "verbatim"
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A button that acts at once; its form carries the one-time token. Shown to those who have `permission`."""
+
+    label: str
+    icon: str
+    url: str
+    explain: str
+    token: str
+    permission: str
+    template: str = "post"
+
+
 @dataclass(slots=True)
 class Page:
     """A row's page. `main` is read first; `side` stands beside it where there is room."""

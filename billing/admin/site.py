@@ -30,6 +30,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Invoices", "receipt_long", "invoice"),
             ("Attempts", "bolt", "paymentattempt"),
             ("Refunds", "undo", "refund"),
+            ("Proposals", "how_to_vote", "proposal"),
             ("Gateway orders", "list_alt", "gatewayorder"),
             ("Gateway transactions", "swap_horiz", "gatewaytransaction"),
         ),

@@ -69,6 +69,17 @@ RESOLVE_REFUND = _sent(
     {"resolution": "refunded", "reason": "the portal shows it as refunded on 16 January"},
 )
 SWITCH = _sent("With a reason", {"reason": "prices are being checked"})
+RESOLVE = _sent(
+    "The money was taken",
+    {"resolution": "charged", "transaction_id": "260115032329300020839212", "reason": "seen in the merchant portal"},
+)
+RELEASE = _sent("For later invoices", {"reason": "the customer waits for the next delivery"})
+_TWO_ATTEMPTS = ["att_06cs5z6c7m1r5p9t2hxq8wn4ye", "att_06cs5z6d9d3f7kzr0vym1bq6tn"]
+RESOLVE_MANY = _sent(
+    "After an outage",
+    {"attempts": _TWO_ATTEMPTS, "resolution": "not_charged", "reason": "the gateway confirmed that it took nothing"},
+)
+RELEASE_MANY = _sent("After an outage", {"attempts": _TWO_ATTEMPTS, "reason": "the gateway looks into it"})
 TWO_DATES = {"dates": ["2026-01-31T01:00:00Z", "2026-02-28T01:00:00Z"]}
 
 _SCHEDULE = {
@@ -172,6 +183,7 @@ AN_ATTEMPT = {
     "gateway_order_id": "1768447409310077001",
     "armed_at": "2026-01-15T03:23:03.120448Z",
     "settled_at": "2026-01-15T03:23:29.310077Z",
+    "proposal": None,
 }
 AN_EXPLANATION = {
     "invoice": _INVOICE_ID,
@@ -217,8 +229,91 @@ AN_ACCOUNT = {
     "time_zone": "Asia/Kuala_Lumpur",
     "store_id": "1602660043994159611",
     "charge_limit_minor": 1000000000,
+    "second_person_above_minor": 50000,
     "is_stopped": False,
     "stopped_at": None,
     "stopped_reason": "",
     "created_at": "2026-01-02T07:45:00.330914Z",
+}
+A_PROPOSAL = {
+    "id": "prop_06cs6a0t4w8x2n6r1v5z9c3f7h",
+    "decision": "not_charged",
+    "transaction_id": "",
+    "reason": "nothing in the merchant portal",
+    "proposed_by": "siti",
+    "proposed_at": "2026-01-16T02:11:09.402117Z",
+    "outcome": "open",
+    "decided_by": "",
+    "decided_at": None,
+    "decided_reason": "",
+}
+_CASE_ATTEMPT = AN_ATTEMPT | {
+    "state": "needs_human",
+    "state_reason": "order_without_marker",
+    "gateway_transaction_id": None,
+    "gateway_order_id": None,
+    "settled_at": None,
+    "proposal": A_PROPOSAL,
+}
+A_CASE = {
+    "attempt": _CASE_ATTEMPT,
+    "invoice": AN_INVOICE | {"state": "open", "closed_at": None},
+    "payment_method": A_CARD | {"is_held": True},
+    "evidence": [
+        {
+            "source": "answer",
+            "verdict": "unclear",
+            "reason": "timeout",
+            "content": {"reason": "timeout", "detail": {"error": "Unknown", "kind": "timeout"}},
+            "recorded_at": "2026-01-15T03:24:43.120448Z",
+        }
+    ],
+    "orders": [
+        {
+            "attempt": None,
+            "state": None,
+            "marker": None,
+            "order": {
+                "gateway_order_id": "1768447409310077001",
+                "gateway_transaction_id": "260115032329300020839212",
+                "status": "SUCCESS",
+                "amount_minor": 1990,
+                "currency": "MYR",
+                "ordered_at": "2026-01-15T03:23:29Z",
+            },
+            "explained": "unexplained",
+        }
+    ],
+    "holds_up": [
+        {
+            "invoice": "inv_06cs6b1v5x9z3n7r2w6a0c4f8j",
+            "description": "Coffee club",
+            "amount_minor": 1990,
+            "currency": "MYR",
+            "due_at": "2026-01-16T01:00:00Z",
+        }
+    ],
+    "choices": [
+        {
+            "decision": "not_charged",
+            "invoice": "No try is counted; the invoice stays open and is charged again at once.",
+            "next_charge_at": "2026-01-16T02:11:09.402117Z",
+            "subscription": "The subscription stays as it is.",
+            "card": "The card is charged for its other invoices again.",
+        }
+    ],
+    "proposals": [A_PROPOSAL],
+    "second_person": True,
+}
+OUTCOMES = {
+    "results": [
+        {"attempt": _TWO_ATTEMPTS[0], "outcome": "done", "state": "not_charged", "proposal": None, "error": None},
+        {
+            "attempt": _TWO_ATTEMPTS[1],
+            "outcome": "refused",
+            "state": "declined",
+            "proposal": None,
+            "error": {"field": "attempt", "rule": "state", "message": "is declined, not with a person"},
+        },
+    ]
 }

@@ -13,6 +13,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from billing.charging.charge_now import ChargeNowError
+from billing.charging.holds import ResolutionError
 from billing.charging.refund import RefundError
 from billing.domain.money import MoneyError
 from billing.domain.schedules import ScheduleError
@@ -155,6 +156,10 @@ def _of_use_case(error: Exception) -> Problem | None:
             if field == "state" or isinstance(error, CardError):
                 return Problem("state_conflict", message)
             return invalid(field, "not_usable", message)
+        case ResolutionError():
+            if error.rule == "state":
+                return Problem("state_conflict", str(error))
+            return invalid(error.field, error.rule, error.message)
         case _:
             return None
 

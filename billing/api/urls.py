@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from billing.api.views import account, customers, invoices, payment_methods, plans, refunds, subscriptions
+from billing.api.views import account, cases, customers, invoices, payment_methods, plans, refunds, subscriptions
 from billing.api.views.base import NoSuchAddress
 
 urlpatterns = [
@@ -29,11 +29,16 @@ urlpatterns = [
     path("v1/invoices/<str:id>/explanation/", invoices.ExplanationView.as_view()),
     path("v1/invoices/<str:id>/refresh/", invoices.RefreshInvoiceView.as_view()),
     path("v1/attempts/", invoices.AttemptListView.as_view()),
+    path("v1/attempts/resolve/", cases.ResolveManyView.as_view()),
+    path("v1/attempts/release/", cases.ReleaseManyView.as_view()),
     path("v1/attempts/<str:id>/", invoices.AttemptView.as_view()),
     path("v1/refunds/", refunds.RefundListView.as_view()),
     path("v1/refunds/<str:id>/", refunds.RefundView.as_view()),
     path("v1/refunds/<str:id>/withdraw/", refunds.WithdrawView.as_view()),
     path("v1/refunds/<str:id>/resolve/", refunds.ResolveView.as_view()),
+    path("v1/attempts/<str:id>/case/", cases.CaseView.as_view()),
+    path("v1/attempts/<str:id>/resolve/", cases.ResolveView.as_view()),
+    path("v1/attempts/<str:id>/release/", cases.ReleaseView.as_view()),
     path("v1/account/", account.OwnAccountView.as_view()),
     path("v1/account/stop/", account.StopView.as_view()),
     path("v1/account/start/", account.StartView.as_view()),

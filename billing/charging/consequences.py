@@ -1,8 +1,9 @@
 """What a finding does to everything around an attempt, worked out on locked rows and written at the end."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 from billing.charging.limits import Limits
 from billing.domain.attempts import (
@@ -26,7 +27,7 @@ from billing.domain.attempts import (
 from billing.domain.dunning import DunningPolicy, FinalAction, GiveUp, RetryAt, next_step
 from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
 from billing.ids import new_id
-from billing.models.bulk import settling, sql
+from billing.models.bulk import holding, settling, sql
 from billing.subscriptions.renew import open_before_ending
 
 S = AttemptState
@@ -59,6 +60,8 @@ class Settlement:
         self._holds: list[tuple[int, str]] = []
         self._canceled: list[int] = []
         self._refunded: list[tuple[int, int]] = []
+        self._to_a_person: list[tuple[settling.AttemptRow, dict[str, Any]]] = []
+        self._from_a_person: list[int] = []
         self._attempts: dict[int, settling.AttemptRow] = {}
         self._invoices: dict[int, settling.InvoiceRow] = {}
         self._subscriptions: dict[int, settling.SubscriptionRow] = {}
@@ -91,9 +94,20 @@ class Settlement:
         settling.write_accounts(list(self._accounts.values()))
         settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
         settling.hold_cards(self._holds, now=self._now)
+        holding.overtake_proposals(self._from_a_person, actor=self._actor, now=self._now)
+        self._alert_cases()
         sql.insert_transitions(self._transitions, actor=self._actor, now=self._now)
         sql.insert_events(self._events, now=self._now)
         return self._counts
+
+    def _alert_cases(self) -> None:
+        """One event for each attempt that came to a person, with the invoices that wait behind it."""
+        if not self._to_a_person:
+            return
+        found = holding.held_up([row.payment_method_id for row, _ in self._to_a_person], now=self._now)
+        for row, payload in self._to_a_person:
+            payload |= holding.told_of(row.payment_method_id, found)
+            self._tell("attempt.needs_human", "attempt", row.id, row.account_id, "", payload)
 
     # --- the attempt --------------------------------------------------------------------------------------
 
@@ -123,6 +137,8 @@ class Settlement:
         before = AttemptState(attempt.state)
         self._log("attempt", attempt.id, attempt.account_id, before, to, reason, evidence_id)
         self._counts[to.value] = self._counts.get(to.value, 0) + 1
+        if before is S.NEEDS_HUMAN:
+            self._from_a_person.append(attempt.id)
         attempt.state = to.value
         attempt.state_reason = reason
         attempt.last_evidence_id = evidence_id
@@ -217,7 +233,8 @@ class Settlement:
                 invoice.not_sent_in_a_row = 0
             case S.NEEDS_HUMAN:
                 payload = {"attempt": attempt.public_id, "invoice": invoice.public_id, "reason": reason}
-                self._tell("attempt.needs_human", "attempt", attempt.id, attempt.account_id, "", payload)
+                amount = {"amount_minor": attempt.amount_minor, "currency": attempt.currency}
+                self._to_a_person.append((attempt, payload | amount))
                 if finding.verdict is Verdict.CONTRADICTION:
                     self._holds.append((attempt.payment_method_id, reason))
             case S.SURPLUS:
@@ -380,7 +397,7 @@ class Settlement:
         )
 
     def _tell(
-        self, kind: str, subject: str, subject_id: int, account_id: int, occasion: str, payload: dict[str, str]
+        self, kind: str, subject: str, subject_id: int, account_id: int, occasion: str, payload: Mapping[str, Any]
     ) -> None:
         self._events.append(
             sql.NewEvent(new_id("evt", self._now), account_id, kind, subject, subject_id, occasion, json.dumps(payload))

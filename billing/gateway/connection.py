@@ -32,11 +32,23 @@ from rm_gateway.models import Transaction, TransactionStatus
 
 T = TypeVar("T")
 
-__all__ = ["Charge", "Gateway", "GatewayUnavailableError", "GiveBack", "PreparedRequest", "gateway_for"]
+__all__ = [
+    "Charge",
+    "Gateway",
+    "GatewayUnavailableError",
+    "GiveBack",
+    "NotKnownAtGatewayError",
+    "PreparedRequest",
+    "gateway_for",
+]
 
 
 class GatewayUnavailableError(Exception):
     """A read or a binding got no usable answer; nothing is known from it. The message is safe for logs."""
+
+
+class NotKnownAtGatewayError(GatewayUnavailableError):
+    """The gateway answered that it knows nothing under this id. Right after a payment that may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +245,7 @@ def _read(call: Callable[[], T]) -> T:
     try:
         return call()
     except NotFound as error:
-        raise GatewayUnavailableError(f"not found: {error}") from error
+        raise NotKnownAtGatewayError(f"not found: {error}") from error
     except GatewayError as error:
         raise GatewayUnavailableError(f"{type(error).__name__}: {error}") from error
 

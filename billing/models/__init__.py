@@ -6,6 +6,7 @@ from billing.models.customers import Customer, PaymentMethod
 from billing.models.gateway_records import GatewayOrder, GatewayTransaction
 from billing.models.history import Event, Transition
 from billing.models.invoices import Invoice
+from billing.models.proposals import Proposal
 from billing.models.refunds import Refund, RefundEvidence
 from billing.models.runs import ChargeRun, Heartbeat
 from billing.models.subscriptions import Plan, Subscription
@@ -26,6 +27,7 @@ __all__ = [
     "PaymentAttempt",
     "PaymentMethod",
     "Plan",
+    "Proposal",
     "Refund",
     "RefundEvidence",
     "Subscription",

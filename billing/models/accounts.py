@@ -8,7 +8,7 @@ from billing.domain.arming import Environment
 from billing.domain.dunning import DEFAULT_RETRY_DAYS, MOST_DAYS, MOST_TRIES, FinalAction
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import MOST_CHARGE_MINOR
-from billing.models.choices import any_of, choices
+from billing.models.choices import any_of, choices, only_if
 
 
 def default_retry_days() -> list[int]:
@@ -51,6 +51,8 @@ class GatewayAccount(models.Model):
     retry_after_absence_hours = models.IntegerField(null=True, blank=True)
     retry_days = ArrayField(models.IntegerField(), default=default_retry_days)
     final_action = models.TextField(choices=choices(FinalAction), db_default=FinalAction.CANCEL.value)
+    # Above it, what one person decides about a case waits for another; empty: off.
+    second_person_above_minor = models.BigIntegerField(null=True, blank=True)
     not_sent_in_a_row = models.IntegerField(db_default=0)
     stopped_at = models.DateTimeField(null=True, blank=True)
     stopped_reason = models.TextField(blank=True, db_default="")
@@ -67,6 +69,11 @@ class GatewayAccount(models.Model):
                 name="account_charge_path_known",
             ),
             models.CheckConstraint(condition=Q(charge_limit_minor__gt=0), name="account_limit_positive"),
+            only_if(
+                "second_person_above_minor",
+                Q(second_person_above_minor__gte=0),
+                name="account_second_person_amount_not_negative",
+            ),
             models.CheckConstraint(
                 condition=Q(retry_after_absence_hours__isnull=True)
                 | Q(retry_after_absence_hours__gte=LEAST_HOURS_OF_ABSENCE),

@@ -30,6 +30,7 @@ from tests.factories import (
     make_evidence,
     make_invoice,
     make_plan,
+    make_proposal,
     make_refund,
     make_refund_evidence,
     make_subscription,
@@ -92,6 +93,9 @@ def make_world(account: GatewayAccount | None = None) -> World:
     invoice = make_invoice(card, subscription)
     attempt = make_attempt(invoice, card)
     evidence = make_evidence(attempt, content={"code": "SUCCESS"})
+    second = make_card(make_customer(account, name="Tan Wei Ming", email="tan@example.com"))
+    waiting = move_attempt(make_attempt(make_invoice(second), second), "needs_human")
+    found.add(make_proposal(waiting))
     key, _ = create_api_key(account=account, name="shop", scopes=["read"], now=NOW)
     found.add(account, customer, card, subscription, subscription.plan, invoice, attempt, evidence, key)
     refund = make_refund(

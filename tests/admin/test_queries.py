@@ -37,6 +37,7 @@ OF_A_LIST = {
     "PaymentMethod": 2,
     "Plan": 2,
     "Refund": 2,
+    "Proposal": 2,
     "Subscription": 2,
     # Lists without accounts.
     "ChargeRun": 1,
@@ -65,6 +66,7 @@ OF_A_PAGE = {
     "Plan": 2,  # the plan, subscriptions
     "Refund": 3,  # the refund, evidence, timeline
     "RefundEvidence": 1,
+    "Proposal": 1,
     "Subscription": 5,  # the subscription, invoices, their attempts, default card, timeline
     "Transition": 1,
 }

@@ -45,6 +45,12 @@ def test_a_whole_pass_logs_nothing_that_is_secret_or_personal(shop: Shop, caplog
         _shows_nothing_personal(explained.content.decode(), row.label)
         call_command("explain", told["id"], stdout=StringIO())
     call_command("audit", "--gateway", stdout=StringIO())
+    for attempt in api.get("/attempts/").json()["data"]:
+        case = api.get(f"/attempts/{attempt['id']}/case/")
+        assert case.status_code == 200
+        assert not [canary for canary in (EMAIL, PHONE, NAME) if canary in case.content.decode()]
+        decision = {"resolution": "charged", "transaction_id": "1", "reason": NAME}
+        assert api.post(f"/attempts/{attempt['id']}/resolve/", decision).status_code == 409
     row.refresh_from_db()
     assert row.state == "active"
     said = "\n".join(_everything(record) for record in caplog.records)

@@ -14,8 +14,14 @@ from drf_spectacular.generators import SchemaGenerator
 from billing.api import examples
 from billing.api.problems import CODES
 from billing.api.serializers.account import AccountSerializer
+from billing.api.serializers.cases import CaseSerializer, OutcomeSerializer, OutcomesSerializer
 from billing.api.serializers.customers import CustomerSerializer
-from billing.api.serializers.invoices import AttemptSerializer, ExplanationSerializer, InvoiceSerializer
+from billing.api.serializers.invoices import (
+    AttemptSerializer,
+    ExplanationSerializer,
+    InvoiceSerializer,
+    ProposalSerializer,
+)
 from billing.api.serializers.payment_methods import PaymentMethodSerializer
 from billing.api.serializers.plans import PlanSerializer
 from billing.api.serializers.refunds import RefundSerializer
@@ -80,6 +86,10 @@ def test_every_member_of_every_object_is_described(schema: dict[str, Any]) -> No
         (ExplanationSerializer, examples.AN_EXPLANATION),
         (RefundSerializer, examples.A_REFUND),
         (AccountSerializer, examples.AN_ACCOUNT),
+        (ProposalSerializer, examples.A_PROPOSAL),
+        (CaseSerializer, examples.A_CASE),
+        (OutcomesSerializer, examples.OUTCOMES),
+        (OutcomeSerializer, examples.OUTCOMES["results"][0]),
     ],
 )
 def test_the_example_of_an_object_has_its_members(serializer: Any, example: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from billing.models import Invoice
 from billing.subscriptions.lifecycle import cancel, pause, resume
 from tests.audit.books import Books
 from tests.conftest import SHORT
+from tests.factories import NOTHING_TO_SEE
 
 pytestmark = pytest.mark.django_db
 
@@ -109,6 +110,7 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
         actor="siti",
         limits=SHORT,
         now=books.wait(hours=1),
+        **NOTHING_TO_SEE,
     )
     (third,) = books.arm()
     books.wait(seconds=9)
@@ -183,6 +185,7 @@ def test_to_others_than_staff_nobody_is_named_and_nothing_that_staff_wrote_is_re
         actor="siti",
         limits=SHORT,
         now=books.wait(minutes=1),
+        **NOTHING_TO_SEE,
     )
     subscription = attempt.invoice.subscription
     pause(subscription=subscription, reason="Aminah is ill", actor="siti", now=books.wait(minutes=1))

@@ -14,7 +14,7 @@ from billing.models.clock import database_now
 from billing.subscriptions.lifecycle import cancel, pause, resume
 from tests.audit.books import Books
 from tests.conftest import SHORT, Shop
-from tests.factories import make_invoice
+from tests.factories import NOTHING_TO_SEE, make_invoice
 
 
 @pytest.mark.django_db
@@ -52,6 +52,7 @@ def test_whatever_happens_to_a_shop_in_two_weeks_breaks_nothing(books: Books) ->
         actor="siti",
         limits=SHORT,
         now=books.wait(hours=1),
+        **NOTHING_TO_SEE,
     )
     (again,) = [attempt for attempt in books.arm() if attempt.invoice_id == unknown.invoice_id]
     books.pay(unknown, Source.ORDER_LIST)

@@ -105,9 +105,9 @@ def open_page(browser: Browser, site: str, watch: Watch, *, width: int = 1280, d
     return page
 
 
-def log_in(page: Page) -> None:
+def log_in(page: Page, name: str = "aisyah") -> None:
     page.goto("/admin/")
-    page.get_by_label("Username").fill("aisyah")
+    page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/admin/")

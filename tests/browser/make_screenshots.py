@@ -11,7 +11,16 @@ from playwright.sync_api import Browser, Page
 
 from billing.domain.schedules import Interval, Schedule, occurrences
 from billing.ids import new_id
-from billing.models import Customer, GatewayAccount, Heartbeat, Invoice, PaymentAttempt, PaymentMethod, Subscription
+from billing.models import (
+    Customer,
+    GatewayAccount,
+    GatewayOrder,
+    Heartbeat,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Subscription,
+)
 from billing.models.bulk.sql import NewTransition, insert_transitions
 from billing.models.clock import database_now
 from billing.subscriptions.cards import start_binding
@@ -21,7 +30,7 @@ from billing.subscriptions.plans import create_plan
 from billing.subscriptions.start import start_subscription
 from tests.browser.conftest import Watch, log_in, open_page
 from tests.conftest import Shop
-from tests.factories import make_attempt, make_card, make_evidence, make_invoice, move_attempt
+from tests.factories import make_attempt, make_card, make_evidence, make_invoice, make_proposal, move_attempt
 
 pytestmark = [
     pytest.mark.browser,
@@ -127,7 +136,43 @@ def undecided(card: PaymentMethod, now: datetime) -> PaymentAttempt:
             )
             move = NewTransition(attempt.account_id, "attempt", attempt.pk, before, state, reason, evidence.pk)
             insert_transitions([move], actor="engine", now=at)
+    seen_at_the_gateway(attempt, now)
     return attempt
+
+
+def seen_at_the_gateway(attempt: PaymentAttempt, now: datetime) -> None:
+    """An order from before, two that could be the attempt's, and an invoice that waits behind the card."""
+    card = attempt.payment_method
+    orders = ((-90 * 24 * 60, True), (1, False), (3, False))
+    for number, (minutes, before) in enumerate(orders):
+        at = attempt.armed_at + timedelta(minutes=minutes)
+        GatewayOrder.objects.create(
+            account=attempt.account,
+            payment_method=card,
+            gateway_order_id=f"176370240931007700{number}",
+            gateway_transaction_id=f"26112109000432930002083{number}",
+            status="SUCCESS",
+            amount_minor=attempt.amount_minor,
+            currency="MYR",
+            ordered_at=at,
+            in_baseline=before,
+            first_seen_at=now,
+            last_seen_at=now,
+        )
+    due_at = now - timedelta(hours=4)
+    make_invoice(
+        card,
+        description="Fruit box",
+        amount_minor=4500,
+        due_at=due_at,
+        created_at=due_at,
+        next_attempt_at=now + timedelta(minutes=10),
+        refusal="card_held",
+        public_id=new_id("inv", due_at),
+    )
+    PaymentMethod.objects.filter(pk=card.pk).update(held_at=now, held_reason="two_candidates")
+    GatewayAccount.objects.filter(pk=attempt.account_id).update(second_person_above_minor=10_000)
+    User.objects.create(username="farid", is_staff=True, is_superuser=True, password="!")
 
 
 def customer(account: GatewayAccount, name: str, number: int, now: datetime) -> Customer:
@@ -255,10 +300,16 @@ def test_make_the_screenshots(browser: Browser, site: str, people: User, shop: S
         log_in(phone)
         shoot(phone, f"start-{suffix}")
         shoot(phone, f"subscription-{suffix}", stories["subscription"])
+        shoot(phone, f"resolve-{suffix}", f"{stories['attempt']}resolve/")
     night = open_page(browser, site, watch, dark=True)
     log_in(night)
     shoot(night, "start-dark")
     shoot(night, "subscription-dark", stories["subscription"])
+    shoot(night, "resolve-dark", f"{stories['attempt']}resolve/")
+    proposed = rows["attempt"]
+    assert isinstance(proposed, PaymentAttempt)
+    make_proposal(proposed, proposed_by="farid", proposed_at=database_now(), public_id=new_id("prop", database_now()))
+    shoot(wide, "confirm", f"{stories['attempt']}confirm/")
     pending = rows["pending"]
     assert isinstance(pending, PaymentMethod)
     guest = open_page(browser, site, watch, width=390)

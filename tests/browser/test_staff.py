@@ -7,11 +7,31 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Browser, Page, expect
 
-from billing.models import Customer, Installation, Invoice, PaymentAttempt, PaymentMethod, Plan, Subscription
+from billing.models import (
+    Customer,
+    GatewayAccount,
+    Installation,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Subscription,
+)
 from billing.subscriptions.plans import create_plan
-from tests.browser.conftest import Watch, log_in, open_page, scrolls_sideways
+from tests.browser.conftest import PASSWORD, Watch, log_in, open_page, scrolls_sideways
+from tests.charging.test_resolve import a_case
 from tests.conftest import Shop
-from tests.factories import NOW, make_attempt, make_card, make_evidence, make_subscription, move_attempt
+from tests.factories import (
+    NOW,
+    make_attempt,
+    make_card,
+    make_evidence,
+    make_invoice,
+    make_proposal,
+    make_subscription,
+    move_attempt,
+)
+from tests.promises.attacks import make_gateway_order
 
 pytestmark = [
     pytest.mark.browser,
@@ -111,6 +131,15 @@ def main_pages(shop: Shop) -> list[str]:
     card = make_card(shop.customer())
     attempt = move_attempt(make_attempt(card=card), "needs_human")
     make_evidence(attempt, content={"words": "x" * 300})
+    proposed = make_proposal(move_attempt(make_attempt(card=make_card(shop.customer())), "needs_human"))
+    make_invoice(card, next_attempt_at=NOW, description="Another month")
+    for number in range(3):
+        make_gateway_order(
+            attempt,
+            attempt=None,
+            gateway_order_id=f"17637024093100770{number}",
+            gateway_transaction_id=f"2611210900043293000{number}",
+        )
     plan = create_plan(
         account=shop.account, code="gym", name="Gym", amount_minor=9900, interval="MONTHLY", target=-1, now=NOW
     )
@@ -123,6 +152,8 @@ def main_pages(shop: Shop) -> list[str]:
     pages += [reverse(f"admin:billing_{one._meta.model_name}_add") for one in (Customer, Plan, Subscription)]
     pages.append(f"{reverse('admin:billing_subscription_change', args=[subscription.pk])}pause/")
     pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[attempt.pk])}resolve/")
+    pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[proposed.attempt_id])}confirm/")
+    pages.append(f"{reverse('admin:billing_paymentattempt_several', args=['resolve'])}?ids={attempt.pk}")
     pages += [reverse(f"admin:billing_{name}_changelist") for name in ("transition", "evidence", "apikey", "chargerun")]
     return pages
 
@@ -141,7 +172,7 @@ def test_the_main_pages_fit_a_phone_in_the_light_and_in_the_dark(
         background = page.evaluate("getComputedStyle(document.querySelector('#main')).backgroundColor")
         assert is_dark(page, background) is dark, f"{address}: {background}"
     assert wide == []
-    assert PaymentAttempt.objects.filter(state="needs_human").count() == 1
+    assert PaymentAttempt.objects.filter(state="needs_human").count() == 2
 
 
 def is_dark(page: Page, colour: str) -> bool:
@@ -169,3 +200,33 @@ def test_the_wide_pages_need_no_scrolling_either(
         if scrolls_sideways(page):
             wide.append(address)
     assert wide == []
+
+
+def test_a_case_is_read_proposed_and_confirmed(
+    browser: Browser, site: str, people: User, shop: Shop, watch: Watch
+) -> None:
+    """Two people and one case: the card is read, one proposes, the other confirms."""
+    User.objects.create_superuser("farid", password=PASSWORD)
+    GatewayAccount.objects.update(second_person_above_minor=100)
+    attempt = a_case(shop, "lost_after")
+    address = f"{reverse('admin:billing_paymentattempt_change', args=[attempt.pk])}resolve/"
+    first, second = open_page(browser, site, watch), open_page(browser, site, watch, width=390, dark=True)
+    log_in(first)
+    log_in(second, "farid")
+
+    first.goto(address)
+    first.get_by_role("button", name="Read the card at the gateway now").click()
+    expect(first.get_by_text("The gateway shows 1 order of this card")).to_be_visible()
+    first.get_by_label("What happened").select_option("charged")
+    first.get_by_label("Transaction id").fill(str(shop.taken(attempt.invoice)[0]["transaction_id"]))
+    first.get_by_label("Reason").fill("seen in the portal")
+    first.get_by_role("button", name="Resolve").click()
+    expect(first.get_by_text("Another person has to confirm it; until then")).to_be_visible()
+
+    second.goto(first.url)
+    expect(second.get_by_text("aisyah proposed on")).to_be_visible()
+    confirm(second, "Confirm", "seen too")
+    expect(second.get_by_text("Confirmed and carried out.")).to_be_visible()
+    attempt.refresh_from_db()
+    assert (attempt.state, attempt.invoice.state) == ("succeeded", "open")
+    assert Invoice.objects.get(pk=attempt.invoice_id).state == "paid"

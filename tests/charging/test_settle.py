@@ -13,7 +13,7 @@ from billing.charging.sweep import sweep
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.models import Event, Evidence, Invoice, PaymentAttempt, Transition
 from tests.conftest import SHORT
-from tests.factories import NOW, make_attempt, make_card, make_invoice, make_subscription, move_attempt
+from tests.factories import NOTHING_TO_SEE, NOW, make_attempt, make_card, make_invoice, make_subscription, move_attempt
 
 pytestmark = pytest.mark.django_db
 
@@ -171,73 +171,41 @@ def test_contradicting_evidence_is_an_alarm_that_pauses_the_card() -> None:
     assert Event.objects.filter(kind="attempt.alarm").count() == 1
 
 
-class TestAPersonDecides:
-    def with_a_person(self) -> PaymentAttempt:
-        attempt = make_attempt()
-        tell(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
+def with_a_person() -> PaymentAttempt:
+    attempt = make_attempt()
+    tell(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
+    tell(attempt, Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report"))
+    assert attempt.state == "needs_human"
+    return attempt
+
+
+def test_a_released_card_is_charged_for_later_invoices_only() -> None:
+    attempt = with_a_person()
+    release_card(attempt=attempt, reason="the customer waits", actor="siti", now=NOW)
+    later = make_attempt(make_invoice(attempt.payment_method), attempt.payment_method)
+    assert later.state == "sending"
+    with pytest.raises(ResolutionError, match="released already"):
+        release_card(attempt=attempt, reason="again", actor="siti", now=NOW)
+
+
+def test_a_case_is_told_once_with_the_invoices_that_it_holds_up() -> None:
+    attempt = make_attempt()
+    card = attempt.payment_method
+    tell(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
+    due = make_invoice(card, due_at=NOW - timedelta(days=1))
+    refused = make_invoice(card, next_attempt_at=NOW + timedelta(minutes=15), refusal="card_held", amount_minor=500)
+    make_invoice(card, next_attempt_at=NOW + timedelta(days=3), tries=1)  # waits for its day
+    make_invoice(make_card(card.customer, is_default=False))  # on another card
+    for _ in range(2):
         tell(attempt, Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report"))
-        assert attempt.state == "needs_human"
-        assert Event.objects.filter(kind="attempt.needs_human", subject_id=attempt.pk).count() == 1
-        return attempt
+    tell(attempt, Finding(Verdict.CONTRADICTION, Source.ORDER_LIST, reason="two_candidate_orders"))
 
-    def decide(self, attempt: PaymentAttempt, resolution: Resolution, **changes: Any) -> None:
-        resolve(
-            attempt=attempt,
-            resolution=resolution,
-            reason=changes.pop("reason", "the portal says so"),
-            actor="siti",
-            limits=SHORT,
-            now=NOW,
-            **changes,
-        )
-        attempt.refresh_from_db()
-        attempt.invoice.refresh_from_db()
-
-    def test_charged_with_the_transaction(self) -> None:
-        attempt = self.with_a_person()
-        self.decide(attempt, Resolution.CHARGED, transaction_id="t-1")
-        assert (attempt.state, attempt.invoice.state) == ("succeeded", "paid")
-        assert Transition.objects.get(subject_type="attempt", to_state="succeeded").actor == "siti"
-
-    def test_not_charged_lets_the_invoice_be_tried_again(self) -> None:
-        attempt = self.with_a_person()
-        self.decide(attempt, Resolution.NOT_CHARGED)
-        assert (attempt.state, attempt.invoice.next_attempt_at) == ("not_charged", NOW)
-
-    def test_declined_is_a_try(self) -> None:
-        attempt = self.with_a_person()
-        self.decide(attempt, Resolution.DECLINED)
-        assert (attempt.state, attempt.invoice.tries) == ("declined", 1)
-
-    def test_without_a_reason_or_a_transaction_it_is_refused(self) -> None:
-        attempt = self.with_a_person()
-        with pytest.raises(ResolutionError, match="reason"):
-            self.decide(attempt, Resolution.NOT_CHARGED, reason=" ")
-        with pytest.raises(ResolutionError, match="transaction_id"):
-            self.decide(attempt, Resolution.CHARGED)
-
-    def test_a_transaction_of_another_attempt_is_refused(self) -> None:
-        attempt = self.with_a_person()
-        other = make_attempt(make_invoice(make_card(attempt.payment_method.customer, is_default=False)))
-        tell(other, paid(other, transaction_id="t-9"))
-        with pytest.raises(ResolutionError):
-            self.decide(attempt, Resolution.CHARGED, transaction_id="t-9")
-        attempt.refresh_from_db()
-        assert attempt.state == "needs_human"
-
-    def test_a_second_decision_is_refused(self) -> None:
-        attempt = self.with_a_person()
-        self.decide(attempt, Resolution.NOT_CHARGED)
-        with pytest.raises(ResolutionError, match="not_charged"):
-            self.decide(attempt, Resolution.CHARGED, transaction_id="t-1")
-
-    def test_a_released_card_is_charged_for_later_invoices_only(self) -> None:
-        attempt = self.with_a_person()
-        release_card(attempt=attempt, reason="the customer waits", actor="siti", now=NOW)
-        later = make_attempt(make_invoice(attempt.payment_method), attempt.payment_method)
-        assert later.state == "sending"
-        with pytest.raises(ResolutionError, match="released already"):
-            release_card(attempt=attempt, reason="again", actor="siti", now=NOW)
+    payload = Event.objects.get(kind="attempt.needs_human").payload
+    assert (payload["attempt"], payload["invoice"]) == (attempt.public_id, attempt.invoice.public_id)
+    assert (payload["amount_minor"], payload["currency"], payload["holds_up_count"]) == (1990, "MYR", 2)
+    assert [one["invoice"] for one in payload["holds_up"]] == [due.public_id, refused.public_id]
+    assert [one["amount_minor"] for one in payload["holds_up"]] == [1990, 500]
+    assert payload["holds_up"][0]["due_at"] == due.due_at.isoformat()
 
 
 def test_money_that_a_person_overlooked_is_recorded_when_it_is_told_again() -> None:
@@ -247,7 +215,8 @@ def test_money_that_a_person_overlooked_is_recorded_when_it_is_told_again() -> N
     seen = paid(attempt, source=Source.ORDER_LIST)
     tell(attempt, seen)
     assert attempt.state == "needs_human"
-    resolve(attempt=attempt, resolution=Resolution.NOT_CHARGED, reason="sure", actor="siti", limits=SHORT, now=NOW)
+    said: dict[str, Any] = {"resolution": Resolution.NOT_CHARGED, "reason": "sure", "actor": "siti"}
+    resolve(attempt=attempt, limits=SHORT, now=NOW, **said, **NOTHING_TO_SEE)
 
     tell(attempt, seen)
     assert (attempt.state, attempt.state_reason, attempt.invoice.state) == ("succeeded", "late_money", "paid")

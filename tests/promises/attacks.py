@@ -26,6 +26,7 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Proposal,
     Refund,
     RefundEvidence,
     Subscription,
@@ -40,6 +41,7 @@ from tests.factories import (
     make_evidence,
     make_invoice,
     make_plan,
+    make_proposal,
     make_refund,
     make_refund_evidence,
     make_subscription,
@@ -249,6 +251,7 @@ MAKERS: dict[type[models.Model], Callable[[], models.Model]] = {
     Plan: make_plan,
     Refund: make_partial_refund,
     RefundEvidence: make_told_refund_evidence,
+    Proposal: make_proposal,
     Subscription: make_subscription,
     Transition: make_transition,
 }
@@ -274,6 +277,12 @@ def _marker(_: models.Model) -> str:
 def _other_invoice(row: models.Model) -> int:
     assert isinstance(row, PaymentAttempt)
     return make_invoice(row.payment_method).pk
+
+
+def _other_case(row: models.Model) -> int:
+    assert isinstance(row, Proposal)
+    card = make_card(row.attempt.payment_method.customer, is_default=False)
+    return move_attempt(make_attempt(make_invoice(card), card), "needs_human").pk
 
 
 def _other_card(row: models.Model) -> int:
@@ -320,5 +329,6 @@ FRESH: dict[type[models.Model], dict[str, Callable[[models.Model], Any]]] = {
     Plan: {"public_id": _text, "code": _text},
     Refund: {"public_id": _text, "request_nonce": _text, "attempt_id": _other_money, "state": lambda _: "requested"},
     RefundEvidence: {"digest": _text},
+    Proposal: {"public_id": _text, "attempt_id": _other_case},
     Subscription: {"public_id": _text, "reference": _text},
 }

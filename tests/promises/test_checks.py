@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from django.db import models
 
-from tests.factories import NOW, make_account, make_attempt, make_card, make_invoice, make_plan, make_subscription
+from tests.factories import (
+    NOW,
+    make_account,
+    make_attempt,
+    make_card,
+    make_invoice,
+    make_plan,
+    make_proposal,
+    make_subscription,
+)
 from tests.promises.attacks import (
     FRESH,
     attacks,
@@ -42,6 +51,10 @@ CASES: list[Case] = [
     ("account_charge_path_known", make_account, {"charge_path": "elsewhere"}),
     ("account_limit_positive", make_account, {"charge_limit_minor": 0}),
     ("absence_permits_only_after_long", make_account, {"retry_after_absence_hours": 23}),
+    ("account_second_person_amount_not_negative", make_account, {"second_person_above_minor": -1}),
+    ("proposal_kind_known", make_proposal, {"kind": "forget", "outcome": "open"}),
+    ("a_proposed_charge_names_its_transaction", make_proposal, {"kind": "charged"}),
+    ("a_proposed_charge_names_its_transaction", make_proposal, {"transaction_id": "2001"}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [1, 2, 3, 4]}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [0]}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [31]}),

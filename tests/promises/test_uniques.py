@@ -18,6 +18,7 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Plan,
+    Proposal,
     Refund,
     RefundEvidence,
     Subscription,
@@ -59,6 +60,8 @@ CASES: list[tuple[str, type[models.Model], str]] = [
     ("billing_refund_request_nonce_key", Refund, "request_nonce"),
     ("one_open_refund_per_attempt", Refund, "attempt_id"),
     ("refund_evidence_is_told_once", RefundEvidence, "digest"),
+    ("billing_proposal_public_id_key", Proposal, "public_id"),
+    ("one_open_proposal_per_attempt", Proposal, "attempt_id"),
     ("billing_subscription_public_id_key", Subscription, "public_id"),
     ("subscription_reference_once_per_account", Subscription, "reference"),
 ]

@@ -1,7 +1,9 @@
 """A person who decides by what the gateway's ledger really says, and only when the engine has asked in vain."""
 
 from billing.accounts.gateway_accounts import start_account
-from billing.charging.resolve import Resolution, clear_hold, resolve
+from billing.charging.holds import clear_hold, unexplained_orders
+from billing.charging.resolve import Resolution, ResolutionError, resolve
+from billing.gateway.connection import GatewayUnavailableError
 from billing.models import GatewayAccount, PaymentAttempt, PaymentMethod
 from tests.stateful.world import Snapshot, World
 
@@ -33,15 +35,20 @@ def resolve_truthfully(world: World, snapshot: Snapshot, attempt: PaymentAttempt
     if found is None or not ladder_ended(world, attempt):
         return False
     resolution, transaction_id = found
-    resolve(
-        attempt=attempt,
-        resolution=resolution,
-        reason="looked in the portal",
-        actor=WHO,
-        limits=world.limits,
-        now=world.now,
-        transaction_id=transaction_id,
-    )
+    looked_at = [order.gateway_order_id for order in unexplained_orders(attempt.payment_method_id)]
+    try:
+        resolve(
+            attempt=attempt,
+            resolution=resolution,
+            reason="looked in the portal",
+            actor=WHO,
+            limits=world.limits,
+            now=world.now,
+            transaction_id=transaction_id,
+            despite_orders=looked_at,
+        )
+    except (ResolutionError, GatewayUnavailableError):
+        return False  # the gateway does not show it yet, or shows something else: another day
     return True
 
 

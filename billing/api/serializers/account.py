@@ -21,6 +21,9 @@ class AccountSerializer(Told):
     time_zone = told("IANA name; the default zone of plans.")
     store_id = told("The gateway's id of the store.")
     charge_limit_minor = whole("Nothing above it is charged.")
+    second_person_above_minor = whole(
+        "Above it, what one person decides about an attempt waits for another; null: off.", allow_null=True
+    )
     is_stopped = serializers.SerializerMethodField(help_text="While it is stopped nothing new is charged.")
     stopped_at = Instant(allow_null=True, help_text="When the switch was thrown.")
     stopped_reason = told("Why; empty while it runs.")

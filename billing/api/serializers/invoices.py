@@ -1,5 +1,8 @@
 """Invoices and the attempts to collect them."""
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.api import examples
@@ -9,7 +12,9 @@ from billing.api.serializers.plans import amount
 from billing.audit.explain import Answer, Kind
 from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState
+from billing.domain.resolution import ProposalKind, ProposalOutcome
 from billing.domain.subscriptions import Hold, InvoiceState
+from billing.models import PaymentAttempt
 
 
 class InvoiceBody(Body):
@@ -56,6 +61,21 @@ class InvoiceSerializer(Told):
     closed_at = Instant(allow_null=True, help_text="When it left the state `open`.")
 
 
+class ProposalSerializer(Told):
+    id = identifier("`prop_…`")
+    decision = word(
+        ProposalKind, "What is proposed: a resolution, or the release of the card.", read_only=True, source="kind"
+    )
+    transaction_id = told("The gateway's transaction, with `charged`; else empty.")
+    reason = told("What the proposal rests on.")
+    proposed_by = told("Who proposed it.")
+    proposed_at = Instant(help_text="When.")
+    outcome = word(ProposalOutcome, "`open` waits for another person.", read_only=True)
+    decided_by = told("Who confirmed or rejected it; empty while it is open.")
+    decided_at = Instant(allow_null=True, help_text="When.")
+    decided_reason = told("Why; may be empty.")
+
+
 @examples.told_as(examples.AN_ATTEMPT)
 class AttemptSerializer(Told):
     id = identifier("`att_…`")
@@ -77,6 +97,14 @@ class AttemptSerializer(Told):
     gateway_order_id = told("The gateway's id of the order, when known.", allow_null=True)
     armed_at = Instant(help_text="When it was decided and written down.")
     settled_at = Instant(allow_null=True, help_text="When its outcome was first known.")
+    proposal = serializers.SerializerMethodField(
+        help_text="With `needs_human`: the decision that was proposed and waits for another person; else null."
+    )
+
+    @extend_schema_field(ProposalSerializer(allow_null=True))
+    def get_proposal(self, attempt: PaymentAttempt) -> Any:
+        waiting = next((one for one in attempt.proposals.all() if one.outcome == ProposalOutcome.OPEN), None)
+        return ProposalSerializer(waiting).data if waiting else None
 
 
 class ExplanationLineSerializer(Told):

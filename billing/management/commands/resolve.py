@@ -8,33 +8,56 @@ from django.core.management.base import BaseCommand, CommandError
 
 from billing.charging.limits import Limits
 from billing.charging.resolve import Resolution, ResolutionError, resolve
+from billing.gateway.connection import GatewayUnavailableError
 from billing.models import PaymentAttempt
 from billing.models.clock import database_now
 
 
 class Command(BaseCommand):
-    help = "Decide on an attempt that needs a human: was the customer charged, declined, or not charged?"
+    help = (
+        "Decide on an attempt that needs a human: was the customer charged, declined, or not charged? Above the "
+        "account's amount for a second person this only proposes: a name of the operating system is no person, so the "
+        "proposal is confirmed or rejected by somebody who is logged in to the admin."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("attempt", metavar="att_…")
         parser.add_argument("--as", dest="resolution", required=True, choices=[r.value for r in Resolution])
         parser.add_argument("--transaction", default="", help="the gateway's transaction id, for --as charged")
         parser.add_argument("--reason", required=True, help="what the decision rests on")
+        parser.add_argument(
+            "--despite",
+            action="append",
+            default=[],
+            metavar="ORDER",
+            help="an order at the gateway that nothing explains and that you looked at; may be repeated",
+        )
 
-    def handle(self, *, attempt: str, resolution: str, transaction: str, reason: str, **_: Any) -> None:
+    def handle(
+        self, *, attempt: str, resolution: str, transaction: str, reason: str, despite: list[str], **_: Any
+    ) -> None:
         row = PaymentAttempt.objects.filter(public_id=attempt).first()
         if row is None:
             raise CommandError(f"attempt: there is no attempt {attempt!r}")
         try:
-            state = resolve(
+            decision = resolve(
                 attempt=row,
                 resolution=Resolution(resolution),
                 reason=reason,
-                actor=getpass.getuser(),
+                actor=f"command:{getpass.getuser()}",
                 limits=Limits.from_settings(),
                 now=database_now(),
                 transaction_id=transaction,
+                despite_orders=despite,
             )
         except ResolutionError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{attempt} is {state.value}.")
+        except GatewayUnavailableError as error:
+            raise CommandError(f"gateway: gave no usable answer, so nothing was changed: {error}") from error
+        if decision.proposal is not None:
+            self.stdout.write(
+                f"{attempt} is above the account's amount for a second person: proposed as "
+                f"{decision.proposal.public_id}. Somebody in the admin confirms or rejects it."
+            )
+            return
+        self.stdout.write(f"{attempt} is {decision.state.value}.")

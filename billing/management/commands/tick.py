@@ -12,6 +12,7 @@ from billing.charging.collect import collect
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile
 from billing.charging.refund_worker import refund_due
+from billing.charging.remind import remind
 from billing.charging.sweep import sweep
 from billing.models.clock import database_now
 from billing.operating import shutdown
@@ -53,6 +54,7 @@ class Command(BaseCommand):
         lost = sweep(limits=limits, now=database_now())
         read = reconcile(limits=limits, clock=database_now, should_stop=shutdown.requested)
         refunded = refund_due(limits=limits, clock=database_now, should_stop=shutdown.requested)
+        remind(now=database_now())
         if opened.invoices or collected.armed or lost or read.read or read.failed or refunded.states:
             states = (
                 ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
