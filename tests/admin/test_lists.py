@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.admin import formats, tables
+from billing.audit import wording
 from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState
 from billing.domain.subscriptions import CardState, Hold, InvoiceState, SubscriptionState
@@ -134,7 +135,7 @@ def test_every_state_has_a_word_and_a_colour() -> None:
     assert set(formats.INVOICE_LABELS) == set(InvoiceState)
     assert set(formats.ATTEMPT_LABELS) == set(AttemptState)
     assert set(formats.CARD_LABELS) == set(CardState)
-    assert set(tables.REFUSAL_WORDS) == set(Refusal)
+    assert set(wording.REFUSALS) == set(Refusal)
     assert set(tables.HOLD_WORDS) == set(Hold)
     for labels in formats.LABELS.values():
         assert {label.colour for label in labels.values()} <= {"success", "danger", "warning", "info", ""}

@@ -9,7 +9,7 @@ from billing.charging.case import read_card_now
 from billing.models import GatewayAccount, PaymentAttempt, Proposal, Transition
 from billing.models.clock import database_now
 from tests.api.calls import Api, api_for, problem, snapshot
-from tests.api.conftest import Merchant
+from tests.api.conftest import Merchant, with_a_person
 from tests.charging.test_resolve import a_case, foreign_charge, taken
 from tests.conftest import Shop
 from tests.factories import make_attempt, make_card, make_invoice, make_proposal, move_attempt
@@ -142,7 +142,7 @@ def test_a_key_proposes_and_never_confirms(shop: Shop, api: Api) -> None:
 
 
 def test_a_card_is_released(merchant: Merchant) -> None:
-    attempt = move_attempt(merchant.attempt, "needs_human")
+    attempt = with_a_person(merchant)
     assert merchant.api.post(path(attempt, "release"), WHY).status_code == 200
     attempt.refresh_from_db()
     assert attempt.released_reason == WHY["reason"]
@@ -171,7 +171,7 @@ def test_several_are_decided_and_each_is_reported(shop: Shop, api: Api) -> None:
 
 
 def test_several_cards_are_released(merchant: Merchant) -> None:
-    attempt = move_attempt(merchant.attempt, "needs_human")
+    attempt = with_a_person(merchant)
     second = make_card(merchant.customer, is_default=False)
     other = move_attempt(make_attempt(make_invoice(second), second), "declined")
     body = WHY | {"attempts": [attempt.public_id, other.public_id]}
@@ -193,7 +193,7 @@ def test_several_cards_are_released(merchant: Merchant) -> None:
 def test_a_wrong_request_for_several_is_refused_as_a_whole(
     changes: dict[str, Any], field: str, rule: str, merchant: Merchant
 ) -> None:
-    attempt = move_attempt(merchant.attempt, "needs_human")
+    attempt = with_a_person(merchant)
     body = WHY | {"attempts": [attempt.public_id], "resolution": "declined"} | changes
     before = snapshot()
     assert problem(merchant.api.post("/attempts/resolve/", body)) == (400, "invalid_request", [(field, rule)])
@@ -201,7 +201,7 @@ def test_a_wrong_request_for_several_is_refused_as_a_whole(
 
 
 def test_attempts_of_another_account_are_not_there(merchant: Merchant, stranger: Merchant) -> None:
-    own, foreign = (move_attempt(one.attempt, "needs_human") for one in (merchant, stranger))
+    own, foreign = with_a_person(merchant), with_a_person(stranger)
     make_proposal(foreign)
     before = snapshot()
     for address, more in (("/attempts/resolve/", {"resolution": "declined"}), ("/attempts/release/", {})):

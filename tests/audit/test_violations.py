@@ -12,6 +12,7 @@ from billing.audit.invariants import INVARIANTS, Violation, violations
 from billing.charging.resolve import collect_held, release_card
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.models import Event, Invoice, PaymentAttempt, Subscription, Transition
+from billing.subscriptions import lifecycle
 from billing.subscriptions.lifecycle import cancel, pause, resume
 from tests.audit.books import Books
 from tests.conftest import SHORT
@@ -345,9 +346,10 @@ def test_l1_nothing_is_owed_for_paused_time_and_after_the_end(books: Books) -> N
     assert audit(books) == []
 
 
-def test_l1_a_period_that_was_due_before_the_pause_is_still_owed(books: Books) -> None:
+def test_l1_a_period_that_was_due_before_the_pause_is_still_owed(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     subscription = books.subscribe(at_start=False)
     books.wait(days=1, minutes=9)
+    monkeypatch.setattr(lifecycle, "open_before_ending", lambda **_: False)
     pause(subscription=subscription, reason="holiday", actor="siti", now=books.now)
     assert audit(books) == [], "the workers may have been about to open it"
     asleep("UPDATE billing_transition SET at = at + interval '1 minute' WHERE to_state = 'paused'")

@@ -111,7 +111,7 @@ def test_a_live_account_is_not_charged_until_the_installation_allows_it(shop: Sh
 def test_without_a_token_nothing_is_armed(shop: Shop) -> None:
     invoice = make_invoice(make_card(make_customer(shop.account)), next_attempt_at=database_now())
     type(shop.account).objects.filter(pk=shop.account.pk).update(oauth_url="http://127.0.0.1:9/v1")
-    assert refused(shop, invoice) is None
+    assert refused(shop, invoice) == "gateway_unavailable"
     assert PaymentAttempt.objects.count() == 0
 
 
