@@ -133,7 +133,8 @@ def _ours(pair: Pair, row: PaymentAttempt, zone: str) -> Any:
 def _theirs(pair: Pair, zone: str) -> Any:
     order = pair.order
     if order is None:
-        return NOTHING
+        known = pair.attempt.gateway_transaction_id if pair.attempt else None
+        return format_html('{}<span class="k-sub">from its answer</span>', code(known)) if known else NOTHING
     below = format_html("{} {}", order.status.lower().replace("_", " "), moment(order.ordered_at, zone))
     named = code(order.gateway_transaction_id or order.gateway_order_id)
     return format_html('{}<span class="k-sub">{}</span>', link(order, named), below)

@@ -21,7 +21,9 @@ MOST_PAIRS = 50
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One line of ours beside the gateway's: an attempt, an order, or both. `why` says what explains the order."""
+    """One line of ours beside the gateway's: an attempt, an order, or both. `why` says what explains the order.
+
+    An attempt that was answered is explained by its transaction, though no list showed its order yet."""
 
     attempt: PaymentAttempt | None
     order: GatewayOrder | None
@@ -124,7 +126,11 @@ def _pairs(row: PaymentAttempt) -> list[Pair]:
     found: list[tuple[datetime, Pair]] = [
         (one.armed_at, Pair(one, order, EXPLAINED)) for one in tried for order in of_attempt.get(one.pk, ())
     ]
-    found += [(one.armed_at, Pair(one, None, NO_ORDER)) for one in tried if one.pk not in of_attempt]
+    found += [
+        (one.armed_at, Pair(one, None, EXPLAINED if one.gateway_transaction_id else NO_ORDER))
+        for one in tried
+        if one.pk not in of_attempt
+    ]
     found += [
         (order.ordered_at or order.first_seen_at, Pair(None, order, _why(order)))
         for order in orders

@@ -37,6 +37,15 @@ def page_of_case(client: Client, attempt: PaymentAttempt) -> str:
     return said(client.get(action(attempt, "resolve")))
 
 
+def test_an_earlier_payment_of_the_card_is_explained_by_its_own_answer(shop: Shop, boss: Client) -> None:
+    card = shop.card()
+    make_invoice(card, next_attempt_at=database_now(), description="Last month")
+    shop.collect()
+    paid = PaymentAttempt.objects.get(invoice__description="Last month")
+    page = page_of_case(boss, a_case(shop, card=card))
+    assert f'{paid.gateway_transaction_id}</code><span class="k-sub">from its answer</span>' in page
+
+
 def test_the_page_shows_all_that_a_decision_rests_on(shop: Shop, boss: Client) -> None:
     attempt = a_case(shop)
     transaction = foreign_charge(shop, attempt.payment_method)
