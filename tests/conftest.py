@@ -12,6 +12,7 @@ from billing.charging.reconcile import reconcile
 from billing.charging.refund_worker import Refunded, refund_due
 from billing.charging.sweep import sweep
 from billing.domain.arming import Environment
+from billing.gateway.connection import clock as gateway_clock
 from billing.models import Customer, GatewayAccount, Installation, Invoice, PaymentAttempt, PaymentMethod
 from billing.models.clock import database_now
 from billing.subscriptions.cards import confirm_binding, start_binding
@@ -35,6 +36,12 @@ def _installation(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("django_db"):
         request.getfixturevalue("transactional_db" if _commits(request) else "db")
         Installation.objects.get_or_create(pk=1)
+
+
+@pytest.fixture(autouse=True)
+def _clock_of_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that moves the clock moves it for itself only."""
+    monkeypatch.setattr(gateway_clock, "_base", None)
 
 
 def _commits(request: pytest.FixtureRequest) -> bool:

@@ -17,6 +17,7 @@ from billing.charging.settle import CONNECTION_LOST, Told, settle
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.reports import days_of
 from billing.gateway.connection import Gateway, GatewayUnavailableError, gateway_for
+from billing.gateway.connection import clock as gateway_clock
 from billing.models import GatewayAccount
 from billing.models.bulk import checking
 
@@ -42,9 +43,11 @@ def reconcile(*, limits: Limits, clock: Callable[[], datetime], should_stop: Cal
     done = Reconciled()
     with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
         while not should_stop():
-            claims = checking.claim(now=clock(), lease=LEASE, limit=BATCH)
+            now = clock()
+            claims = checking.claim(now=now, lease=LEASE, limit=BATCH)
             if not claims:
                 return done
+            gateway_clock.align(now)
             _check(claims, pool, done, limits=limits, clock=clock)
     return done
 

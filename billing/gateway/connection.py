@@ -251,16 +251,20 @@ def _read(call: Callable[[], T]) -> T:
 
 
 class AlignedClock:
-    """The database's clock, carried on by this process's monotonic one: a stepped wall clock does not move it."""
+    """The database's clock, carried on by this process's monotonic one: a stepped wall clock does not move it.
+
+    A process that was never told the database's time sends no money, and signs what it reads by the wall clock."""
 
     def __init__(self) -> None:
-        self._base = (time.time(), time.monotonic())
+        self._base: tuple[float, float] | None = None
 
     def align(self, now: datetime) -> None:
         """`now` was just read from the database."""
         self._base = (now.timestamp(), time.monotonic())
 
     def __call__(self) -> float:
+        if self._base is None:
+            return time.time()
         seconds, read_at = self._base
         return seconds + (time.monotonic() - read_at)
 

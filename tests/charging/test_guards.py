@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +16,7 @@ from billing.charging import arm as arming_module
 from billing.charging.arm import ArmResult, _Batch, _still_the_card, arm
 from billing.charging.settle import Told, settle
 from billing.domain.attempts import Finding, Source, Verdict
-from billing.gateway.connection import gateway_for
+from billing.gateway.connection import AlignedClock, gateway_for
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
 from billing.models.bulk.arming import LockedCard, LockedInvoice, LockedSubscription
 from billing.models.clock import database_now
@@ -216,3 +217,12 @@ def test_a_contradiction_holds_the_card_by_itself() -> None:
     tell(attempt, Verdict.CONTRADICTION, reason="two_candidate_orders")
     attempt.payment_method.refresh_from_db()
     assert (attempt.state, attempt.payment_method.held_reason) == ("needs_human", "two_candidate_orders")
+
+
+def test_a_stepped_wall_clock_does_not_move_a_sender_and_a_reader_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sender, reader = AlignedClock(), AlignedClock()
+    at = database_now()
+    sender.align(at)
+    monkeypatch.setattr(time, "time", lambda: at.timestamp() + 7200)
+    assert 0 <= sender() - at.timestamp() < 60
+    assert reader() == at.timestamp() + 7200

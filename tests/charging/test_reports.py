@@ -14,7 +14,6 @@ from billing.accounts.gateway_accounts import AccountError
 from billing.charging.collect import collect
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Evidence, GatewayAccount, GatewayTransaction, Invoice, PaymentAttempt, PaymentMethod
-from billing.models.clock import database_now
 from tests.conftest import Shop
 from tests.factories import make_invoice
 
@@ -63,7 +62,6 @@ def days(shop: Shop) -> Iterator[Days]:
     found.go_to(NOON)
     yield found
     shop.simulator.clock(real=True, skew=0)
-    gateway_clock.align(database_now())
 
 
 def unanswered(days: Days, **switches: object) -> PaymentAttempt:

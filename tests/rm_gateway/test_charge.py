@@ -335,8 +335,8 @@ def test_without_a_token_in_memory_nothing_is_sent(make_client: Any, gateway: Fa
 
 
 @pytest.mark.parametrize("offset", [-21, 21])
-def test_a_request_outside_its_window_is_not_sent(client: Client, gateway: FakeGateway, offset: int) -> None:
-    error = outcome(client, timestamp=int(time.time()) + offset)
+def test_a_request_outside_its_window_is_not_sent(make_client: Any, gateway: FakeGateway, offset: int) -> None:
+    error = outcome(make_client(clock=lambda: 1000.0), timestamp=1000 + offset)
     assert isinstance(error, RequestExpired)
     assert isinstance(error, NotSent)
     assert gateway.requests(CHARGE) == []
