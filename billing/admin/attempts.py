@@ -150,19 +150,15 @@ def _notices(row: PaymentAttempt, zone: str) -> list[Words]:
             return []
 
 
-def _evidence(row: PaymentAttempt, *, beside: bool = False) -> Table:
-    """What was heard, newest first; `beside` a form there is room for two columns."""
+def _evidence(row: PaymentAttempt) -> Table:
+    """What was heard, newest first."""
     zone = row.account.time_zone
     rows, empty = [], "Nothing was heard about this attempt yet."
     for one in Evidence.objects.filter(attempt_id=row.pk).order_by("-pk")[:MOST_EVIDENCE]:
         source, verdict, when = link(one, words(one.source)), words(one.verdict), moment(one.recorded_at, zone)
         why = reason_words(one.reason) if one.reason != one.verdict else ""
-        if beside:
-            below = format_html('{}<span class="k-sub">{} {}</span>', source, when, f"({why})" if why else "")
-            rows.append([Cell(below), Cell(verdict)])
-        else:
-            rows.append([Cell(source), Cell(verdict), Cell(why or NOTHING), Cell(when)])
-    return Table("Evidence", ["Source", "Says"] if beside else ["Source", "Says", "Why", "When"], rows, empty)
+        rows.append([Cell(source), Cell(verdict), Cell(why or NOTHING), Cell(when)])
+    return Table("Evidence", ["Source", "Says", "Why", "When"], rows, empty)
 
 
 def _orders(row: PaymentAttempt) -> Table:
@@ -176,7 +172,8 @@ def _orders(row: PaymentAttempt) -> Table:
         ]
         for one in row.gateway_orders.order_by("-pk")[:MOST_EVIDENCE]
     ]
-    return Table("Orders at the gateway", ["Order", "Status", "When", "Amount"], rows, "None was matched.")
+    empty = "No list of the card showed its order yet." if row.gateway_order_id else "None was matched."
+    return Table("Orders at the gateway", ["Order", "Status", "When", "Amount"], rows, empty)
 
 
 def _facts(row: PaymentAttempt) -> Facts:

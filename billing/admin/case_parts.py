@@ -176,7 +176,8 @@ def held_up(row: PaymentAttempt, zone: str) -> Table:
 
 
 def choices(row: PaymentAttempt) -> Table:
-    """Each choice with what it does, before anything is chosen."""
+    """Each choice with what it does, before anything is chosen; what was proposed alone, when it is to be confirmed."""
+    proposal = open_proposal(row)
     zone = row.account.time_zone
     rows = [
         [
@@ -192,8 +193,11 @@ def choices(row: PaymentAttempt) -> Table:
             Cell(one.card),
         ]
         for one in case_of(row).choices
+        if proposal is None or proposal.kind == one.kind
     ]
-    return Table("What each choice does", ["If you say", "The invoice", "The subscription", "The card"], rows, "")
+    title = "What each choice does" if proposal is None else "What was proposed does"
+    first = "If you say" if proposal is None else "Proposed"
+    return Table(title, [first, "The invoice", "The subscription", "The card"], rows, "")
 
 
 def invoice_facts(row: PaymentAttempt) -> Facts:
@@ -209,7 +213,7 @@ def invoice_facts(row: PaymentAttempt) -> Facts:
     ]
     if row.payment_method.held_at:
         rows.append(("Card is held", words(row.payment_method.held_reason)))
-    return Facts("What is owed", rows)
+    return Facts("Invoice", rows)
 
 
 def evidence_in_order(row: PaymentAttempt) -> Table:

@@ -8,19 +8,28 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, Sum
 from django.http import HttpRequest
 
 from billing.admin import tables
 from billing.admin.accounts import InstallationAdmin, stop_notice
 from billing.admin.actions import Button
-from billing.admin.formats import Label, age, link, list_of, moment, money, page_of
+from billing.admin.formats import NOTHING, Label, age, link, list_of, moment, money, page_of, words
 from billing.admin.pages import Cell, Table, Words
 from billing.admin.search import id_floor
 from billing.domain.attempts import UNRESOLVED, AttemptState
 from billing.domain.money import display
 from billing.domain.refunds import RefundState
-from billing.models import GatewayAccount, Heartbeat, Installation, Invoice, PaymentAttempt, Refund, Subscription
+from billing.models import (
+    GatewayAccount,
+    Heartbeat,
+    Installation,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Refund,
+    Subscription,
+)
 from billing.models.clock import database_now
 from billing.operating import health
 
@@ -84,7 +93,7 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "sees_money": True,
         "notices": _notices(installation, accounts, state, zone),
         "tiles": _tiles(state, unresolved["waiting"], days_of(accounts, now)),
-        "main": [_attention(zone), _next_due(now, zone)],
+        "main": [_attention(zone), *_also_waiting(zone), _next_due(now, zone)],
         "side": [_workers(state, now), _switches(installation, accounts)],
         "buttons": buttons,
     }
@@ -114,9 +123,6 @@ def _notices(
         notices.append(Words("No worker is running: nothing is charged until one is.", "danger"))
     elif silent:
         notices.append(Words(f"No pulse for a minute from: {', '.join(silent)}.", "warning"))
-    if refunds := Refund.objects.filter(state=RefundState.NEEDS_HUMAN.value).count():
-        what = "A refund needs" if refunds == 1 else f"{refunds} refunds need"
-        notices.append(Words(f"{what} a person's decision: see Refunds.", "danger"))
     if not accounts:
         notices.append(Words("No account yet: open one under Accounts to begin.", "info"))
     return notices
@@ -190,6 +196,36 @@ def _attention(zone: str) -> Table:
         empty="None. Every charge has a known outcome.",
         more=list_of(PaymentAttempt, "state__exact=needs_human"),
     )
+
+
+def _also_waiting(zone: str) -> list[Table]:
+    """What waits for a person without an outcome being open: money to give back, refunds, held cards; oldest first."""
+    surplus = PaymentAttempt.objects.filter(
+        state=AttemptState.SURPLUS.value, amount_refunded_minor__lt=F("amount_minor")
+    )
+    undecided = Refund.objects.filter(state=RefundState.NEEDS_HUMAN.value)
+    cases = PaymentAttempt.objects.filter(
+        payment_method=OuterRef("pk"), state=AttemptState.NEEDS_HUMAN.value, released_at=None
+    )
+    held = PaymentMethod.objects.filter(~Exists(cases), held_at__isnull=False).order_by("held_at")
+    rows = [
+        [Cell(link(one, name)), Cell(what), Cell(moment(since, zone)), Cell(amount, number=True)]
+        for one, name, what, since, amount in (
+            *(
+                (one, one.invoice.customer.name, "money that was not owed: give it back", one.settled_at, money(one))
+                for one in surplus.select_related("invoice__customer").defer("request_body").order_by("pk")[:LISTED]
+            ),
+            *(
+                (one, one.invoice.customer.name, "a refund that needs a person", one.created_at, money(one))
+                for one in undecided.select_related("invoice__customer").order_by("pk")[:LISTED]
+            ),
+            *(
+                (one, one.customer.name, f"a card that is held: {words(one.held_reason)}", one.held_at, NOTHING)
+                for one in held.select_related("customer")[:LISTED]
+            ),
+        )
+    ]
+    return [Table("Also waiting for you", ["Customer", "What", "Since", "Amount"], rows, "")] if rows else []
 
 
 def _next_due(now: datetime, zone: str) -> Table:

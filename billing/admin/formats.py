@@ -107,6 +107,10 @@ REASONS = {
     "sender_lost": "sender lost",
     "late_money": "money arrived late",
     "paid": "",
+    "success": "",
+    "armed": "",
+    "refunded": "",
+    "refund_made_at_the_gateway": "made in the gateway's portal",
 }
 
 

@@ -9,11 +9,13 @@ from django import forms
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from billing.admin import fields
 from billing.admin.actions import Done, Given, PersonAction
 from billing.admin.base import HistoryAdmin, RecordAdmin
+from billing.admin.case_parts import invoice_facts
 from billing.admin.fields import ReasonForm
 from billing.admin.filters import AccountFilter, StateFilter, days
 from billing.admin.formats import (
@@ -105,7 +107,8 @@ REFUND = PersonAction(
     explain=_why_refund,
     form=RefundForm,
     carry_out=_refund,
-    beside=lambda row: [refunds_of(row)],
+    below=lambda row: [refunds_of(row)],
+    beside=lambda row: [invoice_facts(row)],
     danger=True,
 )
 REVERSE = PersonAction(
@@ -148,15 +151,25 @@ def refunds_of(row: PaymentAttempt | Invoice) -> Table:
     zone = row.account.time_zone
     rows = [
         [
-            Cell(link(one, words(one.kind))),
-            Cell("", label=REFUND_LABELS[one.state]),
-            Cell(reason_words(one.state_reason) or NOTHING),
-            Cell(moment(one.created_at, zone)),
+            Cell(
+                format_html(
+                    '{}<span class="k-sub">{}, {}</span>',
+                    link(one, one.requested_reason),
+                    words(one.kind),
+                    moment(one.created_at, zone),
+                )
+            ),
+            Cell(_why(one), label=REFUND_LABELS[one.state]),
             Cell(money(one), number=True),
         ]
         for one in row.refunds.order_by("-pk")[:MOST_ROWS]
     ]
-    return Table("Refunds", ["Kind", "State", "Why", "Asked", "Amount"], rows, "Nothing was given back.")
+    return Table("Refunds", ["Refund", "State", "Amount"], rows, "Nothing was given back.")
+
+
+def _why(row: Refund) -> str:
+    why = reason_words(row.state_reason)
+    return format_html('<span class="k-sub">{}</span>', why) if why else ""
 
 
 # --- the refund -----------------------------------------------------------------------------------------------
@@ -214,7 +227,7 @@ class RefundAdmin(RecordAdmin):
             ),
             form=ResolveRefundForm,
             carry_out=_resolve,
-            beside=lambda row: [_evidence(row)],
+            below=lambda row: [_evidence(row)],
             danger=True,
         ),
         PersonAction(

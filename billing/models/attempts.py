@@ -114,6 +114,11 @@ class PaymentAttempt(models.Model):
                 fields=("deadline_at",), condition=Q(state=AttemptState.SENDING.value), name="attempt_sending"
             ),
             models.Index(fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="attempt_to_check"),
+            models.Index(
+                fields=("id",),
+                condition=Q(state=AttemptState.SURPLUS.value, amount_refunded_minor__lt=F("amount_minor")),
+                name="attempt_to_give_back",
+            ),
         )
 
     def __str__(self) -> str:

@@ -75,6 +75,7 @@ class PaymentMethod(models.Model):
             ),
             only_if("held_at", ~Q(held_reason=""), name="held_card_says_why"),
         )
+        indexes = (models.Index(fields=("held_at",), condition=Q(held_at__isnull=False), name="card_held"),)
 
     def __str__(self) -> str:
         return self.public_id

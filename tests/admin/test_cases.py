@@ -134,7 +134,7 @@ def test_one_person_proposes_and_the_other_confirms(shop: Shop, boss: Client, se
     others = said(second.get(url(PaymentAttempt, "change", attempt.pk)))
     assert "/confirm/" in others
     confirmation = said(second.get(action(attempt, "confirm")))
-    assert "What each choice does" in confirmation
+    assert "What was proposed does" in confirmation
     assert send(second, action(attempt, "confirm")).status_code == 302
 
     attempt.refresh_from_db()

@@ -102,7 +102,7 @@ def test_a_viewer_neither_gives_back_nor_decides(viewer: Client) -> None:
 
 def test_a_refund_with_a_person_is_seen_on_the_start_page_and_on_its_own(boss: Client) -> None:
     refund = refund_with_a_person()
-    assert "A refund needs a person" in said(boss.get("/admin/"))
+    assert "a refund that needs a person" in said(boss.get("/admin/"))
     page = said(boss.get(url(Refund, "change", refund.pk)))
     assert "a person decides" in page
     assert "/change/resolve/" in page

@@ -124,3 +124,20 @@ def test_who_may_not_see_money_sees_none(stranger: Client) -> None:
 
 def test_a_viewer_gets_no_switch(viewer: Client) -> None:
     assert "Stop everything" not in viewer.get(reverse("admin:index")).content.decode()
+
+
+def test_money_to_give_back_and_held_cards_are_listed_until_they_are_dealt_with(boss: Client) -> None:
+    now = database_now()
+    surplus = settled("surplus", now, minor=1990)
+    held = make_card(make_customer(make_account(), name="Tan Wei Ming"), held_at=now, held_reason="unexplained_order")
+    of_a_case = settled("needs_human", now, minor=700)
+    type(held).objects.filter(pk=of_a_case.payment_method_id).update(held_at=now, held_reason="two_candidates")
+
+    page = boss.get(reverse("admin:index")).content.decode()
+    assert "money that was not owed: give it back" in page
+    assert "a card that is held: unexplained order" in page
+    assert "two candidates</span>" not in page, "its case is listed already"
+
+    PaymentAttempt.objects.filter(pk=surplus.pk).update(amount_refunded_minor=1990)
+    type(held).objects.filter(pk=held.pk).update(held_at=None, held_reason="")
+    assert "Also waiting for you" not in boss.get(reverse("admin:index")).content.decode()

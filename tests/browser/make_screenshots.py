@@ -9,6 +9,8 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Browser, Page
 
+from billing.charging.refund import request_refund
+from billing.charging.refund_worker import refund_due
 from billing.domain.schedules import Interval, Schedule, occurrences
 from billing.ids import new_id
 from billing.models import (
@@ -90,6 +92,10 @@ def seed(shop: Shop, site: str) -> dict[str, object]:
     shop.sweep(now + timedelta(minutes=5))
     person = PaymentAttempt.objects.filter(state="unknown").first()
     pause(subscription=started["Jason Lee"], reason="Travels until next month", actor="farid", now=now)
+    paid = PaymentAttempt.objects.filter(state="succeeded", gateway_transaction_id__startswith="2").latest("pk")
+    for sen, why in ((1000, "One parcel was damaged"), (500, "Delivered a day late")):
+        refund = request_refund(attempt=paid, amount_minor=sen, reason=why, actor="aisyah", now=database_now())
+        refund_due(limits=shop.limits, clock=database_now, should_stop=lambda: False)
     waiting = undecided(cards["Lim Mei Ling"], now)
     for queue in ("charge", "housekeeping", "reconcile"):
         Heartbeat.objects.update_or_create(queue=queue, defaults={"worker": "worker-1:12", "beat_at": database_now()})
@@ -102,6 +108,8 @@ def seed(shop: Shop, site: str) -> dict[str, object]:
         "customer": story.customer,
         "attempt": waiting,
         "unknown": person,
+        "paid": paid,
+        "refund": refund,
         "pending": pending,
         "extra": make_card(story.customer, is_default=False, label="555555******4444", activated_at=now),
     }
@@ -284,7 +292,7 @@ def test_make_the_screenshots(browser: Browser, site: str, people: User, shop: S
     IMAGES.mkdir(parents=True, exist_ok=True)
     random.seed(7)
     rows = seed(shop, site)
-    stories = {name: page_of(rows[name]) for name in ("subscription", "invoice", "customer", "attempt")}
+    stories = {name: page_of(rows[name]) for name in ("subscription", "invoice", "customer", "attempt", "refund")}
     wide = open_page(browser, site, watch)
     wide.goto("/admin/")
     shoot(wide, "login")
@@ -294,6 +302,7 @@ def test_make_the_screenshots(browser: Browser, site: str, people: User, shop: S
         shoot(wide, name, address)
     shoot(wide, "invoices", reverse("admin:billing_invoice_changelist"))
     shoot(wide, "pause", f"{stories['subscription']}pause/")
+    shoot(wide, "give-back", f"{page_of(rows['paid'])}refund/")
     shoot(wide, "resolve", f"{stories['attempt']}resolve/")
     for dark, suffix in ((False, "phone"), (True, "phone-dark")):
         phone = open_page(browser, site, watch, width=390, dark=dark)
