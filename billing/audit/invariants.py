@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.db import connection, transaction
 
-from billing.audit import attempts, catalogue, money, periods, progress, requests
+from billing.audit import attempts, catalogue, money, periods, progress, refunds, requests
 from billing.audit.at_the_gateway import gateway_violations
 from billing.audit.ledger import ledger_violations
 from billing.audit.violation import CATALOGUE, CATALOGUE_SENTENCE, INVARIANTS, Violation
@@ -39,6 +39,7 @@ def violations(*, now: datetime, account_id: int | None = None, limits: Limits |
             *money.violations(account_id),
             *attempts.violations(account_id),
             *requests.violations(account_id),
+            *refunds.violations(account_id, now=now, limits=chosen),
             *periods.violations(account_id, now=now),
             *progress.violations(account_id, now=now, limits=chosen),
         ]

@@ -90,6 +90,13 @@ def _compare(attempt: PaymentAttempt, charges: list[Mapping[str, Any]]) -> Itera
                 attempt.public_id,
                 f"is {state}, and the gateway has {len(fits)} successes of its transaction and amount.",
             )
+        elif attempt.amount_refunded_minor > fits[0]["refunded"]:
+            # The other way round is a refund in the gateway's portal, until somebody looks.
+            yield Violation(
+                "S10",
+                attempt.public_id,
+                f"counts {attempt.amount_refunded_minor} as given back, and the gateway {fits[0]['refunded']}.",
+            )
     elif taken and state not in UNRESOLVED:
         yield Violation("S10", attempt.public_id, f"is {state}, and the gateway took its money.")
 

@@ -13,6 +13,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from billing.charging.charge_now import charge_now
+from billing.charging.refund import request_refund
 from billing.models import PaymentAttempt, PaymentMethod
 from billing.models.clock import database_now
 from config.wsgi import application
@@ -60,7 +61,7 @@ def _connection_stays() -> Iterator[None]:
 
 @pytest.fixture
 def known(shop: Shop) -> dict[str, str]:
-    """Ids of objects that exist, by prefix, with an attempt that was made."""
+    """Ids of objects that exist, by prefix, with an attempt that was made and a part of it asked back."""
     card: PaymentMethod = shop.card()
     subscription = make_subscription(card, make_plan(shop.account))
     invoice = charge_now(
@@ -68,7 +69,8 @@ def known(shop: Shop) -> dict[str, str]:
     )
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=invoice)
-    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt)
+    refund = request_refund(attempt=attempt, amount_minor=500, reason="x", actor="test", now=database_now())
+    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund)
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 
 
@@ -77,7 +79,7 @@ def with_known_ids(case: Any, known: dict[str, str]) -> None:
     if "id" in (case.path_parameters or {}):
         case.path_parameters["id"] = known[PREFIXES[case.path.split("/")[3]]]
     if isinstance(case.body, dict):
-        for member, prefix in (("customer", "cus"), ("plan", "plan"), ("payment_method", "pm")):
+        for member, prefix in (("customer", "cus"), ("plan", "plan"), ("payment_method", "pm"), ("attempt", "att")):
             if case.body.get(member):
                 case.body[member] = known[prefix]
 

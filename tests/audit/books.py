@@ -5,11 +5,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from billing.charging.arm import arm
+from billing.charging.refund import request_refund, request_reverse
+from billing.charging.refund_arming import arm_refund
+from billing.charging.refund_settling import settle_refund, write_down
+from billing.charging.refund_worker import sweep_refunds
 from billing.charging.settle import Told, settle
 from billing.charging.sweep import sweep
 from billing.domain.attempts import Finding, Source, Verdict
-from billing.gateway.connection import gateway_for
-from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Subscription
+from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
+from billing.gateway.connection import Gateway, ReadTransaction, gateway_for
+from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Refund, Subscription
+from billing.models.bulk import refunding
 from billing.subscriptions.renew import open_due
 from billing.subscriptions.start import start_subscription
 from tests.conftest import SHORT
@@ -92,7 +98,62 @@ class Books:
         return self.tell(attempt, Finding(Verdict.REVERSED, Source.ORDER_LIST, reason="reversed"))
 
     def sweep(self) -> int:
-        return sweep(limits=SHORT, now=self.now)
+        return sweep(limits=SHORT, now=self.now) + sweep_refunds(limits=SHORT, now=self.now)
+
+    # --- money that goes back -----------------------------------------------------------------------------
+
+    def ask_back(self, attempt: PaymentAttempt, amount: int | None = None, *, reverse: bool = False) -> Refund:
+        """*siti* asks for all, for a part, or for a reversal."""
+        given: dict[str, Any] = {"attempt": attempt, "reason": "cancelled in time", "actor": "siti", "now": self.now}
+        return request_reverse(**given) if reverse else request_refund(amount_minor=amount, **given)
+
+    def send_back(self, refund: Refund) -> Refund:
+        """Arms it."""
+        (one,) = refunding.claim(now=self.now, lease=timedelta(seconds=150), limit=1)
+        assert one.refund_id == refund.pk
+        arm_refund(one, gateway=_WithToken(gateway_for(self.account)), limits=SHORT, now=self.now)  # type: ignore[arg-type]
+        refund.refresh_from_db()
+        return refund
+
+    def hear_back(
+        self, refund: Refund, verdict: RefundVerdict, reason: str = "", source: RefundSource = RefundSource.ANSWER
+    ) -> Refund:
+        settle_refund(refund.pk, RefundFinding(verdict, source, reason=reason), limits=SHORT, now=self.now)
+        refund.refresh_from_db()
+        refund.attempt.refresh_from_db()
+        refund.invoice.refresh_from_db()
+        return refund
+
+    def give_back(self, attempt: PaymentAttempt, amount: int | None = None, *, reverse: bool = False) -> Refund:
+        """Asked for, sent, and answered well."""
+        refund = self.send_back(self.ask_back(attempt, amount, reverse=reverse))
+        self.hear_back(refund, RefundVerdict.REFUNDED)
+        attempt.refresh_from_db()
+        return refund
+
+    def see_in_the_portal(self, attempt: PaymentAttempt, amount: int) -> Refund:
+        """Somebody gave `amount` back in the gateway's portal, beside what we did, and the payment was read."""
+        left = attempt.amount_minor - attempt.amount_refunded_minor - amount
+        status = TransactionStatus.PARTIAL_REFUNDED if left else TransactionStatus.FULL_REFUNDED
+        raw = transaction(
+            transactionId=attempt.gateway_transaction_id,
+            status=status.value,
+            balanceAmount=left,
+        )
+        read = ReadTransaction(parse_transaction(raw), "", {"status": status.value})
+        write_down({attempt.pk: read}, limits=SHORT, now=self.now)
+        attempt.refresh_from_db()
+        return Refund.objects.filter(attempt=attempt, origin="gateway").latest("pk")
+
+
+class _WithToken:
+    """A gateway that is never spoken to."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.freeze_refund = gateway.freeze_refund
+
+    def has_token(self) -> bool:
+        return True
 
 
 def paid(attempt: PaymentAttempt, source: Source = Source.ANSWER, **changes: Any) -> Finding:

@@ -137,6 +137,7 @@ def row(attempt: PaymentAttempt, **changes: Any) -> dict[str, Any]:
         "amount": attempt.amount_minor,
         "currency": attempt.currency,
         "status": "SUCCESS",
+        "refunded": 0,
         **changes,
     }
 

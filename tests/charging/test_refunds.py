@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from billing.charging.refund import RefundError
+from billing.gateway import connection as gateway_connection
 from billing.models import Invoice, Refund, RefundEvidence, Transition
 from billing.models.clock import database_now
 from rm_gateway.simulator.outcomes import OUTCOMES, OUTCOMES_OF_REFUNDS, Answer, Money
@@ -24,7 +25,7 @@ from tests.charging.giving_back import (
 from tests.conftest import Shop
 from tests.factories import move_attempt
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patience")]
 
 # --- when all is well ---------------------------------------------------------------------------------------
 
@@ -192,11 +193,16 @@ def test_whatever_becomes_of_the_answer_it_is_sent_once_and_the_books_agree_in_t
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("outcome", ["hangs_after", "hangs_before", "trickles_headers", "huge", "deep"])
-def test_an_answer_that_does_not_end_leaves_an_unknown_refund_that_is_looked_into(shop: Shop, outcome: str) -> None:
+def test_an_answer_that_does_not_end_leaves_an_unknown_refund_that_is_looked_into(
+    shop: Shop, outcome: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     attempt, before = paid(shop), posts(shop)
     shop.simulator.set(refund_outcome=outcome)
     refund = ask(attempt)
-    shop.refund()
+    with monkeypatch.context() as impatient:
+        settings.KITARAN_GATEWAY_TOTAL_SECONDS = 2
+        impatient.setattr(gateway_connection, "_gateways", {})
+        shop.refund()
     refund.refresh_from_db()
     assert refund.state == "unknown"
     look_until_the_end(shop)

@@ -28,7 +28,7 @@ from tests.conftest import SHORT, Shop
 from tests.factories import make_attempt, move_attempt
 from tests.promises.test_uniques import PATHS
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patience")]
 
 
 @pytest.mark.parametrize("state", sorted(set(AttemptState) - {AttemptState.SUCCEEDED, AttemptState.SURPLUS}))

@@ -16,7 +16,7 @@ from tests.charging.giving_back import LAST, ask, ask_reverse, at_gateway, in_th
 from tests.conftest import SHORT, Shop
 from tests.factories import make_invoice, move_attempt
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patience")]
 
 
 def look(invoice: Invoice) -> int:

@@ -2,8 +2,6 @@
 ledger: at most one POST a refund, and in the end the books say what it says."""
 
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -16,16 +14,11 @@ from billing.models import PaymentAttempt, Refund, RefundEvidence
 from billing.models.clock import database_now
 from tests.charging.giving_back import REFUND, REVERSE, ask, ask_reverse, at_gateway, look_until_the_end, paid, posts
 from tests.conftest import Shop
-from tests.faults.test_kills import ROOT, BrokenCommit, environment
+from tests.faults.deaths import REFUND_POINTS
+from tests.faults.recovery import run_doomed_worker
+from tests.faults.test_kills import BrokenCommit
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
-
-
-def run_doomed_worker(point: str) -> int:
-    command = [sys.executable, "-m", "tests.faults.refund_worker", point]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), timeout=60, capture_output=True, text=True)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.faults]
 
 
 def assert_the_books_agree(shop: Shop, attempt: PaymentAttempt, refund: Refund) -> str:
@@ -47,20 +40,18 @@ def assert_the_books_agree(shop: Shop, attempt: PaymentAttempt, refund: Refund) 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("reverse", [False, True], ids=["refund", "reverse"])
-@pytest.mark.parametrize(
-    "point", ["before_arm_commits", "after_arm", "after_send", "after_answer", "before_settle_commits"]
-)
+@pytest.mark.parametrize("point", REFUND_POINTS)
 def test_a_worker_killed_at_any_point_gives_back_once_at_most_and_loses_nothing(
     shop: Shop, profile: str, point: str, reverse: bool
 ) -> None:
     attempt, route = paid(shop), REVERSE if reverse else REFUND
     refund, before = ask_reverse(attempt) if reverse else ask(attempt), posts(shop, route)
-    shop.simulator.set(latency=[0.8, 0.8] if point == "after_send" else [0, 0])
+    shop.simulator.set(latency=[0.8, 0.8] if point == "refund_after_send" else [0, 0])
 
     assert run_doomed_worker(point) == -signal.SIGKILL
     shop.simulator.set(latency=[0, 0])
     refund.refresh_from_db()
-    assert refund.state == ("requested" if point == "before_arm_commits" else "sending")
+    assert refund.state == ("requested" if point == "refund_before_arm_commits" else "sending")
     assert shop.refund().armed == 0, "leased, or in flight: nobody arms it again"
 
     later = database_now() + timedelta(seconds=12)  # past the deadline
@@ -70,8 +61,8 @@ def test_a_worker_killed_at_any_point_gives_back_once_at_most_and_loses_nothing(
     look_until_the_end(shop)
 
     state = assert_the_books_agree(shop, attempt, refund)
-    assert state == ("needs_human" if point == "after_arm" else "succeeded")
-    assert posts(shop, route) - before == (0 if point == "after_arm" else 1)
+    assert state == ("needs_human" if point == "refund_after_arm" else "succeeded")
+    assert posts(shop, route) - before == (0 if point == "refund_after_arm" else 1)
 
 
 def break_the_commit_after(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, lost: str) -> None:

@@ -1,8 +1,9 @@
 """A worker that is killed at one point: `python -m tests.faults.worker POINT [PROGRAM ARGUMENT...]`.
 POINT may be `never`, or with a program end in `:N`, the N-th time.
 
-Without a program it runs the real `collect` once. With one (`manage.py tick --loop`, `celery -A config.celery worker`)
-it is that program, and death takes all of its processes. Database, broker and simulator are those of the environment.
+Without a program it runs the real `collect` once, or `refund_due` when the point is a refund's. With one
+(`manage.py tick --loop`, `celery -A config.celery worker`) it is that program, and death takes all of its processes.
+Database, broker and simulator are those of the environment.
 """
 
 import ctypes
@@ -12,7 +13,7 @@ import sys
 
 import django
 
-from tests.faults.deaths import arrange, kill_group
+from tests.faults.deaths import REFUND_POINTS, arrange, kill_group
 
 PR_SET_PDEATHSIG = 1
 
@@ -21,6 +22,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
     point, *program = sys.argv[1:]
+    if not program and point in REFUND_POINTS:
+        arrange(point)
+        _give_back_once()
+        return
     if not program:
         arrange(point, delay_seconds=0.3 if point == "after_send" else 0)  # so that all of the group have left
         _collect_once()
@@ -46,6 +51,14 @@ def _collect_once() -> None:
     from tests.conftest import SHORT
 
     collect(limits=SHORT, clock=database_now, should_stop=lambda: False, worker="doomed")
+
+
+def _give_back_once() -> None:
+    from billing.charging.refund_worker import refund_due
+    from billing.models.clock import database_now
+    from tests.conftest import SHORT
+
+    refund_due(limits=SHORT, clock=database_now, should_stop=lambda: False)
 
 
 if __name__ == "__main__":

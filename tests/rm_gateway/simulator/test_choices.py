@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rm_gateway.simulator.outcomes import AMOUNTS, OUTCOMES, Answer, Money
+from rm_gateway.simulator.outcomes import AMOUNTS, OUTCOMES, OUTCOMES_OF_REFUNDS, Answer, Money
 from rm_gateway.simulator.process import SimulatorProcess
 from rm_gateway.simulator.switches import Switches
 
@@ -35,6 +35,7 @@ USUAL: dict[str, dict[str, Any]] = {
     "the way back from the page": {"redirect": "as_chosen"},
     "runs of the gateway's own": {"recurring_runs": True, "first_charge": "next_target", "failed_retries": 3},
     "refunds of a part": {"refund_partial": True},
+    "what becomes of a refund or reversal, and whether its answer arrives": {"refund_outcome": "auto"},
     "how long a payment can be reversed": {"reverse_window": 900},
     "limits of rate": {"order_query_limit": 3, "order_query_window": 5, "charge_limit": 0},
     "when a payment can be queried": {"query_delay": 0},
@@ -79,6 +80,9 @@ OTHERS: dict[str, list[Choice]] = {
     ],
     "runs of the gateway's own": [{"first_charge": "at_bind"}, {"failed_retries": 0}, {"recurring_runs": False}],
     "refunds of a part": [{"refund_partial": False}],
+    "what becomes of a refund or reversal, and whether its answer arrives": [
+        {"refund_outcome": name} for name in OUTCOMES_OF_REFUNDS
+    ],
     "how long a payment can be reversed": [{"reverse_window": 0}, {"reverse_window": 86400}],
     "limits of rate": [{"order_query_limit": 0}, {"charge_limit": 10}],
     "when a payment can be queried": [{"query_delay": 30}],
