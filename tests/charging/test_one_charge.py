@@ -11,13 +11,11 @@ from billing.domain.attempts import AttemptState
 from billing.gateway.connection import gateway_for
 from billing.models import Event, Evidence, Invoice, PaymentAttempt, Transition
 from billing.models.clock import database_now
-from rm_gateway.simulator.outcomes import OUTCOMES
 from tests.conftest import Shop
 from tests.factories import make_invoice, make_plan, make_subscription
+from tests.faults.recovery import settle_down
 
 pytestmark = pytest.mark.django_db
-
-MONEY_LATER = {"success_then_reversed", "failed_then_success"}
 
 
 def due_invoice(shop: Shop, card_number: str = "4111111111111111", **columns: object) -> Invoice:
@@ -82,49 +80,6 @@ def test_a_decline_is_retried_on_its_day_and_the_subscription_is_past_due(shop: 
     assert (invoice.state, invoice.tries) == ("open", 1)
     assert invoice.next_attempt_at == attempt.armed_at + timedelta(days=3)
     assert subscription.state == "past_due"
-
-
-def settle_down(shop: Shop, invoice: Invoice, seconds: float = 25) -> PaymentAttempt:
-    """Runs the engine until the invoice's first attempt is closed or with a person."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        shop.sweep()
-        shop.reconcile()
-        attempt = PaymentAttempt.objects.filter(invoice=invoice).earliest("id")
-        if attempt.state not in ("sending", "unknown", "in_process"):
-            return attempt
-        time.sleep(0.05)
-    raise AssertionError(f"still {attempt.state}: {attempt.state_reason}")
-
-
-@pytest.mark.timeout(90)
-@pytest.mark.parametrize("outcome", sorted(set(OUTCOMES) - MONEY_LATER))
-def test_whatever_the_gateway_answers_nobody_is_charged_twice_and_nothing_is_lost(
-    shop: Shop, profile: str, outcome: str
-) -> None:
-    shop.simulator.set(settle_after=0.3)
-    invoice = due_invoice(shop)
-    shop.simulator.set_customer(PaymentMethod_id(invoice), outcome=[outcome])
-
-    shop.collect()
-    attempt = settle_down(shop, invoice)
-
-    taken = shop.taken(invoice)
-    invoice.refresh_from_db()
-    assert len(taken) <= 1
-    assert shop.simulator.requests()["by_marker"][attempt.marker] == 1
-    assert Evidence.objects.filter(attempt_id=attempt.pk).exists()
-    if attempt.state == "succeeded":
-        assert len(taken) == 1
-        assert invoice.state == "paid"
-    elif taken:
-        assert attempt.state == "needs_human", f"{outcome}, {profile}: money was taken; the attempt is {attempt.state}"
-    else:
-        assert attempt.state in ("declined", "not_sent", "not_charged", "needs_human")
-        assert invoice.state == "open"
-    if attempt.state == "needs_human":
-        assert Event.objects.filter(kind="attempt.needs_human", subject_id=attempt.pk).count() == 1
-        assert invoice.next_attempt_at is None
 
 
 def PaymentMethod_id(invoice: Invoice) -> str:  # noqa: N802

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from django.db import connection
 
-from billing.audit.invariants import ledger_violations, violations
+from billing.audit.invariants import gateway_violations, ledger_violations, violations
 from billing.charging.collect import collect
 from billing.gateway.connection import clock as gateway_clock
-from billing.models import PaymentAttempt
+from billing.models import Invoice, PaymentAttempt
 from billing.models.clock import database_now
 from tests.conftest import Shop
 
@@ -58,8 +58,22 @@ def recover(shop: Shop, *, outage: timedelta) -> None:
     raise AssertionError(list(PaymentAttempt.objects.values_list("state", "state_reason")))
 
 
+def settle_down(shop: Shop, invoice: Invoice, seconds: float = 25) -> PaymentAttempt:
+    """Runs the engine until the invoice's first attempt is closed or with a person."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        shop.sweep()
+        shop.reconcile()
+        attempt = PaymentAttempt.objects.filter(invoice=invoice).earliest("id")
+        if attempt.state not in OPEN_ENDED:
+            return attempt
+        time.sleep(0.05)
+    raise AssertionError(f"still {attempt.state}: {attempt.state_reason}")
+
+
 def audit(shop: Shop, *, ahead: timedelta = timedelta(0)) -> list[str]:
-    """What does not hold, in the database and against the simulator's ledger; workers ran until `ahead` from now."""
+    """What does not hold: in the database, against the simulator's ledger, and, when its order lists are whole, asked
+    over HTTP. Workers ran until `ahead` from now."""
     account, posts = shop.account.pk, shop.simulator.requests()["by_marker"]
     own = {attempt.marker for attempt in PaymentAttempt.objects.all()}
     found = violations(now=database_now() + ahead, limits=shop.limits)
@@ -68,4 +82,7 @@ def audit(shop: Shop, *, ahead: timedelta = timedelta(0)) -> list[str]:
         charges=shop.simulator.charges(),
         posts={marker: count for marker, count in posts.items() if marker in own},
     )
+    shop.simulator.set(orders_visible_after=0, latency=[0, 0])
+    gateway_clock.align(database_now())
+    found += gateway_violations(now=database_now() + ahead, account_id=account)
     return [f"{one.invariant}: {one.subject} {one.text}" for one in found]

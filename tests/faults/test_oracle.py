@@ -7,6 +7,7 @@ import pytest
 
 from billing.models import Invoice
 from billing.models.clock import database_now
+from tests.audit.test_violations import asleep
 from tests.conftest import Shop
 from tests.factories import make_invoice
 from tests.faults.harness.oracle import Verdict, verdict
@@ -22,11 +23,13 @@ def ledger(shop: Shop) -> Any:
     shop.collect()
     charges = [charge for invoice in Invoice.objects.all() for charge in shop.taken(invoice)]
     posts = {str(charge["title"]).split()[-1]: 1 for charge in charges}
-    return SimpleNamespace(charges=charges, posts=posts, card=charges[0]["customer_id"])
+    return SimpleNamespace(charges=charges, posts=posts, simulator=shop.simulator)
 
 
 def judged(ledger: Any) -> Verdict:
-    answers: Any = SimpleNamespace(charges=lambda: ledger.charges, requests=lambda: {"by_marker": ledger.posts})
+    answers: Any = SimpleNamespace(
+        charges=lambda: ledger.charges, requests=lambda: {"by_marker": ledger.posts}, set=ledger.simulator.set
+    )
     return verdict(answers)
 
 
@@ -61,6 +64,14 @@ def test_an_invoice_that_nobody_tried(ledger: Any) -> None:
 def test_a_payment_that_the_gateway_does_not_have(ledger: Any) -> None:
     lost = ledger.charges.pop()
     assert any("took its money 0 times" in problem for problem in judged(ledger).problems), lost
+
+
+def test_an_order_that_only_the_gateway_knows(ledger: Any) -> None:
+    charge = ledger.charges.pop()
+    marker = str(charge["title"]).split()[-1]
+    del ledger.posts[marker]
+    asleep("DELETE FROM billing_paymentattempt WHERE marker = %s", [marker])
+    assert any("which took money for no attempt" in problem for problem in judged(ledger).problems)
 
 
 def test_an_attempt_that_is_left_open(ledger: Any, shop: Shop) -> None:

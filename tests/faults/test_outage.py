@@ -117,3 +117,4 @@ def test_of_what_was_missed_one_is_charged_each_day_and_the_fourth_waits_for_a_p
     assert charged[:3] == [1, 2, 3]
     assert all(len(shop.taken(invoice)) <= 1 for invoice in invoices)
     assert all(not shop.taken(invoice) for invoice in invoices if invoice.period_index in held)
+    assert audit(shop) == []

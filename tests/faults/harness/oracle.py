@@ -11,11 +11,12 @@ from typing import Any
 
 from django.db.models import Count
 
-from billing.audit.invariants import ledger_violations, violations
+from billing.audit.invariants import Violation, gateway_violations, ledger_violations, violations
 from billing.charging.collect import collect
 from billing.charging.limits import Limits
 from billing.charging.reconcile import reconcile
 from billing.charging.sweep import sweep
+from billing.gateway.connection import clock as gateway_clock
 from billing.models import Event, GatewayAccount, Invoice, PaymentAttempt
 from billing.models.clock import database_now
 from rm_gateway.simulator.process import SimulatorProcess
@@ -96,9 +97,17 @@ def verdict(simulator: SimulatorProcess, *, outage: timedelta = timedelta(0)) ->
     account = GatewayAccount.objects.get().pk
     asked_at = database_now() + outage
     audit = [*violations(now=asked_at), *ledger_violations(account_id=account, charges=charges, posts=posts)]
+    audit += _asked_at_the_gateway(simulator, account, asked_at)
     found.violations = len(audit)
     found.problems += [f"{one.invariant}: {one.subject} {one.text}" for one in audit]
     return found
+
+
+def _asked_at_the_gateway(simulator: SimulatorProcess, account_id: int, now: datetime) -> list[Violation]:
+    """The audit's own questions, over HTTP, when the order lists are whole."""
+    simulator.set(orders_visible_after=0, latency=[0, 0])
+    gateway_clock.align(database_now())
+    return gateway_violations(now=now, account_id=account_id)
 
 
 def _look_at(invoice: Invoice, attempts: list[PaymentAttempt], taken: Counter[str], found: Verdict) -> None:
