@@ -2,9 +2,31 @@
 
 from django.contrib import admin
 
-from billing.admin import accounts, attempts, customers, history, invoices, proposals, refunds, staff, subscriptions
+from billing.admin import (
+    accounts,
+    attempts,
+    customers,
+    evidence,
+    history,
+    invoices,
+    proposals,
+    refunds,
+    staff,
+    subscriptions,
+)
 from billing.admin.site import dress
 
 dress(admin.site)
 
-__all__ = ["accounts", "attempts", "customers", "history", "invoices", "proposals", "refunds", "staff", "subscriptions"]
+__all__ = [
+    "accounts",
+    "attempts",
+    "customers",
+    "evidence",
+    "history",
+    "invoices",
+    "proposals",
+    "refunds",
+    "staff",
+    "subscriptions",
+]

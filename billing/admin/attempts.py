@@ -1,16 +1,15 @@
 """Attempts with their evidence, and the decision of a person on those that evidence could not close."""
 
-import json
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 
-from billing.admin.base import HistoryAdmin, RecordAdmin
+from billing.admin.base import RecordAdmin
 from billing.admin.case_parts import MAY_DECIDE, case_of, evidence_in_order, held_up, is_watched, notices, parts
 from billing.admin.cases import CASE_ACTIONS
 from billing.admin.filters import AccountFilter, StateFilter, days
@@ -33,7 +32,7 @@ from billing.admin.search import Search
 from billing.admin.several import SEVERAL, choose_several, several
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.money import display
-from billing.models import Evidence, GatewayAccount, PaymentAttempt
+from billing.models import Evidence, PaymentAttempt
 
 MOST_EVIDENCE = 50
 
@@ -204,64 +203,3 @@ def _released(row: PaymentAttempt) -> tuple[str, str]:
 def _request(row: PaymentAttempt) -> Verbatim:
     text = f"{row.request_method} {row.request_url}\n\n{row.title}\n{row.description}"
     return Verbatim("The request, as it was frozen", text)
-
-
-@admin.register(Evidence)
-class EvidenceAdmin(HistoryAdmin):
-    noun, nouns = "piece of evidence", "evidence"
-    list_display = ("attempt", "source", "verdict", "reason", "recorded")
-    list_filter = (("source", StateFilter), days("recorded", column="recorded_at"))
-    search_fields = ("pk",)
-    search_help_text = "Attempt: id, marker, transaction or order"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Evidence]:
-        return _with_attempt(super().get_queryset(request).defer("content"))
-
-    def page_queryset(self) -> QuerySet[Any]:
-        return _with_attempt(Evidence.objects.all())
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        if not search_term.strip():
-            return queryset, False
-        by_attempt = Search(AttemptAdmin.search.exact, AttemptAdmin.search.in_account)
-        found = by_attempt.narrow(PaymentAttempt.objects.order_by(), search_term).values_list("pk", flat=True)
-        return queryset.filter(attempt_id__in=list(found)), False
-
-    @admin.display(description="Attempt")
-    def attempt(self, row: Any) -> str:
-        return str(row.attempt_public_id)
-
-    @admin.display(description="Recorded")
-    def recorded(self, row: Any) -> str:
-        return moment(row.recorded_at, row.zone)
-
-    def page(self, request: HttpRequest, row: Any) -> Page:
-        attempt = PaymentAttempt(pk=row.attempt_id)
-        facts = Facts(
-            "Evidence",
-            [
-                ("Attempt", link(attempt, row.attempt_public_id)),
-                ("Source", words(row.source)),
-                ("Says", words(row.verdict)),
-                ("Why", reason_words(row.reason) or NOTHING),
-                ("Recorded", moment(row.recorded_at, row.zone)),
-            ],
-        )
-        told = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
-        title = f"{words(row.source).capitalize()}: {words(row.verdict)}"
-        return Page(title, row.attempt_public_id, main=[facts, told])
-
-
-def _with_attempt(rows: QuerySet[Evidence]) -> QuerySet[Any]:
-    attempts = PaymentAttempt.objects.filter(pk=OuterRef("attempt_id"))
-    found: QuerySet[Any] = with_zone(rows).annotate(attempt_public_id=Subquery(attempts.values("public_id")[:1]))
-    return found
-
-
-def with_zone(rows: QuerySet[Any], account: str = "account_id") -> QuerySet[Any]:
-    """Adds the account's time zone as `zone` to rows that have no foreign key to it."""
-    accounts = GatewayAccount.objects.filter(pk=OuterRef(account))
-    found: QuerySet[Any] = rows.annotate(zone=Subquery(accounts.values("time_zone")[:1]))
-    return found

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib.admin import display
-from django.db.models import Model
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,7 +18,7 @@ from billing.domain.refunds import RefundState
 from billing.domain.resolution import ProposalOutcome
 from billing.domain.schedules import Interval, Schedule
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
-from billing.models import Customer, PaymentMethod, Plan, Subscription
+from billing.models import Customer, GatewayAccount, PaymentMethod, Plan, Subscription
 
 NOTHING = "—"
 GOOD, BAD, CARE, NEWS, QUIET = "success", "danger", "warning", "info", ""
@@ -128,6 +128,13 @@ def age(at: datetime, now: datetime) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit} ago"
     return f"{seconds} s ago"
+
+
+def with_zone(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Adds the account's time zone as `zone` to rows that have no foreign key to it."""
+    accounts = GatewayAccount.objects.filter(pk=OuterRef("account_id"))
+    found: QuerySet[Any] = rows.annotate(zone=Subquery(accounts.values("time_zone")[:1]))
+    return found
 
 
 def state_words(subject_type: str, state: str) -> str:

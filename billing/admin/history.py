@@ -9,10 +9,9 @@ from django.db.models import Model, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from billing.admin.attempts import with_zone
 from billing.admin.base import HistoryAdmin
 from billing.admin.filters import AccountFilter, days
-from billing.admin.formats import NOTHING, Label, code, link, moment, money, reason_words, state_words, words
+from billing.admin.formats import NOTHING, Label, code, link, moment, money, reason_words, state_words, with_zone, words
 from billing.admin.pages import Facts, Page, Verbatim
 from billing.admin.search import Search
 from billing.models import (

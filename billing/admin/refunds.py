@@ -1,20 +1,19 @@
 """Refunds: what was asked to go back, what came of it, and a person's decision where evidence could not tell."""
 
-import json
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from billing.admin import fields
 from billing.admin.actions import Done, Given, PersonAction
-from billing.admin.base import HistoryAdmin, RecordAdmin
+from billing.admin.base import RecordAdmin
 from billing.admin.case_parts import invoice_facts
 from billing.admin.fields import ReasonForm
 from billing.admin.filters import AccountFilter, StateFilter, days
@@ -40,7 +39,7 @@ from billing.charging.refund import RefundResolution, request_refund, request_re
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.money import display
 from billing.domain.refunds import REVERSE_WINDOW, RefundState
-from billing.models import GatewayAccount, Invoice, PaymentAttempt, Refund, RefundEvidence
+from billing.models import Invoice, PaymentAttempt, Refund, RefundEvidence
 from billing.models.clock import database_now
 
 MOST_ROWS = 50
@@ -333,58 +332,3 @@ def _request(row: Refund) -> list[Verbatim]:
     if row.armed_at is None:
         return []
     return [Verbatim("The request, as it was frozen", f"{row.request_method} {row.request_url}")]
-
-
-@admin.register(RefundEvidence)
-class RefundEvidenceAdmin(HistoryAdmin):
-    noun, nouns = "evidence about a refund", "evidence about refunds"
-    list_display = ("refund", "source", "verdict", "reason", "recorded")
-    list_filter = (("source", StateFilter), days("recorded", column="recorded_at"))
-    search_fields = ("pk",)
-    search_help_text = "Refund id"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[RefundEvidence]:
-        return _with_refund(super().get_queryset(request).defer("content"))
-
-    def page_queryset(self) -> QuerySet[Any]:
-        return _with_refund(RefundEvidence.objects.all())
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        if not search_term.strip():
-            return queryset, False
-        found = RefundAdmin.search.narrow(Refund.objects.order_by(), search_term).values_list("pk", flat=True)
-        return queryset.filter(refund_id__in=list(found)), False
-
-    @admin.display(description="Refund")
-    def refund(self, row: Any) -> str:
-        return str(row.refund_public_id)
-
-    @admin.display(description="Recorded")
-    def recorded(self, row: Any) -> str:
-        return moment(row.recorded_at, row.zone)
-
-    def page(self, request: HttpRequest, row: Any) -> Page:
-        facts = Facts(
-            "Evidence",
-            [
-                ("Refund", link(Refund(pk=row.refund_id), row.refund_public_id)),
-                ("Source", words(row.source)),
-                ("Says", words(row.verdict)),
-                ("Why", reason_words(row.reason) or NOTHING),
-                ("Recorded", moment(row.recorded_at, row.zone)),
-            ],
-        )
-        told = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
-        title = f"{words(row.source).capitalize()}: {words(row.verdict)}"
-        return Page(title, row.refund_public_id, main=[facts, told])
-
-
-def _with_refund(rows: QuerySet[RefundEvidence]) -> QuerySet[Any]:
-    refunds = Refund.objects.filter(pk=OuterRef("refund_id"))
-    accounts = GatewayAccount.objects.filter(pk=OuterRef("account_id"))
-    found: QuerySet[Any] = rows.annotate(
-        refund_public_id=Subquery(refunds.values("public_id")[:1]), zone=Subquery(accounts.values("time_zone")[:1])
-    )
-    return found
