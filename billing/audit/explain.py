@@ -5,39 +5,49 @@ name no person but the staff who decided something, and no more of a card than i
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from django.db.models import Q
 
+from billing.audit.answer import Answer, answer_of
 from billing.audit.attempt_life import AttemptLife
 from billing.audit.lines import Kind, Line
-from billing.audit.wording import HOLDS, REFUSALS, day, moment, said_by, sentence, span, times, which_day
+from billing.audit.refund_life import RefundLife
+from billing.audit.wording import (
+    HOLDS,
+    REFUSALS,
+    REVERSED_ON_REQUEST,
+    day,
+    moment,
+    said_by,
+    sentence,
+    span,
+    which_day,
+)
 from billing.domain.arming import Refusal
-from billing.domain.attempts import HAS_MONEY, UNRESOLVED
+from billing.domain.attempts import UNRESOLVED
 from billing.domain.catch_up import GRACE
 from billing.domain.money import display
 from billing.domain.schedules import Schedule
 from billing.domain.subscriptions import Hold, InvoiceState, SubscriptionState
-from billing.models import Evidence, GatewayAccount, GatewayOrder, Invoice, PaymentAttempt, Subscription, Transition
+from billing.models import (
+    Evidence,
+    GatewayAccount,
+    GatewayOrder,
+    Invoice,
+    PaymentAttempt,
+    RefundEvidence,
+    Subscription,
+    Transition,
+)
 from billing.subscriptions.activate import schedule_of
 
-__all__ = ["Explanation", "Kind", "Line", "NothingFoundError", "explain", "find_invoice"]
+__all__ = ["Answer", "Explanation", "Kind", "Line", "NothingFoundError", "explain", "find_invoice"]
 
 
 class NothingFoundError(LookupError):
     """Nothing goes by that name; the message says what was looked for."""
-
-
-class Answer(StrEnum):
-    """In one word, whether the customer's money was taken."""
-
-    CHARGED = "charged"
-    CHARGED_TOO_OFTEN = "charged_too_often"
-    GIVEN_BACK = "given_back"
-    NOT_CHARGED = "not_charged"
-    NOT_KNOWN = "not_known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class Explanation:
 
 
 def find_invoice(name: str, *, account: GatewayAccount | None = None) -> Invoice:
-    """The invoice that an id names: its own, an attempt's, or the gateway's id of a transaction or order.
+    """The invoice that an id names: its own, an attempt's, a refund's, or the gateway's id of a transaction or order.
 
     Raises NothingFoundError, also when the gateway's id is known in more than one account."""
     invoices = Invoice.objects.filter(account=account) if account else Invoice.objects.all()
@@ -61,6 +71,8 @@ def find_invoice(name: str, *, account: GatewayAccount | None = None) -> Invoice
         found = invoices.filter(public_id=name)
     elif name.startswith("att_"):
         found = invoices.filter(attempts__public_id=name)
+    elif name.startswith("ref_"):
+        found = invoices.filter(refunds__public_id=name)
     else:
         by_attempt = PaymentAttempt.objects.filter(Q(gateway_transaction_id=name) | Q(gateway_order_id=name))
         by_order = GatewayOrder.objects.filter(Q(gateway_transaction_id=name) | Q(gateway_order_id=name))
@@ -68,7 +80,8 @@ def find_invoice(name: str, *, account: GatewayAccount | None = None) -> Invoice
         found = invoices.filter(attempts__in=attempts)
     rows = list(found.select_related("account", "subscription__plan").distinct()[:2])
     if not rows:
-        raise NothingFoundError(f"no invoice is known by {name!r}: no inv_…, att_…, transaction or order of that name")
+        nouns = "no inv_…, att_…, ref_…, transaction or order of that name"
+        raise NothingFoundError(f"no invoice is known by {name!r}: {nouns}")
     if len(rows) > 1:
         raise NothingFoundError(
             f"{name!r} belongs to more than one invoice: {', '.join(row.public_id for row in rows)}"
@@ -103,6 +116,7 @@ class _Life:
                 | Q(subject_type="subscription", subject_id=invoice.subscription_id or 0)
             ).order_by("id")
         )
+        self._refunds = self._lives_of_refunds()
 
     def explanation(self) -> Explanation:
         lines = [*self._rule(), *self._due(), *self._opened(), *self._people(), *self._looked_at()]
@@ -111,14 +125,39 @@ class _Life:
             rank = self._heard_before(attempt.armed_at, earlier)
             life = AttemptLife(attempt, self._evidence[attempt.pk], self._transitions, rank, to_staff=self._to_staff)
             lines += life.lines()
+        for refund in self._refunds:
+            lines += [replace(line, rank=self._before_a_refund(line.at)) for line in refund.lines()]
         lines += [*self._subscription_changes(), *self._stops()]
         lines.sort(key=lambda line: (line.at, line.rank))
-        answer, summary = self._answer()
+        open_refunds = [refund.open_words() for refund in self._refunds]
+        answer, summary = answer_of(self._invoice, self._attempts, open_refunds, self._zone)
         return Explanation(self._invoice, answer, summary, self._zone, (*lines, *self._present()))
 
     def _heard_before(self, at: datetime, of: Sequence[int]) -> int:
         """The rank of what happened at `at`: right behind the evidence that was there by then, whose ranks are even."""
         told = [row for pk, rows in self._evidence.items() if pk in of for row in rows]
+        return max((2 * row.pk + 1 for row in told if row.recorded_at <= at), default=0)
+
+    def _lives_of_refunds(self) -> list[RefundLife]:
+        refunds = list(self._invoice.refunds.order_by("id"))
+        ids = [refund.pk for refund in refunds]
+        numbers = {attempt.pk: attempt.number for attempt in self._attempts}
+        evidence: dict[int, list[RefundEvidence]] = {pk: [] for pk in ids}
+        for row in RefundEvidence.objects.filter(refund_id__in=ids).order_by("id"):
+            evidence[row.refund_id].append(row)
+        moves: dict[int, list[Transition]] = {pk: [] for pk in ids}
+        for move in Transition.objects.filter(subject_type="refund", subject_id__in=ids).order_by("id"):
+            moves[move.subject_id].append(move)
+        return [
+            RefundLife(
+                one, evidence[one.pk], moves[one.pk], numbers[one.attempt_id], self._zone, to_staff=self._to_staff
+            )
+            for one in refunds
+        ]
+
+    def _before_a_refund(self, at: datetime) -> int:
+        """As `_heard_before` of all attempts, but for what the refund itself did to its attempt."""
+        told = [row for rows in self._evidence.values() for row in rows if row.reason != REVERSED_ON_REQUEST]
         return max((2 * row.pk + 1 for row in told if row.recorded_at <= at), default=0)
 
     # --- where it came from -------------------------------------------------------------------------------
@@ -238,6 +277,7 @@ class _Life:
 
     def _present(self) -> Iterator[Line]:
         yield Line(self._now, self._state(), Kind.NOW, (self._invoice.public_id,))
+        yield from filter(None, (refund.next(self._now) for refund in self._refunds))
         at, text = self._next()
         yield Line(at, text, Kind.NEXT, ())
 
@@ -290,47 +330,3 @@ class _Life:
         if subscription is None or subscription.next_due_at is None:
             return ""
         return f" The next period of the subscription is due on {moment(subscription.next_due_at, self._zone)}."
-
-    def _answer(self) -> tuple[Answer, str]:
-        """The customer's question, answered."""
-        kept = [attempt for attempt in self._attempts if attempt.state in HAS_MONEY]
-        open_ones = any(attempt.state in UNRESOLVED for attempt in self._attempts)
-        money, what = self._money, self._what()
-        if len(kept) > 1:
-            said = f"The card was charged {money} {times(len(kept))} for {what}. Only one of the charges may stay."
-            return Answer.CHARGED_TOO_OFTEN, said
-        if kept:
-            said = f"The card was charged {money} once for {what}, on {moment(kept[0].armed_at, self._zone)}."
-            if self._invoice.amount_refunded_minor:
-                all_of_it = self._invoice.amount_refunded_minor == self._invoice.amount_minor
-                return Answer.GIVEN_BACK if all_of_it else Answer.CHARGED, said + self._given_back()
-            return Answer.CHARGED, f"{said} What came of another attempt is not known yet." if open_ones else said
-        if open_ones:
-            said = f"It is not known yet whether the card was charged {money} for {what}."
-            return Answer.NOT_KNOWN, f"{said} It is not charged again before that is known."
-        if any(attempt.state == "reversed" for attempt in self._attempts):
-            return Answer.GIVEN_BACK, f"The card was charged {money} for {what}, and the money went back."
-        return Answer.NOT_CHARGED, f"The card was not charged {money} for {what}: {self._why_not()}."
-
-    def _what(self) -> str:
-        description = self._invoice.description
-        return f"period {(self._invoice.period_index or 0) + 1} of {description}" if self._subscription else description
-
-    def _why_not(self) -> str:
-        invoice = self._invoice
-        if invoice.state == InvoiceState.VOID:
-            return "the period was skipped"
-        if invoice.state == InvoiceState.UNCOLLECTIBLE:
-            return f"all {invoice.tries} tries were declined" if invoice.tries > 1 else "it was declined"
-        if invoice.hold:
-            return HOLDS[Hold(invoice.hold)]
-        if invoice.refusal:
-            return REFUSALS[Refusal(invoice.refusal)]
-        if not self._attempts:
-            return "it was not tried yet"
-        last = self._attempts[-1].state
-        return (
-            "it was declined, and is tried again"
-            if last == "declined"
-            else "nothing was executed, and it is tried again"
-        )

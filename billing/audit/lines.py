@@ -13,7 +13,7 @@ class Kind(StrEnum):
     OPENED = "opened"
     REFUSED = "refused"  # it was time, and it was not charged
     PREFLIGHT = "preflight"  # a look at the gateway before another try
-    ARMED = "armed"  # an attempt was written down, to be sent once
+    ARMED = "armed"  # an attempt or a refund was written down, to be sent once
     ANSWERED = "answered"
     LOST = "lost"  # no answer will come
     CHECKED = "checked"  # the gateway was asked
@@ -22,6 +22,9 @@ class Kind(StrEnum):
     DECLINED = "declined"
     SURPLUS = "surplus"
     REVERSED = "reversed"
+    REFUND_ASKED = "refund_asked"
+    GIVEN_BACK = "given_back"
+    NOT_GIVEN_BACK = "not_given_back"  # a refund ended, and no money went back by it
     WITH_A_PERSON = "with_a_person"
     ALARM = "alarm"
     SUBSCRIPTION = "subscription"  # it was paused, resumed, cancelled

@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 INVARIANTS: Mapping[str, str] = MappingProxyType(
     {
-        "S1": "Money is taken at the gateway at most once for an invoice, surplus that was not given back included; and "
-        "no more is given back than was taken.",
+        "S1": "Money is taken at the gateway at most once for an invoice, surplus that was not given back included; "
+        "and no more is given back than was taken.",
         "S2": "A succeeded attempt has exactly one success at the gateway, of the same amount, and pays its invoice.",
         "S3": "A request leaves only for an attempt or refund that was armed and not closed, and at most once.",
         "S4": "Nothing is armed while another attempt of the invoice took its money or still may, nor after its "

@@ -6,10 +6,12 @@ from zoneinfo import ZoneInfo
 
 from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState, Source, Verdict
+from billing.domain.refunds import RefundEnd, RefundWait
 from billing.domain.schedules import Interval, Schedule
 from billing.domain.subscriptions import Hold
 
 S = AttemptState
+REVERSED_ON_REQUEST = "reversed_on_request"
 
 REFUSALS: dict[Refusal, str] = {
     Refusal.SUBSCRIPTION_NOT_USABLE: "the subscription is not running",
@@ -33,6 +35,23 @@ HOLDS: dict[Hold, str] = {
     Hold.CATCH_UP: "its period was missed, and a person decides whether it is still collected",
     Hold.REVERSED: "its payment was taken back, and a person decides whether it is collected again",
     Hold.SUBSCRIPTION_CANCELED: "the subscription was cancelled, and a person decides whether it is still collected",
+}
+REFUND_WAITS: dict[str, str] = {
+    RefundWait.ACCOUNT_STOPPED: "the account is stopped",
+    RefundWait.LIVE_NOT_ALLOWED: "this installation does not speak to the live gateway",
+    RefundWait.ENVIRONMENT_DIFFERS: "the payment and the account do not belong to the same gateway",
+    RefundWait.ABOVE_LIMIT: "the amount is above the account's limit for one charge",
+    RefundWait.GATEWAY_UNAVAILABLE: "the gateway could not be reached",
+    RefundWait.CONSTRAINT: "a rule of the database forbade it",
+}
+REFUND_ENDS: dict[str, str] = {
+    RefundEnd.NO_MONEY: "the payment has no money any more",
+    RefundEnd.NOT_THAT_MUCH: "more was given back meanwhile, and that much is not left",
+    RefundEnd.REVERSE_WINDOW_PASSED: "the gateway reverses a payment for 15 minutes only",
+    RefundEnd.ORDER_UNKNOWN: "the gateway's order of the payment is not known",
+    RefundEnd.REQUEST_IMPOSSIBLE: "no request could be made of it",
+    RefundEnd.WITHDRAWN: "it was taken back",
+    "refunded_at_the_gateway": "money was given back in the gateway's own portal first",
 }
 # Why something went to a person, or was not understood, beyond what the words themselves say.
 _REASONS = {
@@ -59,6 +78,13 @@ _REASONS = {
     "second_transaction": "a second transaction claims to be this payment",
     "paid_after_reversal": "it calls the charge paid after it had been reversed",
     "reversal_of_another_transaction": "the reversal is of another transaction",
+    "unchanged_at_the_gateway": "nothing had changed, and nothing proves that nothing will",
+    "amount_unknown": "how much went back is not shown",
+    "another_transaction": "it showed another payment",
+    "reversed_instead": "the whole payment was reversed",
+    "refunded_instead": "the payment was refunded, not reversed",
+    "not_seen_in_the_answer": "the answer does not show that the money went back",
+    "PAYMENT_FULLY_REFUNDED": "the gateway says that all of it was given back, and not by whom",
     "timeout": "there was no answer in time",
     "connection": "the connection was lost",
     "answer": "the answer could not be understood",
@@ -73,11 +99,13 @@ def reason_words(reason: str) -> str:
     """Why, as a part of a sentence; codes of the gateway and of banks are shown as they are."""
     if not reason:
         return "no reason was given"
+    if reason in _REASONS:
+        return _REASONS[reason]
     if reason.startswith("still_"):
         return f"after the last check it was still {reason.removeprefix('still_').replace('_', ' ')}"
     if reason.isdigit() or reason.isupper():
         return f"code {reason}"
-    return _REASONS.get(reason, reason.replace("_", " "))
+    return reason.replace("_", " ")
 
 
 def day(at: datetime, zone: str) -> str:
@@ -147,6 +175,8 @@ def times(count: int) -> str:
 
 def told(source: Source, verdict: Verdict, reason: str, number: int | None, *, to_staff: bool) -> str:
     """One piece of evidence, as what follows a colon. `number` is that of the check, where there is one."""
+    if reason == REVERSED_ON_REQUEST:
+        return "the payment was taken back, as it had been asked for."
     match source:
         case Source.SWEEPER:
             return "the program that was to send the request was lost, so nobody knows whether it left."

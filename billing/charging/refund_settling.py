@@ -38,8 +38,6 @@ from billing.models import PaymentAttempt, Refund, Transition
 from billing.models.bulk import refunding, settling, sql
 
 R = RefundState
-# Who says of the attempt what was said of the refund that reversed it.
-_SOURCE_OF_REVERSAL = {RefundSource.ANSWER: Source.ANSWER, RefundSource.OPERATOR: Source.OPERATOR}
 
 
 def settle_refund(
@@ -125,10 +123,13 @@ class RefundSettlement:
                 assert_never(to)
 
     def _reverse(self, finding: RefundFinding) -> None:
-        """The payment itself is gone: its attempt is told so, with evidence of its own."""
+        """The payment itself is gone: its attempt is told so, with evidence of its own.
+
+        The answer to the reversal is no answer to the attempt's one request; it shows the transaction as it is now."""
+        by_a_person = finding.source is RefundSource.OPERATOR
         told = Finding(
             Verdict.REVERSED,
-            _SOURCE_OF_REVERSAL.get(finding.source, Source.TRANSACTION_QUERY),
+            Source.OPERATOR if by_a_person else Source.TRANSACTION_QUERY,
             reason="reversed_on_request",
             transaction_id=self._attempt.gateway_transaction_id,
             detail={"refund": self._refund.public_id},

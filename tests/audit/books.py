@@ -18,8 +18,10 @@ from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMetho
 from billing.models.bulk import refunding
 from billing.subscriptions.renew import open_due
 from billing.subscriptions.start import start_subscription
+from rm_gateway.models import Transaction
 from tests.conftest import SHORT
 from tests.factories import NOW, make_account, make_card, make_customer, make_plan
+from tests.rm_gateway.fake import transaction
 
 
 @dataclass(slots=True)
@@ -134,13 +136,14 @@ class Books:
     def see_in_the_portal(self, attempt: PaymentAttempt, amount: int) -> Refund:
         """Somebody gave `amount` back in the gateway's portal, beside what we did, and the payment was read."""
         left = attempt.amount_minor - attempt.amount_refunded_minor - amount
-        status = TransactionStatus.PARTIAL_REFUNDED if left else TransactionStatus.FULL_REFUNDED
-        raw = transaction(
+        status = "PARTIAL_REFUNDED" if left else "FULL_REFUNDED"
+        seen = transaction(
             transactionId=attempt.gateway_transaction_id,
-            status=status.value,
+            status=status,
             balanceAmount=left,
+            order={"amount": attempt.amount_minor},
         )
-        read = ReadTransaction(parse_transaction(raw), "", {"status": status.value})
+        read = ReadTransaction(Transaction.parse(seen), "", {"status": status})
         write_down({attempt.pk: read}, limits=SHORT, now=self.now)
         attempt.refresh_from_db()
         return Refund.objects.filter(attempt=attempt, origin="gateway").latest("pk")

@@ -8,10 +8,11 @@ from django.db import connection, connections
 
 from billing.audit.invariants import Violation, gateway_violations, ledger_violations
 from billing.gateway.connection import Gateway, GatewayUnavailableError
-from billing.models import PaymentAttempt
+from billing.models import PaymentAttempt, Refund
 from billing.models.clock import database_now
 from tests.audit.books import Books
 from tests.audit.test_violations import asleep
+from tests.charging.giving_back import ask, ask_reverse, in_the_portal
 from tests.conftest import Shop
 from tests.factories import make_invoice
 
@@ -91,6 +92,60 @@ def test_s10_money_of_no_attempt(shop: Shop) -> None:
     assert found.text.endswith("which took money for no attempt.")
 
 
+def test_money_that_both_say_went_back_is_nothing_to_speak_of(shop: Shop) -> None:
+    whole, part, reversed_ = charged(shop), charged(shop), charged(shop)
+    ask(whole)
+    ask(part, 500)
+    ask_reverse(reversed_)
+    shop.refund()
+    assert set(Refund.objects.values_list("state", flat=True)) == {"succeeded"}
+    assert audit(shop) == []
+
+
+def test_s10_a_refund_at_the_gateway_that_our_books_do_not_know(shop: Shop) -> None:
+    attempt = charged(shop)
+    in_the_portal(shop, attempt, 500)
+    text = "counts 0 of 1990 MYR as given back, and the gateway shows 500."
+    assert audit(shop) == [Violation("S10", attempt.public_id, text)]
+    asked = ask(attempt, 300)
+    assert audit(shop) == [Violation("S10", attempt.public_id, text)], "what was not sent explains nothing"
+    shop.refund()
+    asked.refresh_from_db()
+    assert (asked.state, audit(shop)) == ("succeeded", [])
+
+
+def test_s10_a_refund_of_ours_that_the_gateway_does_not_show(shop: Shop) -> None:
+    attempt = charged(shop)
+    shop.simulator.set(refund_outcome="dropped_before")
+    refund = ask(attempt)
+    shop.refund()
+    assert audit(shop) == [], "its outcome is open"
+    asleep("UPDATE billing_refund SET state = 'succeeded', settled_at = created_at, next_check_at = NULL")
+    asleep("UPDATE billing_paymentattempt SET amount_refunded_minor = 1990")
+    text = "counts 1990 of 1990 MYR as given back, and the gateway shows 0."
+    assert audit(shop) == [Violation("S10", attempt.public_id, text)]
+    asleep("UPDATE billing_refund SET settled_at = now() + interval '1 hour'")
+    assert audit(shop) == [], f"{refund} was settled while the gateway was read"
+
+
+def test_s2_a_reversal_at_the_gateway_that_our_books_do_not_know(shop: Shop) -> None:
+    attempt = charged(shop)
+    shop.simulator.set(refund_outcome="lost_after")
+    ask_reverse(attempt)
+    shop.refund()
+    asleep("UPDATE billing_refund SET state = 'not_refunded', settled_at = created_at, next_check_at = NULL")
+    text = "is succeeded, and its transaction is REVERSED at the gateway."
+    assert audit(shop) == [Violation("S2", attempt.public_id, text)]
+
+
+def test_s10_a_reversal_of_ours_that_the_gateway_does_not_show(shop: Shop) -> None:
+    attempt = charged(shop)
+    asleep("UPDATE billing_paymentattempt SET state = 'reversed'")
+    (found,) = audit(shop)
+    assert (found.invariant, found.subject) == ("S10", attempt.public_id)
+    assert found.text.startswith("is reversed, and the gateway took money for it by order ")
+
+
 def test_what_an_open_attempt_may_have_taken_is_left_to_the_reconciler(shop: Shop) -> None:
     attempt = charged(shop, "4000000000000119")
     assert attempt.state == "unknown"
@@ -155,7 +210,11 @@ def test_the_ledger_is_compared_charge_by_charge(books: Books) -> None:
     assert found() == [("S2", paid.public_id)]
     assert found(row(paid, amount=1)) == [("S2", paid.public_id)]
     assert found(row(paid, status="REVERSED")) == [("S2", paid.public_id)]
-    assert found(row(paid, status="FULL_REFUNDED")) == []
+    assert found(row(paid, status="FULL_REFUNDED", refunded=1990)) == [], "in the portal, and nobody looked yet"
+    books.give_back(paid, 500)
+    assert found(right) == [("S10", paid.public_id)]
+    assert found(row(paid, status="PARTIAL_REFUNDED", refunded=500)) == []
+    right = row(paid, status="PARTIAL_REFUNDED", refunded=500)
     assert found(right, row(declined, transaction_id="t")) == [("S10", declined.public_id)]
     assert found(right, row(paid, title="Coffee", transaction_id="t")) == [("S10", "t")]
     assert found(right, **{paid.marker: 2}) == [("S3", paid.public_id)]

@@ -333,32 +333,23 @@ def test_an_alarm_says_that_a_person_was_told(books: Books) -> None:
     )
 
 
-def test_money_that_was_given_back_is_said(books: Books) -> None:
-    attempt = books.pay(books.armed())
-    Invoice.objects.update(amount_refunded_minor=500)
-    assert "now: The invoice is paid. RM 5.00 of it was given back." in story(books, attempt.invoice)
-    assert answer(books, attempt.invoice)[0] is Answer.CHARGED
-    Invoice.objects.update(amount_refunded_minor=1990)
-    told = answer(books, attempt.invoice)
-    assert told[0] is Answer.GIVEN_BACK
-    assert told[1].endswith("RM 19.90 of it was given back.")
-
-
 # --- names ------------------------------------------------------------------------------------------------
 
 
 def test_an_invoice_is_found_by_every_id_that_somebody_may_have(books: Books) -> None:
     attempt = books.pay(books.armed())
+    refund = books.ask_back(attempt)
     for name in (
         attempt.invoice.public_id,
         attempt.public_id,
+        refund.public_id,
         attempt.gateway_transaction_id,
         attempt.gateway_order_id,
     ):
         assert find_invoice(name or "") == attempt.invoice
         with pytest.raises(NothingFoundError):
             find_invoice(name or "", account=Books().account)
-    for name in ("inv_x", "att_x", "1", ""):
+    for name in ("inv_x", "att_x", "ref_x", "1", ""):
         with pytest.raises(NothingFoundError, match="no invoice is known by"):
             find_invoice(name)
 

@@ -15,7 +15,7 @@ from billing.models.clock import database_now
 from tests.charging.giving_back import REFUND, REVERSE, ask, ask_reverse, at_gateway, look_until_the_end, paid, posts
 from tests.conftest import Shop
 from tests.faults.deaths import REFUND_POINTS
-from tests.faults.recovery import run_doomed_worker
+from tests.faults.recovery import audit, run_doomed_worker
 from tests.faults.test_kills import BrokenCommit
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.faults]
@@ -35,6 +35,7 @@ def assert_the_books_agree(shop: Shop, attempt: PaymentAttempt, refund: Refund) 
     assert attempt.amount_refunded_minor == charge["refunded"]
     assert (attempt.state == "reversed") == (charge["status"] == "REVERSED")
     assert RefundEvidence.objects.filter(refund_id=refund.pk).exists()
+    assert audit(shop) == []
     return str(refund.state)
 
 

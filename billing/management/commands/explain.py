@@ -19,6 +19,8 @@ STYLES = {
     Kind.DECLINED: "red",
     Kind.SURPLUS: "yellow",
     Kind.REVERSED: "yellow",
+    Kind.GIVEN_BACK: "green",
+    Kind.NOT_GIVEN_BACK: "yellow",
     Kind.WITH_A_PERSON: "bold yellow",
     Kind.ALARM: "bold red",
     Kind.REFUSED: "yellow",
@@ -39,7 +41,9 @@ class Command(BaseCommand):
     help = "Say in sentences why a customer was charged, or was not."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="inv_…", help="or att_…, or the gateway's id of a transaction or order")
+        parser.add_argument(
+            "name", metavar="inv_…", help="or att_…, ref_…, or the gateway's id of a transaction or order"
+        )
 
     def handle(self, *, name: str, **_: Any) -> None:
         try:
