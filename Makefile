@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
 
-.PHONY: setup demo up test faults check bench clean
+.PHONY: setup demo up test faults mutation check bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make up      run the embedded stack and the services in the foreground"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
 	@echo "make faults  kill, stop and cut off real processes; a failure prints SEED=... ONLY=... (FULL=1: the long run)"
+	@echo "make mutation  take each guard of charging away in turn: some test must fail (ARGS='\"refund arm\"': some of them)"
 	@echo "make browser run the browser tests (installs Debian's chromium when it is missing)"
 	@echo "make check   lint, types, import contracts, migrations, Django's checks"
 	@echo "make screenshots  make the pictures in docs/img"
@@ -50,6 +51,9 @@ ifneq ($(FULL)$(SEED)$(ONLY),)
 else
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -m faults $(ARGS)
 endif
+
+mutation: $(READY)
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

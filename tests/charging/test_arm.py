@@ -1,12 +1,12 @@
 """What arm re-checks: everything that could have changed between due and charge."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import override_settings
 
 from billing.accounts.gateway_accounts import start_account, start_installation, stop_account, stop_installation
+from billing.domain.arming import LOOK_AGAIN, Refusal
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.models.clock import database_now
 from tests.conftest import Shop
@@ -21,7 +21,9 @@ def refused(shop: Shop, invoice: Invoice) -> str | None:
     assert invoice.attempts.count() == 0
     if invoice.refusal:
         assert invoice.next_attempt_at is not None
-        assert invoice.next_attempt_at > database_now() - timedelta(seconds=5)
+        assert invoice.refused_at is not None
+        if wait := LOOK_AGAIN[Refusal(invoice.refusal)]:
+            assert invoice.next_attempt_at == invoice.refused_at + wait
     return invoice.refusal
 
 

@@ -1,25 +1,26 @@
 """Each guard of arm and settle where another would usually step in before it."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, transaction
 from django.test import override_settings
 
 from billing.accounts.gateway_accounts import stop_account, stop_installation
 from billing.charging import arm as arming_module
-from billing.charging.arm import ArmResult, _Batch, _still_the_card, arm
+from billing.charging.arm import Armed, ArmResult, _Batch, _still_the_card, arm
+from billing.charging.collect import collect
 from billing.charging.settle import Told, settle
 from billing.domain.attempts import Finding, Source, Verdict
-from billing.gateway.connection import AlignedClock, gateway_for
+from billing.gateway.connection import AlignedClock, Gateway, gateway_for
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
 from billing.models.bulk.arming import LockedCard, LockedInvoice, LockedSubscription
 from billing.models.clock import database_now
+from tests.charging.held_rows import somebody_holds
 from tests.conftest import SHORT, Shop
 from tests.factories import NOW, make_attempt, make_card, make_customer, make_invoice, make_subscription
 from tests.promises.attacks import run
@@ -157,25 +158,8 @@ def test_a_card_that_was_changed_between_the_work_list_and_the_locks_is_not_char
 def test_what_somebody_else_holds_is_skipped_and_not_waited_for(shop: Shop, table: str) -> None:
     card = make_card(make_customer(shop.account))
     make_invoice(card, make_subscription(card, next_due_at=None), next_attempt_at=database_now())
-    taken, let_go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        try:
-            with transaction.atomic():
-                run(f"SELECT 1 FROM billing_{table} FOR UPDATE")  # noqa: S608
-                taken.set()
-                let_go.wait(20)
-        finally:
-            connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    try:
-        assert taken.wait(20)
+    with somebody_holds(table):
         assert _within(5, lambda: arm_now(shop)) == ArmResult()
-    finally:
-        let_go.set()
-        holder.join()
     assert len(arm_now(shop).armed) == 1
 
 
@@ -185,6 +169,59 @@ def _within(seconds: int, call: Callable[[], ArmResult]) -> ArmResult:
         return call()
     finally:
         run("SET statement_timeout = 0")
+
+
+def test_after_a_commit_that_was_not_acknowledged_nothing_more_is_armed(monkeypatch: pytest.MonkeyPatch) -> None:
+    permission = Armed(1, "M", None)  # type: ignore[arg-type]
+    outcomes = iter([ArmResult(armed=[permission]), ArmResult(unacknowledged=["N"]), ArmResult(armed=[permission])])
+
+    def batch(self: _Batch, candidates: list[tuple[int, int | None, int | None]] | None) -> ArmResult:
+        if candidates is None:
+            self.candidates = [(number, None, number) for number in range(3)]
+            raise IntegrityError
+        return next(outcomes)
+
+    monkeypatch.setattr(_Batch, "arm", batch)
+    result = arm(account_id=1, gateway=None, run_id=None, limits=SHORT, now=NOW, count=3)  # type: ignore[arg-type]
+    assert result == ArmResult(armed=[permission], unacknowledged=["N"])
+
+
+@pytest.mark.parametrize(("tries", "always"), [(1, False), (0, True)])
+def test_what_is_locked_though_its_cards_were_not_read_is_refused(shop: Shop, tries: int, always: bool) -> None:
+    invoice = due(shop)
+    Invoice.objects.filter(pk=invoice.pk).update(attempt_count=tries)
+    type(shop.account).objects.filter(pk=shop.account.pk).update(preflight_always=always)
+    batch = _Batch(shop.account.pk, gateway_for(shop.account), None, SHORT, database_now(), 8)
+    assert batch.arm([(invoice.pk, None, invoice.payment_method_id)]) == ArmResult(refused=1)
+    invoice.refresh_from_db()
+    assert invoice.refusal == "preflight_missing"
+
+
+def test_a_live_account_is_not_even_spoken_to_until_it_is_allowed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    due(shop)
+    type(shop.account).objects.filter(pk=shop.account.pk).update(environment="live")
+    spoken_to: list[Gateway] = []
+    monkeypatch.setattr(Gateway, "ensure_token", spoken_to.append)
+    assert shop.collect().armed == 0
+    assert spoken_to == []
+
+
+def test_who_is_told_to_stop_arms_nothing_more(shop: Shop) -> None:
+    due(shop)
+    assert collect(limits=SHORT, clock=database_now, should_stop=lambda: True, worker="test").armed == 0
+
+
+def test_a_sender_that_fails_in_an_unexpected_way_leaves_an_unknown_outcome(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoice = due(shop)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Gateway, "send", broken)
+    assert shop.collect().states == {"unknown": 1}
+    assert invoice.attempts.get().state_reason == "sender_failed"
 
 
 def void(attempt: PaymentAttempt) -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.house.source import ROOT
 
 COPIED = ("billing", "config", "rm_gateway", "tests", "docs", "docker", "manage.py", "pyproject.toml", ".env.example")
-FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
+FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 LONGEST_SECONDS = 400
 
 
@@ -41,11 +41,29 @@ class Mutation:
     why: str = ""
 
 
+def one(name: str, file: str, old: str, new: str, *tests: str) -> Mutation:
+    return Mutation(name, (Edit(file, old, new),), tests)
+
+
+def each(name: str, file: str, edits: Mapping[str, tuple[str, str]], *tests: str) -> list[Mutation]:
+    """Several guards of one file that the same tests notice; each has its own name after the common one."""
+    return [one(f"{name}: {which}", file, old, new, *tests) for which, (old, new) in edits.items()]
+
+
+def named(file: str, words: str) -> tuple[str, ...]:
+    """The tests of the file whose names fit pytest's expression `words`."""
+    return (file, "-k", words)
+
+
 @dataclass(frozen=True)
 class Outcome:
     name: str
     killed_by: str | None
     seconds: float
+
+
+class NotTriedError(Exception):
+    """The tests of a mutation could not be run."""
 
 
 class StaleMutationError(Exception):
@@ -83,8 +101,12 @@ def copy_of_the_tree(to: Path) -> Iterator[Path]:
         shutil.rmtree(tree, ignore_errors=True)
 
 
-def run_pytest(tree: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Pytest in the copy, on the database server that this process started, without the plugins that are not needed."""
+def run_pytest(
+    tree: Path, arguments: Sequence[str], *, seconds: int = LONGEST_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Pytest in the copy, on the database server that this process started, without the plugins that are not needed.
+
+    Without the one that shuffles too: what is tried and in which order is the same each time."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {
         "KITARAN_TESTS_STACK": "given",
@@ -95,7 +117,7 @@ def run_pytest(tree: Path, arguments: Sequence[str]) -> subprocess.CompletedProc
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "pytest_django.plugin", "-p", "pytest_timeout",
          "--reuse-db", "-p", "no:cacheprovider", "--timeout", "90", *arguments],
-        cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False,
+        cwd=tree, env=environment, capture_output=True, text=True, timeout=seconds, check=False,
     )  # fmt: skip
 
 
@@ -107,7 +129,7 @@ def _own_database(url: str, tree: Path) -> str:
 
 
 def try_out(mutation: Mutation, tree: Path) -> Outcome:
-    """Spoils the copy, runs the tests, and puts it right again."""
+    """Spoils the copy, runs the tests, and puts it right again. Raises NotTriedError when they did not run."""
     check(mutation, tree)
     begun = time.monotonic()
     before: dict[Path, tuple[str, float]] = {}
@@ -137,4 +159,4 @@ def _killed_by(tree: Path, tests: Sequence[str]) -> str | None:
         return failed.group(1)
     if "Timeout" in done.stdout + done.stderr:
         return "the time limit of a test"
-    raise RuntimeError(f"the tests did not run:\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}")
+    raise NotTriedError(f"the tests did not run:\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.mutation.harness import run_pytest
 
 GETS_THROUGH = "gets through"
+ATTACKS = [f"tests/promises/test_{name}.py" for name in ("checks", "uniques", "triggers", "refunds", "proposals")]
 # Promises whose attack a second guard refuses too, and which one it is. TRUNCATE ... CASCADE empties the tables that
 # point at the attacked one as well, and these have promises of their own.
 SECOND_GUARDS = {
@@ -23,8 +24,7 @@ def attack_without(tree: Path) -> dict[str, str]:
     told = tree / "attacks.json"
     os.environ["KITARAN_ATTACKS_SAY"] = str(told)
     try:
-        done = run_pytest(tree, ["-p", "tests.mutation.dropping", "--maxfail", "1000", "tests/promises/test_checks.py",
-                                 "tests/promises/test_uniques.py", "tests/promises/test_triggers.py"])  # fmt: skip
+        done = run_pytest(tree, ["-p", "tests.mutation.dropping", "--maxfail", "1000", *ATTACKS])  # fmt: skip
     finally:
         del os.environ["KITARAN_ATTACKS_SAY"]
     assert told.exists(), done.stdout[-3000:] + done.stderr[-2000:]

@@ -15,7 +15,7 @@ from billing.subscriptions.cards import confirm_binding, make_default, revoke_ca
 from billing.subscriptions.customers import ReferenceTakenError, create_customer
 from billing.subscriptions.lifecycle import cancel, pause, resume
 from billing.subscriptions.plans import PlanError, create_plan
-from billing.subscriptions.renew import open_due
+from billing.subscriptions.renew import MOST_PERIODS_AT_ONCE, open_due
 from billing.subscriptions.start import SubscriptionError, start_subscription
 from tests.conftest import SHORT, Shop
 from tests.factories import NOW, make_account, make_card, make_customer, make_invoice, make_plan, make_subscription
@@ -247,3 +247,13 @@ def test_a_period_that_was_due_and_not_opened_yet_is_still_owed_when_it_is_stopp
     assert (invoice.due_at, invoice.state, invoice.hold) == (NOW, "open", hold)
     assert (subscription.period_index, subscription.next_due_at) == (1, None)
     assert not violations(now=late, account_id=subscription.account_id, limits=SHORT)
+
+
+def test_everything_that_was_due_before_a_pause_is_opened_however_much_it_is() -> None:
+    days = 2 * MOST_PERIODS_AT_ONCE
+    subscription = make_subscription(catch_up="ask")
+
+    paused = pause(subscription=subscription, reason="asked", actor="siti", now=NOW + timedelta(days=days - 1))
+
+    assert Invoice.objects.filter(subscription=subscription).count() == days
+    assert (paused.period_index, paused.state, paused.next_due_at) == (days, "paused", None)

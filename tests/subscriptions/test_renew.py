@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from billing.domain.schedules import Interval, Schedule, occurrences
 from billing.models import Invoice, Subscription, Transition
@@ -112,6 +112,22 @@ def test_repetitions_end_the_due_dates() -> None:
     subscription.refresh_from_db()
     assert len(opened()) == 2
     assert (subscription.next_due_at, subscription.periods_charged) == (None, 2)
+
+
+def test_repetitions_are_not_exceeded_when_more_periods_were_missed() -> None:
+    subscription = make_subscription(make_card(), make_plan(repetitions=2))
+    open_due(now=NOW + timedelta(days=4))
+    subscription.refresh_from_db()
+    assert len(opened()) == 2
+    assert (subscription.next_due_at, subscription.periods_charged) == (None, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_another_transaction_nothing_is_opened() -> None:
+    make_subscription()
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        open_due(now=NOW)
+    assert opened() == []
 
 
 def test_a_trial_ends_with_its_first_invoice() -> None:

@@ -1,0 +1,284 @@
+"""Each guard of what people decide where another would usually step in before it."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from billing.charging import resolve as resolving
+from billing.charging.card_reading import CardRead, KnownCard
+from billing.charging.looking import Look, _named, _orders
+from billing.charging.resolve import (
+    Decision,
+    Resolution,
+    ResolutionError,
+    clear_hold,
+    collect_held,
+    confirm,
+    reject,
+    release_card,
+    resolve,
+)
+from billing.charging.retry_now import RetryError, retry_now
+from billing.charging.settle import Told, settle
+from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.matching import MarkerEcho
+from billing.gateway.connection import ListedOrder, ReadTransaction
+from billing.models import Event, GatewayAccount, GatewayOrder, Invoice, PaymentAttempt, PaymentMethod, Proposal
+from rm_gateway.models import Transaction
+from tests.charging.test_resolve import acting, at_once, person
+from tests.conftest import SHORT
+from tests.factories import NOTHING_TO_SEE, NOW, make_attempt, make_invoice, make_proposal, move_attempt
+
+pytestmark = pytest.mark.django_db
+KNOWN: dict[str, Any] = {"reason": "the portal says so", "limits": SHORT, "now": NOW}
+
+
+def a_case() -> PaymentAttempt:
+    return move_attempt(make_attempt(), "unknown", "needs_human", state_reason="absent_no_report")
+
+
+def not_charged(attempt: PaymentAttempt, actor: str = "siti", **changes: Any) -> Decision:
+    return resolve(
+        attempt=attempt, resolution=Resolution.NOT_CHARGED, actor=actor, **KNOWN, **NOTHING_TO_SEE, **changes
+    )
+
+
+def two_needed() -> tuple[User, User]:
+    GatewayAccount.objects.update(second_person_above_minor=0)
+    return person("siti"), person("mei")
+
+
+@pytest.fixture
+def nothing_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway forgot the card, and what it shows forbids nothing."""
+    monkeypatch.setattr(resolving, "look", lambda *_: Look(None, (), None))
+    monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
+
+
+# --- looking ------------------------------------------------------------------------------------------------
+
+ORDER = ListedOrder("1001", "2001", "SUCCESS", 1990, "MYR", "", NOW)
+
+
+def transaction(attempt: PaymentAttempt, amount_minor: int = 1990) -> ReadTransaction:
+    words = f"Coffee {attempt.marker}"
+    order = {"id": "1", "title": words, "detail": "", "currencyType": "MYR", "amount": amount_minor}
+    told = {"transactionId": "2001", "status": "SUCCESS", "currencyType": "MYR", "order": order}
+    return ReadTransaction(Transaction.parse(told), words, {})
+
+
+def read_of(attempt: PaymentAttempt, *orders: ListedOrder, **changes: Any) -> CardRead:
+    explained = changes.pop("explained", {})
+    card = KnownCard(
+        attempt.payment_method_id, "pm_1", attempt.account_id, "customer", MarkerEcho.UNPROVEN, None, (), explained
+    )
+    return CardRead(card, list(orders), **changes)
+
+
+def test_the_money_that_a_person_names_raises_no_alarm() -> None:
+    attempt = a_case()
+    found = transaction(attempt)
+    seen = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1990, currency="MYR", transaction_id="2001")
+    read = read_of(attempt, ORDER, transactions={"2001": found}, findings=[Told(attempt.pk, seen)])
+    decision = resolve(
+        attempt=attempt,
+        resolution=Resolution.CHARGED,
+        transaction_id="2001",
+        actor="siti",
+        seen=Look(read, (), found),
+        **KNOWN,
+    )
+    assert decision.state == "succeeded"
+    assert not Event.objects.filter(kind="attempt.alarm").exists()
+
+
+def test_only_an_id_is_asked_about() -> None:
+    class Nobody:
+        def read_transaction(self, _: str) -> None:
+            raise AssertionError("asked")
+
+    for words in ("../payment", "2001?x=1", "2" * 65, "20 01"):
+        assert _named(Nobody(), words) is None  # type: ignore[arg-type]
+
+
+def test_of_the_orders_that_a_look_leaves_none_is_explained_otherwise() -> None:
+    attempt = a_case()
+    names = ("new", "own", "another's", "before")
+    orders = [ListedOrder(name, "", "SUCCESS", 1990, "MYR", "", NOW) for name in names]
+    explained = {"own": ("SUCCESS", attempt.pk), "before": ("SUCCESS", None)}
+    by = {"own": attempt.pk, "another's": attempt.pk + 1}
+    read = read_of(attempt, *orders, explained=explained, explained_by=by)
+    assert [order.order_id for order in _orders(read, attempt)] == ["new", "own"]
+
+
+# --- two persons --------------------------------------------------------------------------------------------
+
+
+def test_a_release_while_something_is_proposed_is_refused() -> None:
+    proposal = make_proposal()
+    with pytest.raises(ResolutionError, match="siti has proposed not_charged"):
+        release_card(attempt=proposal.attempt, reason="the customer waits", actor="mei", now=NOW)
+    proposal.attempt.refresh_from_db()
+    assert proposal.attempt.released_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_propose_at_once_the_second_is_told_of_the_first() -> None:
+    attempt = a_case()
+    siti, mei = two_needed()
+    came_of = at_once(*[lambda user=user: not_charged(attempt, user.username, user_id=user.pk) for user in (siti, mei)])
+    errors = [str(error) for error in came_of if error is not None]
+    assert len(errors) == 1
+    assert re.search("(siti|mei) has proposed not_charged; it is confirmed or rejected first", errors[0])
+    assert Proposal.objects.count() == 1
+
+
+def test_a_proposal_that_was_decided_meanwhile_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = a_case()
+    siti, mei = two_needed()
+    proposal = not_charged(attempt, **acting(siti)).proposal
+    assert proposal is not None
+
+    def rejected_meanwhile(*_: object) -> Look:
+        reject(proposal=proposal, reason="the portal shows it", now=NOW, **acting(siti))
+        return Look(None, (), None)
+
+    monkeypatch.setattr(resolving, "look", rejected_meanwhile)
+    with pytest.raises(ResolutionError, match="is decided already; somebody else was first"):
+        confirm(proposal=proposal, **KNOWN, **acting(mei))
+    attempt.refresh_from_db()
+    proposal.refresh_from_db()
+    assert (attempt.state, proposal.outcome, proposal.decided_by) == ("needs_human", "rejected", "siti")
+
+
+def test_a_confirmed_release_is_decided_and_not_confirmed_again() -> None:
+    attempt = a_case()
+    siti, mei = two_needed()
+    proposal = release_card(attempt=attempt, reason="the customer waits", now=NOW, **acting(siti)).proposal
+    assert proposal is not None
+    confirm(proposal=proposal, **KNOWN, **acting(mei))
+    proposal.refresh_from_db()
+    assert (proposal.outcome, proposal.decided_by) == ("confirmed", "mei")
+
+
+# --- the decision -------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_after_all_is_refused_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = a_case()
+    monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
+    seen = Look(None, (), transaction(attempt, 2990))
+    with pytest.raises(ResolutionError, match="does not fit this attempt"):
+        resolve(attempt=attempt, resolution=Resolution.CHARGED, transaction_id="2001", actor="siti", seen=seen, **KNOWN)
+    attempt.refresh_from_db()
+    assert (attempt.state, attempt.gateway_transaction_id) == ("needs_human", None)
+    assert not Event.objects.exists()
+
+
+def held(attempt: PaymentAttempt, reason: str) -> None:
+    PaymentMethod.objects.filter(pk=attempt.payment_method_id).update(held_at=NOW, held_reason=reason)
+
+
+def reason_after(attempt: PaymentAttempt) -> str:
+    return PaymentMethod.objects.get(pk=attempt.payment_method_id).held_reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("absent_no_report", ""), ("declined_after_money", "declined_after_money"), ("", "")]
+)
+def test_after_a_decision_the_hold_that_came_with_the_case_is_gone_and_no_other(before: str, after: str) -> None:
+    attempt = a_case()
+    if before:
+        held(attempt, before)
+    not_charged(attempt)
+    assert reason_after(attempt) == after
+
+
+def test_after_a_decision_the_hold_that_an_alarm_of_the_case_brought_is_gone() -> None:
+    attempt = a_case()
+    alarming = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1, currency="MYR", transaction_id="2001")
+    settle([Told(attempt.pk, alarming)], limits=SHORT, now=NOW)
+    assert reason_after(attempt) == "evidence_while_with_a_person"
+    not_charged(attempt)
+    assert reason_after(attempt) == ""
+
+
+def an_order(attempt: PaymentAttempt, **columns: Any) -> GatewayOrder:
+    known = {
+        "status": "SUCCESS",
+        "amount_minor": 1990,
+        "currency": "MYR",
+        "ordered_at": NOW,
+        "gateway_order_id": "1001",
+    }
+    card = attempt.payment_method
+    return GatewayOrder.objects.create(
+        account=card.account, payment_method=card, first_seen_at=NOW, last_seen_at=NOW, **{**known, **columns}
+    )
+
+
+def test_after_a_decision_what_nothing_explains_holds_the_card() -> None:
+    attempt = a_case()
+    an_order(attempt)
+    not_charged(attempt)
+    assert reason_after(attempt) == "unexplained_order"
+
+
+def test_after_a_decision_the_order_of_the_money_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = a_case()
+    order = an_order(attempt, gateway_transaction_id="2001")
+    monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
+    found = transaction(attempt)
+    seen = Look(read_of(attempt, ORDER, explained={"1001": ("SUCCESS", attempt.pk)}), (), found)
+    monkeypatch.setattr(resolving, "record", lambda *_, **__: {})
+    resolve(attempt=attempt, resolution=Resolution.CHARGED, transaction_id="2001", actor="siti", seen=seen, **KNOWN)
+    order.refresh_from_db()
+    assert (order.attempt_id, reason_after(attempt)) == (attempt.pk, "")
+
+
+# --- what waits ---------------------------------------------------------------------------------------------
+
+
+def test_a_card_is_not_freed_while_the_gateway_still_works_on_an_order() -> None:
+    attempt = a_case()
+    an_order(attempt, status="IN_PROCESS", amount_minor=7700)
+    held(attempt, "unexplained_order")
+    with pytest.raises(ResolutionError, match="still works on 1001"):
+        clear_hold(card=attempt.payment_method, reason="seen", actor="siti", now=NOW)
+    assert reason_after(attempt) == "unexplained_order"
+
+
+@pytest.mark.parametrize("columns", [{}, {"state": "paid", "closed_at": NOW, "next_attempt_at": None}])
+def test_what_waits_for_nobody_is_not_collected_by_a_decision(columns: dict[str, Any]) -> None:
+    invoice = make_invoice(**columns)
+    with pytest.raises(ResolutionError, match="does not wait for a person"):
+        collect_held(invoice=invoice, reason="agreed", actor="siti", now=NOW)
+
+
+LATER = NOW + timedelta(days=3)
+NOT_NOW: list[tuple[str, dict[str, Any], str]] = [
+    ("open", {"hold": "reversed", "next_attempt_at": None}, "waits for a decision"),
+    ("open", {"amount_refunded_minor": 1, "next_attempt_at": LATER}, "was refunded"),
+    ("open", {"next_attempt_at": None}, "an attempt is under way"),
+    ("paid", {"closed_at": NOW, "next_attempt_at": None}, "nothing is owed"),
+    ("void", {"closed_at": NOW, "next_attempt_at": None}, "nothing is owed"),
+]
+
+
+@pytest.mark.parametrize(("state", "columns", "why"), NOT_NOW)
+def test_what_cannot_be_retried_now_is_refused(state: str, columns: dict[str, Any], why: str) -> None:
+    invoice = make_invoice(state=state, **columns)
+    with pytest.raises(RetryError, match=why):
+        retry_now(invoice=invoice, reason="asked", actor="siti", now=NOW)
+    assert Invoice.objects.get().state == state
+
+
+@pytest.mark.parametrize("columns", [{}, {"state": "uncollectible", "closed_at": NOW, "next_attempt_at": None}])
+def test_what_is_retried_now_is_due_and_its_cards_are_read_anew(columns: dict[str, Any]) -> None:
+    invoice = make_invoice(**{"next_attempt_at": LATER, "lease_token": 7, **columns})
+    retry_now(invoice=invoice, reason="asked", actor="siti", now=NOW)
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.next_attempt_at, invoice.lease_token) == ("open", NOW, 8)

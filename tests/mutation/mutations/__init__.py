@@ -1,0 +1,14 @@
+"""The guards that are taken away, as data. A text that is not found exactly once in its file is an error."""
+
+from tests.mutation.harness import Mutation
+from tests.mutation.mutations import arming, deciding, people, reading, refunds, reports, settling
+
+MUTATIONS: list[Mutation] = [
+    *arming.MUTATIONS,
+    *settling.MUTATIONS,
+    *deciding.MUTATIONS,
+    *reading.MUTATIONS,
+    *reports.MUTATIONS,
+    *refunds.MUTATIONS,
+    *people.MUTATIONS,
+]
