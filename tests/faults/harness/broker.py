@@ -30,13 +30,14 @@ BEATS = 3
 TIMES = 5
 TASKS = ("billing.open_due", "billing.collect", "billing.sweep", "billing.reconcile", "billing.heartbeat")
 TRIED_SECONDS = 45
+MOST_BATCHES = 10  # of charges that fall due, in all rounds
 
 
 def run(world: World, *, profile: str, charges: int, seed: int) -> tuple[dict[str, Any], list[str]]:
     """A round for each fault, with so many charges before it and after it; then the verdict."""
     draw = random.Random(seed)
     seconds: dict[str, list[float]] = {}
-    with world.batch(profile=profile, invoices=0, latency=[0.2, 0.6]) as simulator:
+    with world.batch(profile=profile, invoices=0, cards=MOST_BATCHES * charges, latency=[0.2, 0.6]) as simulator:
         with charging("celery", kept=True), background(beats=BEATS):
             batches = itertools.count()
 
@@ -152,7 +153,7 @@ def _everything_is_tried() -> bool:
 
 
 def _judge(simulator: SimulatorProcess) -> dict[str, Any]:
-    outage = oracle.recover()
+    outage = oracle.recover(simulator)
     problems = []
     attempts = PaymentAttempt.objects.count()
     if attempts != Invoice.objects.exclude(state=InvoiceState.VOID.value).count():

@@ -89,5 +89,5 @@ def _judge(simulator: SimulatorProcess, phase: str, when: str) -> dict[str, Any]
     if phase == "settle" and (moved, answers, unacknowledged) != (len(posts), len(posts), 0):
         problems.append(f"{len(posts)} were sent; {answers} answers are told and {moved} settled")
     figures = {"not_sent": unsent.count()}
-    outage = oracle.recover()
+    outage = oracle.recover(simulator)
     return {"problems": problems, "figures": figures, "verdict": asdict(oracle.verdict(simulator, outage=outage))}

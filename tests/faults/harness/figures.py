@@ -89,9 +89,9 @@ class Record:
         }
         if resume and path is not None and path.exists():
             kept = json.loads(path.read_text())
-            if kept["seed"] != seed:
-                raise SystemExit(f"{path} was begun with --seed {kept['seed']}")
-            self.content["sections"], self.content["failures"] = kept["sections"], kept["failures"]
+            if (kept["seed"], kept["commit"]) != (seed, self.content["commit"]):
+                raise SystemExit(f"{path} was begun with --seed {kept['seed']} on {kept['commit']}")
+            self.content = kept
 
     def section(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.content["sections"].setdefault(name, {"batches": 0, "seconds": 0.0})
@@ -109,7 +109,13 @@ class Record:
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    """The commit that is checked out, and "-dirty" when something but results was changed."""
+    changed = _git(
+        "status", "--porcelain", "--untracked-files=no", "--", ":/", f":(exclude){RESULTS.relative_to(ROOT)}"
     )
+    return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()

@@ -75,7 +75,7 @@ def _recover_and_judge(simulator: SimulatorProcess) -> dict[str, Any]:
     left: dict[int, int] = {}
     for run in PaymentAttempt.objects.filter(state="sending").values_list("run_id", flat=True):
         left[run] = left.get(run, 0) + 1
-    outage = oracle.recover()
+    outage = oracle.recover(simulator)
     persons = dict.fromkeys(left, 0)
     for run in PaymentAttempt.objects.filter(state="needs_human").values_list("run_id", flat=True):
         persons[run] += 1

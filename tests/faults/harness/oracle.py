@@ -23,8 +23,6 @@ from rm_gateway.simulator.process import SimulatorProcess
 
 # Longer than the lease of a check whose reader was killed.
 OUTAGE = timedelta(seconds=160)
-# For charges: longer than the wait after an attempt that was not sent, and a timestamp that the simulator takes.
-MOST_AHEAD = timedelta(seconds=90)
 OPEN_ENDED = ("sending", "unknown", "in_process")
 
 
@@ -44,23 +42,28 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
 
 
-def recover(*, outage: timedelta = OUTAGE, seconds: float = 60) -> timedelta:
+def recover(simulator: SimulatorProcess, *, outage: timedelta = OUTAGE, seconds: float = 60) -> timedelta:
     """What workers do that come up after `outage`, until nothing is due and nothing is left to find out.
 
-    Returns how much later than it is they were at the end: rungs of the ladder are not waited for."""
+    Returns how much later than it is they were at the end: rungs of the ladder are not waited for. Time is played, so
+    that the simulator must take any timestamp meanwhile."""
     limits = Limits.from_settings()
+    window = simulator.control("GET", "switches")["timestamp_window"]
+    simulator.set(timestamp_window=0)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        charged_at, asked_at = _clock(min(outage, MOST_AHEAD)), _clock(outage)
-        sweep(limits=limits, now=asked_at())
-        reconcile(limits=limits, clock=asked_at, should_stop=lambda: False)
-        collect(limits=limits, clock=charged_at, should_stop=lambda: False, worker="recovery")
+        later = _clock(outage)
+        sweep(limits=limits, now=later())
+        reconcile(limits=limits, clock=later, should_stop=lambda: False)
+        collect(limits=limits, clock=later, should_stop=lambda: False, worker="recovery")
         if not (
             PaymentAttempt.objects.filter(state__in=OPEN_ENDED).exists()
-            or Invoice.objects.filter(next_attempt_at__lte=charged_at()).exists()
+            or Invoice.objects.filter(next_attempt_at__lte=later()).exists()
         ):
             break
         outage += limits.ladder[0]
+    simulator.set(timestamp_window=window)
+    gateway_clock.align(database_now())
     return outage  # The verdict says what is left.
 
 

@@ -85,7 +85,7 @@ def _answers() -> None:
 
 def _judge(simulator: SimulatorProcess) -> dict[str, Any]:
     left = PaymentAttempt.objects.filter(state__in=oracle.OPEN_ENDED).count()
-    outage = oracle.recover()
+    outage = oracle.recover(simulator)
     states = PaymentAttempt.objects.filter(state="not_sent").count()
     return {
         "figures": {"unknown_per_run": [left], "not_sent": states},

@@ -82,7 +82,7 @@ def _recover_and_judge(simulator: SimulatorProcess, killed_at: list[float]) -> d
     armed = sorted(_seconds(at) for at in PaymentAttempt.objects.values_list("armed_at", flat=True))
     goes_on = [next((at - killed for at in armed if at > killed), None) for killed in killed_at]
     left = PaymentAttempt.objects.filter(state__in=oracle.OPEN_ENDED).count()
-    outage = oracle.recover()
+    outage = oracle.recover(simulator)
     persons = PaymentAttempt.objects.filter(state="needs_human").count()
     return {
         "figures": {

@@ -58,7 +58,7 @@ def _judge(simulator: SimulatorProcess) -> dict[str, Any]:
     most = settings.KITARAN_SENDERS * PROCESSES
     if set(states) != {"succeeded"} or len(states) > most:
         problems.append(f"told to end with at most {most} in flight, it left {states}")
-    outage = oracle.recover()
+    outage = oracle.recover(simulator)
     if Evidence.objects.exclude(source="answer").exists():
         problems.append("something had to be found out otherwise than by its answer")
     return {

@@ -31,7 +31,8 @@ def run(
     """Kills so many workers one after the other; `point` may be "each", which takes them in turn."""
     draw = random.Random(seed)
     latency = draw.choice([[0.05, 0.1], [0.1, 0.3]])
-    with world.batch(profile=profile, invoices=0, latency=latency) as simulator, background():
+    cards = kills * MOST_DUE_A_KILL
+    with world.batch(profile=profile, invoices=0, cards=cards, latency=latency) as simulator, background():
         killed_at = []
         for number in range(kills):
             in_child(partial(_make_due, number, draw.randint(LEAST_DUE_A_KILL, MOST_DUE_A_KILL)))

@@ -71,7 +71,7 @@ def _wake(stopped: list[int]) -> None:
 
 def _give_up(simulator: SimulatorProcess) -> dict[str, Any]:
     """What others found out while the zombies slept, and what had been sent by then."""
-    oracle.recover()
+    oracle.recover(simulator)
     final = PaymentAttempt.objects.filter(state="succeeded").values_list("marker", "last_evidence_id")
     return {"succeeded": dict(final), "posts": sum(simulator.requests()["by_marker"].values())}
 
@@ -92,7 +92,7 @@ def _judge(simulator: SimulatorProcess, point: str, before: dict[str, Any]) -> d
     counts = {"told_late": late.count(), "closed_by_a_late_answer": proved.count(), "sent_late": sent_late}
     if point == "after_arm" and not counts["told_late"]:
         problems.append("the woken workers did not say that nothing of theirs had left")
-    outage = oracle.recover()
+    outage = oracle.recover(simulator)
     return {"problems": problems, "figures": counts, "verdict": asdict(oracle.verdict(simulator, outage=outage))}
 
 
