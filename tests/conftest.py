@@ -128,7 +128,6 @@ class Shop:
 @pytest.fixture
 def shop(simulator: SimulatorProcess, request: pytest.FixtureRequest) -> Shop:
     request.getfixturevalue("_installation")
-    gateway_clock.align(database_now())  # the process's own; a test before may have lived in another year
     known = simulator.credentials
     account = make_account(
         environment=Environment.SIMULATOR,

@@ -207,16 +207,16 @@ def test_a_surplus_that_went_back_is_no_charge_too_many_any_more(books: Books) -
     assert answer(books, first.invoice) == (
         Answer.CHARGED_TOO_OFTEN,
         (
-            "The card was charged RM 19.90 twice for period 1 of Coffee club. Only one of the charges may stay. RM 5.00 "
-            "of it was given back."
+            "The card was charged RM 19.90 twice for period 1 of Coffee club. Only one of the charges may stay. RM "
+            "5.00 of it was given back."
         ),
     )
     books.give_back(first)
     assert answer(books, first.invoice) == (
         Answer.CHARGED,
         (
-            "The card was charged RM 19.90 once for period 1 of Coffee club, on Thursday, 5 March 2026 at 09:00. Another "
-            "charge of RM 19.90 was given back."
+            "The card was charged RM 19.90 once for period 1 of Coffee club, on Thursday, 5 March 2026 at 09:00. "
+            "Another charge of RM 19.90 was given back."
         ),
     )
     books.give_back(second)

@@ -119,7 +119,7 @@ class ExplanationLineSerializer(Told):
 @examples.told_as(examples.AN_EXPLANATION)
 class ExplanationSerializer(Told):
     invoice = link("invoice", "What is explained.")
-    answer = word(Answer, "Whether the customer's money was taken, in one word.", read_only=True)
+    answer = word(Answer, "Whether the customer's money was taken, and kept, in one word.", read_only=True)
     summary = told("The same in a sentence or two.")
     time_zone = told("The time zone that the sentences speak in.", source="zone")
     lines = ExplanationLineSerializer(many=True, read_only=True, help_text="Its life, in order of time.")
