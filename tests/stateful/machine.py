@@ -8,9 +8,6 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from billing.accounts.gateway_accounts import stop_account
-from billing.charging.charge_now import charge_now
-from billing.charging.resolve import ResolutionError, collect_held, release_card
 from billing.charging.retry_now import RetryError, retry_now
 from billing.domain.subscriptions import SubscriptionState
 from billing.subscriptions.cards import CardError, make_default, revoke_card
@@ -18,44 +15,30 @@ from billing.subscriptions.lifecycle import cancel, pause, resume
 from billing.subscriptions.start import SubscriptionError
 from billing.subscriptions.update import update_subscription
 from rm_gateway.errors import GatewayError
-from rm_gateway.simulator.outcomes import OUTCOMES
 from rm_gateway.simulator.process import SimulatorProcess
-from tests.stateful import operator, oracle
+from tests.stateful import operator, oracle, people_rules, refund_rules
+from tests.stateful.drawing import (
+    KINDS,
+    PEOPLE,
+    REFUNDS,
+    TOPICS,
+    about,
+    changes,
+    delays,
+    ends,
+    fates,
+    moments,
+    picks,
+    spans,
+    workers,
+)
+from tests.stateful.people_rules import PeopleRules
+from tests.stateful.refund_rules import RefundRules
 from tests.stateful.rest import come_to_rest
 from tests.stateful.world import AMOUNT, Snapshot, Worker, World
 
-# Those take as long as the deadline, or many megabytes; they come to the same as a lost answer.
-SLOW = {"hangs_after", "hangs_before", "trickles_body", "trickles_headers", "huge"}
-FATES = sorted(set(OUTCOMES) - SLOW)
 MOST_CARDS = 3
 MOST_SUBSCRIPTIONS = 3
-MOST_OPEN = 4
-
-picks = st.integers(0, 9)
-workers = st.integers(0, 1)
-# The ones in which our books and the gateway's part ways, more often than others.
-PARTING = [
-    "lost_after",
-    "dropped_before",
-    "in_process_success",
-    "in_process_failed",
-    "system_error_after",
-    "failed_then_success",
-    "success_then_reversed",
-    "decline_9010",
-    "throttled",
-    "wrong_amount",
-]
-fates = st.lists(st.sampled_from(PARTING) | st.sampled_from(FATES), min_size=1, max_size=3)
-ends = st.sampled_from(["settle", "settle", "settle", "keep", "die", "unacknowledged"])
-delays = st.sampled_from([0, 0, 60, 1800, 172_800])  # seconds until an order shows in its card's list
-changes = st.sampled_from([5, 600, 86_400, 345_600])  # seconds until an outcome with a second thought takes it
-moments = st.sampled_from(
-    [timedelta(seconds=s) for s in (1, 5, 19, 30)]
-    + [timedelta(minutes=m) for m in (2, 6, 16)]
-    + [timedelta(hours=h) for h in (1, 7)]
-    + [timedelta(days=d) for d in (1, 3, 4)]
-)
 
 
 # How often a rule is tried beside the others. Hypothesis itself would switch most rules off for most examples, and
@@ -74,24 +57,19 @@ WEIGHTS = {
     "reconcile": 2,
     "read_for_checks": 2,
     "record_a_check": 2,
-    "a_person_decides": 3,
-    "a_person_clears_a_hold": 2,
     "arm_without_acknowledgement": 2,
     "settle_as_commit_unacknowledged": 3,
 }
-TOPICS = ("portal", "outage", "notify", "cards", "life", "stop", "mind", "urgent")
 
 
-def about(topic: str) -> Any:
-    """A rule that is tried only in examples about `topic`."""
-    return precondition(lambda self: topic in self.topics)
-
-
-class ChargingMachine(RuleBasedStateMachine):
+class ChargingMachine(RefundRules, PeopleRules, RuleBasedStateMachine):
     """One account with its customer, two workers, and the gateway beside them, on one clock."""
 
     simulator: ClassVar[SimulatorProcess]
+    kind: ClassVar[str]
     reached: ClassVar[set[str]]
+    told: ClassVar[list[object]]  # of each example, everything that moved
+    steps: ClassVar[int]
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +77,8 @@ class ChargingMachine(RuleBasedStateMachine):
         self.seen: Snapshot
         self.topics: frozenset[str]
         self.proved = False  # the account says that the gateway echoes nothing, and that is so
-        rules = [each for each in self._rules_strategy.rules for _ in range(WEIGHTS.get(each.function.__name__, 1))]
+        weights = WEIGHTS | refund_rules.WEIGHTS | people_rules.WEIGHTS
+        rules = [each for each in self._rules_strategy.rules for _ in range(weights.get(each.function.__name__, 1))]
         self._rules_strategy = (
             st.sampled_from(rules)
             .filter(lambda each: all(holds(self) for holds in each.preconditions))
@@ -113,7 +92,7 @@ class ChargingMachine(RuleBasedStateMachine):
         final_action=st.sampled_from(["cancel", "pause", "keep"]),
         delay=delays,
         change=changes,
-        topics=st.frozensets(st.sampled_from(TOPICS)),
+        topics=st.frozensets(st.sampled_from((*TOPICS, REFUNDS, PEOPLE))),
     )
     def begin(
         self,
@@ -125,11 +104,13 @@ class ChargingMachine(RuleBasedStateMachine):
         change: int,
         topics: frozenset[str],
     ) -> None:
-        self.topics = topics
+        always, perhaps = KINDS[self.kind]
+        self.topics = always | topics & set(perhaps)
         self.proved = hostile and proved
         self.w = self.world = World(
             self.simulator,
             hostile=hostile,
+            two_people=PEOPLE in self.topics,
             marker_echo="proved_absent" if self.proved else "unproven",
             preflight_always=preflight_always,
             final_action=final_action,
@@ -142,7 +123,7 @@ class ChargingMachine(RuleBasedStateMachine):
     def all_promises_hold(self) -> None:
         if self.world is None:
             return
-        self.world.align()
+        type(self).steps += 1
         seen = self.world.snapshot()
         if seen is not self.seen:  # else nothing was written since it was checked
             self.seen = seen
@@ -154,6 +135,7 @@ class ChargingMachine(RuleBasedStateMachine):
         try:
             reached = oracle.states_seen()
             snapshot = come_to_rest(self.world)
+            self.told.append(oracle.moves())
             oracle.check_step(self.world, snapshot)
             oracle.check_rest(self.world, snapshot)
             for state in sorted(reached | oracle.states_seen()):
@@ -282,7 +264,7 @@ class ChargingMachine(RuleBasedStateMachine):
         answers = self._having("answers", which).answers
         answers.pop(pick % len(answers))
 
-    @precondition(lambda self: any(w.permissions or w.answers or w.readings or w.checks for w in self.w.workers))
+    @precondition(lambda self: any(worker.busy for worker in self.w.workers))
     @rule(which=workers)
     def kill_a_worker(self, which: int) -> None:
         self.worker(which).die()
@@ -321,7 +303,7 @@ class ChargingMachine(RuleBasedStateMachine):
         self.w.record_check(worker, pick % len(worker.checks))
 
     @precondition(lambda self: self.seen.in_state("sending", "unknown", "in_process"))
-    @rule(until=st.sampled_from([timedelta(hours=1), timedelta(hours=6), timedelta(days=3)]))
+    @rule(until=spans)
     def look_until_nothing_is_unknown(self, until: timedelta) -> None:
         """The ladder, or a part of it, without anything else happening meanwhile."""
         self.w.follow_up(until=until)
@@ -402,65 +384,6 @@ class ChargingMachine(RuleBasedStateMachine):
     def _gateway_id(self, pick: int) -> str:
         return str(self.seen.cards[pick % len(self.seen.cards)].gateway_customer_id)
 
-    # --- a person -----------------------------------------------------------------------------------------
-
-    @precondition(lambda self: self.seen.in_state("needs_human"))
-    @rule(pick=picks)
-    def a_person_decides(self, pick: int) -> None:
-        cases = self.seen.in_state("needs_human")
-        operator.resolve_truthfully(self.w, self.seen, cases[pick % len(cases)])
-
-    @precondition(lambda self: self.seen.in_state("needs_human"))
-    @rule(pick=picks)
-    def a_person_releases_a_card(self, pick: int) -> None:
-        cases = self.seen.in_state("needs_human")
-        with contextlib.suppress(ResolutionError):
-            attempt = cases[pick % len(cases)]
-            release_card(attempt=attempt, reason="later ones go on", actor=operator.WHO, now=self.w.now)
-
-    @precondition(lambda self: any(card.held_at for card in self.seen.cards))
-    @rule(pick=picks)
-    def a_person_clears_a_hold(self, pick: int) -> None:
-        held = [card for card in self.seen.cards if card.held_at]
-        operator.clear(self.w, held[pick % len(held)])
-
-    @precondition(lambda self: self.seen.invoices)
-    @about("urgent")
-    @rule(pick=picks)
-    def a_person_tries_an_invoice_now(self, pick: int) -> None:
-        invoice = self.seen.invoices[pick % len(self.seen.invoices)]
-        with contextlib.suppress(RetryError):
-            retry_now(invoice=invoice, reason="the customer asked", actor=operator.WHO, now=self.w.now)
-
-    @precondition(lambda self: any(invoice.hold for invoice in self.seen.invoices))
-    @rule(pick=picks)
-    def a_person_collects_a_held_invoice(self, pick: int) -> None:
-        held = [invoice for invoice in self.seen.invoices if invoice.hold]
-        with contextlib.suppress(ResolutionError):
-            collect_held(invoice=held[pick % len(held)], reason="agreed", actor=operator.WHO, now=self.w.now)
-
-    @precondition(lambda self: any(card.is_default and card.state == "active" for card in self.seen.cards))
-    @about("urgent")
-    @precondition(lambda self: sum(invoice.state == "open" for invoice in self.seen.invoices) < MOST_OPEN)
-    @rule()
-    def a_person_charges_now(self) -> None:
-        charge_now(
-            customer=self.w.customer,
-            amount_minor=AMOUNT,
-            currency="MYR",
-            description="One more",
-            actor=operator.WHO,
-            now=self.w.now,
-        )
-
-    @about("stop")
-    @rule(stop=st.booleans())
-    def a_person_stops_or_starts_the_account(self, stop: bool) -> None:
-        if stop:
-            stop_account(account=self.w.account, reason="a look", actor=operator.WHO, now=self.w.now)
-        else:
-            operator.start_again(self.w)
-
     # --- the customer -------------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.seen.cards) < MOST_CARDS and not self.w.away)
@@ -511,3 +434,15 @@ class ChargingMachine(RuleBasedStateMachine):
             return  # not too often: nothing happens to a subscription after its end
         with contextlib.suppress(SubscriptionError):
             what(subscription=subscription, reason="the customer asked", actor=operator.WHO, now=self.w.now)
+
+    @about("life")
+    @rule(pick=picks, days=st.sampled_from([1, 3]), what=st.sampled_from([pause, pause, cancel]))
+    def stop_a_subscription_that_is_due(self, pick: int, days: int, what: Any) -> None:
+        """Nobody opened what fell due meanwhile: it is owed all the same."""
+        subscription = self.seen.subscriptions[pick % len(self.seen.subscriptions)]
+        if subscription.next_due_at is None or (what is cancel and pick > 2):
+            return
+        self.w.let_time_pass(timedelta(days=days))
+        if subscription.next_due_at <= self.w.now:
+            self.reached.add("paused while due" if what is pause else "canceled while due")
+        what(subscription=subscription, reason="the customer asked", actor=operator.WHO, now=self.w.now)

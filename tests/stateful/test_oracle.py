@@ -4,6 +4,7 @@ import pytest
 
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
 from tests.stateful import oracle
+from tests.stateful.refunder import Refunder
 from tests.stateful.rest import come_to_rest
 from tests.stateful.world import Worker, World
 
@@ -28,7 +29,7 @@ def test_a_shop_in_which_nothing_goes_wrong_passes(world: World, card: PaymentMe
 
 
 def test_a_request_that_is_sent_again_is_seen(world: World, card: PaymentMethod) -> None:
-    worker = Worker("careless")
+    worker = Worker(Refunder(world))
     (armed,) = world.arm(worker, 1)
     oracle.check_step(world, world.snapshot())
     world.gateway.send(armed.prepared, marker=armed.marker)
@@ -39,7 +40,7 @@ def test_a_request_that_is_sent_again_is_seen(world: World, card: PaymentMethod)
 
 def test_a_second_charge_of_an_invoice_is_seen(world: World, card: PaymentMethod) -> None:
     """The first is called not sent although it was, and so the invoice is charged again."""
-    worker = Worker("careless")
+    worker = Worker(Refunder(world))
     (armed,) = world.arm(worker, 1)
     world.gateway.send(armed.prepared, marker=armed.marker)
     worker.unacknowledged.append(armed.marker)
@@ -68,7 +69,7 @@ def test_an_invoice_that_is_forgotten_is_seen(world: World, card: PaymentMethod)
 
 
 def test_an_attempt_that_nobody_follows_is_seen(world: World, card: PaymentMethod) -> None:
-    worker = Worker("careless")
+    worker = Worker(Refunder(world))
     world.arm(worker, 1)
     world.send(worker, 0)
     worker.die()
