@@ -36,7 +36,14 @@ def check_step(world: World, snapshot: Snapshot) -> None:
 
 def _audit(world: World, snapshot: Snapshot) -> list[Violation]:
     found = violations(now=world.now, account_id=world.account.pk, limits=world.limits)
-    return [each for each in found if not _is_recorded_surplus(snapshot, each)]
+    return [each for each in found if not _is_recorded_surplus(snapshot, each) and not _is_said(world, snapshot, each)]
+
+
+def _is_said(world: World, snapshot: Snapshot, violation: Violation) -> bool:
+    """A person called money given back that was not: the books are wrong by that person's word."""
+    wrong = [refund for refund in snapshot.refunds if refund.public_id in world.claimed]
+    said = {refund.public_id for refund in wrong} | {refund.attempt.public_id for refund in wrong}
+    return violation.invariant == "S10" and violation.subject in said
 
 
 def _is_recorded_surplus(snapshot: Snapshot, violation: Violation) -> bool:
@@ -149,7 +156,13 @@ def compare_with_ledger(world: World, snapshot: Snapshot) -> list[Violation]:
     foreign = {charge["transaction_id"] for charge in snapshot.charges if charge["order_id"] in world.foreign}
     told = {a.public_id for a in snapshot.attempts for c in snapshot.of_marker(a.marker) if _is_told(world, a, c)}
     known = foreign | told
-    return [v for v in compared if v.subject not in known and not _is_recorded_surplus(snapshot, v)]
+    return [
+        each
+        for each in compared
+        if each.subject not in known
+        and not _is_recorded_surplus(snapshot, each)
+        and not _is_said(world, snapshot, each)
+    ]
 
 
 def check_books(world: World, snapshot: Snapshot) -> None:
