@@ -30,7 +30,12 @@ def clock_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(own_simulator: SimulatorProcess, silent_doorbell: None, clock_that_stands: None) -> Iterator[World]:
+def alone(silent_doorbell: None, clock_that_stands: None) -> None:
+    """What happens is what is done here, and nothing else."""
+
+
+@pytest.fixture
+def world(own_simulator: SimulatorProcess, alone: None) -> Iterator[World]:
     world = World(own_simulator, hostile=False)
     yield world
     world.close()

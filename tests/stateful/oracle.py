@@ -154,8 +154,9 @@ def compare_with_ledger(world: World, snapshot: Snapshot) -> list[Violation]:
     """The audit's own comparison with the simulator, without what is recorded as surplus and what is not ours."""
     compared = ledger_violations(account_id=world.account.pk, charges=snapshot.charges, posts=snapshot.posts)
     foreign = {charge["transaction_id"] for charge in snapshot.charges if charge["order_id"] in world.foreign}
-    told = {a.public_id for a in snapshot.attempts for c in snapshot.of_marker(a.marker) if _is_told(world, a, c)}
-    known = foreign | told
+    told = [a for a in snapshot.attempts if any(_is_told(world, a, c) for c in snapshot.of_marker(a.marker))]
+    invoices = {invoice.pk: invoice.public_id for invoice in snapshot.invoices}
+    known = foreign | {a.public_id for a in told} | {invoices[a.invoice_id] for a in told}
     return [
         each
         for each in compared

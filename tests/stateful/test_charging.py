@@ -51,9 +51,7 @@ MUST_BE_REACHED = {
 
 
 @pytest.fixture(params=list(KINDS))
-def machine(
-    request: pytest.FixtureRequest, own_simulator: SimulatorProcess, silent_doorbell: None, clock_that_stands: None
-) -> type[ChargingMachine]:
+def machine(request: pytest.FixtureRequest, own_simulator: SimulatorProcess, alone: None) -> type[ChargingMachine]:
     own = {"simulator": own_simulator, "kind": request.param, "reached": set(), "told": [], "steps": 0}
     return type("Machine", (ChargingMachine,), own)
 
