@@ -99,14 +99,14 @@ NO_OBJECTION = ("", "")
 
 
 def _not_a_success(named: NamedTransaction) -> tuple[str, str]:
-    if named.status == "SUCCESS":
+    if named.status in ("SUCCESS", "PARTIAL_REFUNDED"):  # what went back of it is written down when it is looked at
         return NO_OBJECTION
-    if "REFUNDED" in named.status:
+    if named.status == "FULL_REFUNDED":
         return "status_differs", (
             f"its status is {named.status}: the money was taken and given back. Nothing is kept for this invoice, so "
             "decide that it was not charged"
         )
-    return "status_differs", f"its status is {named.status}; only a transaction with status SUCCESS took money"
+    return "status_differs", f"its status is {named.status}; only a transaction that succeeded took money"
 
 
 def _not_ours(wanted: Wanted, store_id: str, named: NamedTransaction) -> tuple[str, str]:

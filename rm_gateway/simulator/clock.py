@@ -3,7 +3,8 @@
 Two readings are kept apart on purpose. ``wall()`` is the machine's clock plus a skew: it judges timestamps of
 requests, tokens and rate limits, since the caller's clock is real. ``now()`` is the gateway's calendar: it dates
 orders, settles what is in process, shows orders late and drives RM's own recurring runs. It follows ``wall()``
-until it is advanced, or stands still once it is virtual.
+until it is advanced, or stands still once it is virtual. The wall can be stopped too, for callers that have a clock of
+their own: then nothing at all depends on how fast the machine is.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ class Clock:
         self.skew = 0.0
         self.advanced = 0.0
         self.virtual: float | None = None
+        self.stopped: float | None = None
 
     def wall(self) -> float:
-        """The machine's clock plus ``skew``: for request windows, tokens and rates."""
-        return time.time() + self.skew
+        """The machine's clock, or where it was stopped, plus ``skew``: for request windows and tokens."""
+        return (time.time() if self.stopped is None else self.stopped) + self.skew
 
     def now(self) -> float:
         """The gateway's calendar: virtual when it was set so, else ``wall()`` plus what it was advanced."""
@@ -41,14 +43,15 @@ class Clock:
             self.advanced += seconds
 
     def state(self) -> dict[str, float | None]:
-        """What ``restore`` takes: the three settings, in seconds."""
-        return {"skew": self.skew, "advanced": self.advanced, "virtual": self.virtual}
+        """What ``restore`` takes: the four settings, in seconds."""
+        return {"skew": self.skew, "advanced": self.advanced, "virtual": self.virtual, "stopped": self.stopped}
 
     def restore(self, state: dict[str, float | None]) -> None:
         """Take over settings that ``state`` gave."""
         self.skew = state.get("skew") or 0.0
         self.advanced = state.get("advanced") or 0.0
         self.virtual = state.get("virtual")
+        self.stopped = state.get("stopped")
 
 
 def rfc3339(at: float, *, nanoseconds: bool = False) -> str:

@@ -79,6 +79,9 @@ def _charge_row(charge: Charge, now: float) -> dict[str, Any]:
         "outcome": charge.outcome,
         "path": order.path,
         "refunded": charge.refunded,
+        "refunds": [
+            {"at": exact(given.at), "amount": given.amount, "reason": given.reason} for given in charge.refunds
+        ],
         "created_at": exact(charge.created_at),
         "executed_at": exact(charge.executed_at),
         "updated_at": exact(charge.updated_at(now)),
@@ -86,14 +89,21 @@ def _charge_row(charge: Charge, now: float) -> dict[str, Any]:
 
 
 def requests(core: Core) -> dict[str, Any]:
-    """How many requests came, executed or not. A title's marker is its last word."""
+    """How many requests came, executed or not. A title's marker is its last word; a refund is counted by its reason,
+    a reversal by its order id."""
     by_title = core.ledger.posts_by_title
     by_marker: Counter[str] = Counter()
     for title, count in by_title.items():
         words = title.split()
         if words:
             by_marker[words[-1]] += count
-    return {"posts": core.ledger.posts, "by_title": by_title, "by_marker": by_marker, "since_start": core.seen}
+    return {
+        "posts": core.ledger.posts,
+        "by_title": by_title,
+        "by_marker": by_marker,
+        "by_refund": core.ledger.posts_by_refund,
+        "since_start": core.seen,
+    }
 
 
 def customers(core: Core) -> list[dict[str, Any]]:
@@ -135,9 +145,9 @@ async def _set_profile(core: Core, request: web.BaseRequest) -> web.StreamRespon
 
 
 async def _set_clock(core: Core, request: web.BaseRequest) -> web.StreamResponse:
-    """Body: any of ``real`` (true), ``skew`` (s), ``virtual`` (RFC 3339), ``advance`` (s), in this order."""
+    """Body: any of ``real`` (true), ``skew`` (s), ``wall``, ``virtual`` (RFC 3339), ``advance`` (s), in this order."""
     changes = await _body(request)
-    unknown = sorted(set(changes) - {"real", "skew", "virtual", "advance"})
+    unknown = sorted(set(changes) - {"real", "skew", "wall", "virtual", "advance"})
     if unknown:
         raise RefusalError(400, "INVALID_PARAMETER", f"the clock takes no {unknown[0]!r}")
     before = core.clock.state()
@@ -146,6 +156,8 @@ async def _set_clock(core: Core, request: web.BaseRequest) -> web.StreamResponse
             core.clock.restore({})
         if "skew" in changes:
             core.clock.skew = float(changes["skew"])
+        if "wall" in changes:
+            core.clock.stopped = parse_instant(changes["wall"])
         if "virtual" in changes:
             core.clock.virtual, core.clock.advanced = parse_instant(changes["virtual"]), 0.0
         if "advance" in changes:

@@ -25,12 +25,26 @@ TARGETS: Final = {
 }
 
 
-async def admit(core: Core, request: web.BaseRequest, route: str, customer_id: str = "") -> Caller:
-    """Count the request, check it and give its caller. Raises RefusalError."""
+async def admit(
+    core: Core, request: web.BaseRequest, route: str, customer_id: str = "", *, named_by: str = ""
+) -> Caller:
+    """Count the request, check it and give its caller; ``named_by``: the field by which a refund is counted too.
+
+    Raises RefusalError."""
     raw = await request.read()
     if request.method == "POST":
-        core.ledger.record("post", route=route)
+        core.ledger.record("post", route=route, **({"refund": _field(raw, named_by)} if named_by else {}))
     return core.gatekeeper.admit(request, raw, core.ledger.switches_for(customer_id))
+
+
+def _field(raw: bytes, name: str) -> str:
+    """A text of the request's body; "" where there is none."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return ""
+    value = body.get(name) if isinstance(body, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 async def token(core: Core, request: web.BaseRequest) -> web.StreamResponse:

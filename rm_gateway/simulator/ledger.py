@@ -13,7 +13,7 @@ from typing import Any
 from rm_gateway.simulator.clock import Clock, compact_second
 from rm_gateway.simulator.journal import Journal, JournalError, Record
 from rm_gateway.simulator.merchants import Merchant
-from rm_gateway.simulator.records import Charge, Customer, Order
+from rm_gateway.simulator.records import Charge, Customer, GivenBack, Order
 from rm_gateway.simulator.switches import Switches
 
 
@@ -56,6 +56,7 @@ class Ledger:
         self.checkouts: dict[str, Order] = {}
         self.posts: Counter[str] = Counter()
         self.posts_by_title: Counter[str] = Counter()
+        self.posts_by_refund: Counter[str] = Counter()
         self.outcomes_used: Counter[str] = Counter()  # places taken in lists of outcomes, by customer id or ""
         self.overrides: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         self._merged: dict[str, Switches] = {}
@@ -135,8 +136,18 @@ class Ledger:
         customer = self.customers[customer_id]
         customer.is_active, customer.updated_at = is_active, at
 
-    def _post(self, *, route: str, title: str = "", customer_id: str = "", drawn: list[str] | None = None) -> None:
+    def _post(
+        self,
+        *,
+        route: str,
+        title: str = "",
+        refund: str = "",
+        customer_id: str = "",
+        drawn: list[str] | None = None,
+    ) -> None:
         self.posts[route] += 1
+        if refund:
+            self.posts_by_refund[refund] += 1
         if title:
             self.posts_by_title[title] += 1
         if customer_id:
@@ -186,10 +197,10 @@ class Ledger:
         order.checkout_id = checkout_id
         self.checkouts[checkout_id] = order
 
-    def _refund(self, *, transaction_id: str, amount: int, at: float) -> None:
+    def _refund(self, *, transaction_id: str, amount: int, at: float, reason: str = "") -> None:
         charge = self.charges[transaction_id]
         charge.refunded += amount
-        charge.refunds.append((at, amount))
+        charge.refunds.append(GivenBack(at, amount, reason))
         charge.changed_at = at
 
     def _reverse(self, *, transaction_id: str, at: float) -> None:

@@ -64,7 +64,7 @@ async def listing(core: Core, request: web.BaseRequest) -> web.StreamResponse:
 
 async def refund(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     """``POST /v3/payment/refund``: all of a payment, or a part where that is allowed."""
-    caller = await admit(core, request, "POST /v3/payment/refund")
+    caller = await admit(core, request, "POST /v3/payment/refund", named_by="reason")
     body = caller.body if isinstance(caller.body, dict) else {}
     terms = body.get("refund")
     if not isinstance(terms, dict) or terms.get("type") not in ("FULL", "PARTIAL"):
@@ -88,12 +88,13 @@ async def refund(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     if amount > whole - charge.refunded:
         raise RefusalError(400, "INSUFFICIENT_REFUND_AMOUNT", "That is more than is left.")
     values = {"transaction_id": charge.transaction_id, "amount": amount, "at": core.clock.now()}
+    values["reason"] = str(body.get("reason", ""))
     return await _carry_out(core, request, charge, "refund", values)
 
 
 async def reverse(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     """``POST /v3/payment/reverse``: take a fresh payment back by its order id."""
-    caller = await admit(core, request, "POST /v3/payment/reverse")
+    caller = await admit(core, request, "POST /v3/payment/reverse", named_by="orderId")
     body = caller.body if isinstance(caller.body, dict) else {}
     charge = _of_order(core, caller, str(body.get("orderId", "")))
     now = core.clock.now()
@@ -144,9 +145,9 @@ def _settled(core: Core, caller: Caller, kind: str, start: float, end: float) ->
     now, merchant_id = core.clock.now(), caller.merchant.merchant_id
     for charge in reversed(list(_seen_by(core, caller))):
         if kind == "REFUND":
-            for at, amount in charge.refunds:
-                if start <= at < end:
-                    yield settlement_item(charge, kind, amount, at, merchant_id)
+            for given in charge.refunds:
+                if start <= given.at < end:
+                    yield settlement_item(charge, kind, given.amount, given.at, merchant_id)
         elif start <= charge.executed_at < end and charge.status_at(now) in PAID:
             yield settlement_item(charge, kind, charge.order.amount, charge.executed_at, merchant_id)
 

@@ -195,7 +195,8 @@ class SimulatorProcess:
         return cast("list[dict[str, Any]]", self.control("GET", "charges")["charges"])
 
     def requests(self) -> dict[str, Any]:
-        """How many POSTs came: ``posts`` by route, ``by_title``, ``by_marker`` (a title's last word)."""
+        """How many POSTs came: ``posts`` by route, ``by_title``, ``by_marker`` (a title's last word), and ``by_refund``
+        (a refund's reason, a reversal's order id)."""
         return self.control("GET", "requests")
 
     def customers(self) -> list[dict[str, Any]]:
@@ -219,7 +220,8 @@ class SimulatorProcess:
         return cast("list[dict[str, Any]]", self.control("GET", "notifies")["notifies"])
 
     def clock(self, **changes: Any) -> dict[str, Any]:
-        """Read the clock, or set it: ``real=True``, ``skew=s``, ``virtual="2026-01-31T00:00:00Z"``, ``advance=s``."""
+        """Read the clock, or set it: ``real=True``, ``skew=s``, ``wall`` and ``virtual="2026-01-31T00:00:00Z"``,
+        ``advance=s``."""
         return self.control("POST", "clock", changes) if changes else self.control("GET", "clock")
 
     def reset(self) -> None:

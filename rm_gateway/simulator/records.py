@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 SUCCESS = "SUCCESS"
 FAILED = "FAILED"
@@ -64,6 +64,14 @@ class Order:
         return next((charge for charge in reversed(self.charges) if charge.created_at <= now), None)
 
 
+class GivenBack(NamedTuple):
+    """A refund that was carried out: when (seconds), how much (sen), and why, in the caller's words."""
+
+    at: float
+    amount: int
+    reason: str
+
+
 @dataclass(slots=True, eq=False)
 class Charge:
     """One try to take the money of an order: a transaction."""
@@ -79,7 +87,7 @@ class Charge:
     settles_at: float = 0.0
     settles_to: str = ""
     refunded: int = 0
-    refunds: list[tuple[float, int]] = field(default_factory=list)
+    refunds: list[GivenBack] = field(default_factory=list)
     changed_at: float = 0.0
     reversed: bool = False
 

@@ -11,6 +11,7 @@ from django.db import connection
 
 from billing.charging import looking
 from billing.charging.case import read_card_now, read_case
+from billing.charging.look import look_at_gateway
 from billing.charging.resolve import (
     Decision,
     Resolution,
@@ -34,6 +35,7 @@ from billing.models import (
     PaymentAttempt,
     PaymentMethod,
     Proposal,
+    Refund,
     Transition,
 )
 from billing.models.clock import database_now
@@ -76,12 +78,12 @@ def foreign_charge(shop: Shop, card: PaymentMethod, *, amount_minor: int = 1990,
     return found.transaction_id
 
 
-def give_back(shop: Shop, transaction_id: str, amount_minor: int) -> None:
+def give_back(shop: Shop, transaction_id: str, amount_minor: int, kind: RefundKind = RefundKind.FULL) -> None:
     client = gateway_for(shop.account)._client
     client.send_refund(
         client.prepare_refund(
             transaction_id=transaction_id,
-            kind=RefundKind.FULL,
+            kind=kind,
             amount_minor=amount_minor,
             currency="MYR",
             reason="wrong",
@@ -126,6 +128,24 @@ def test_money_that_was_taken_is_recorded_with_what_the_gateway_shows(shop: Shop
     assert "phone" not in str(evidence.content).lower()
     moved = Transition.objects.get(subject_type="attempt", to_state="succeeded")
     assert (moved.actor, moved.reason, moved.evidence_id) == ("siti", f"decided by siti: {WHY}", evidence.pk)
+
+
+def test_money_of_which_a_part_was_given_back_before_we_saw_it_is_recorded_with_that_part(shop: Shop) -> None:
+    """It can be called nothing else: most of it was kept."""
+    attempt = a_case(shop, "lost_after")
+    transaction = taken(shop, attempt)
+    give_back(shop, transaction, 500, RefundKind.PARTIAL)
+    with pytest.raises(ResolutionError, match="of this very attempt"):
+        decide(shop, attempt, Resolution.NOT_CHARGED)
+
+    decide(shop, attempt, Resolution.CHARGED, transaction_id=transaction)
+    look_at_gateway(invoice=attempt.invoice, limits=shop.limits, now=database_now())
+
+    attempt.refresh_from_db()
+    attempt.invoice.refresh_from_db()
+    assert (attempt.state, attempt.amount_refunded_minor) == ("succeeded", 500)
+    assert (attempt.invoice.state, attempt.invoice.amount_refunded_minor) == ("paid", 500)
+    assert (attempt.payment_method.held_at, Refund.objects.get().origin) == (None, "gateway")
 
 
 @pytest.mark.parametrize("resolution", [Resolution.DECLINED, Resolution.NOT_CHARGED])

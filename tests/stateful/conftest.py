@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from billing import doorbell
+from billing.gateway.connection import AlignedClock
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.stateful.world import World
 
@@ -23,7 +24,18 @@ def silent_doorbell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(own_simulator: SimulatorProcess, silent_doorbell: None) -> Iterator[World]:
+def clock_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two steps no time passes, however slow the machine is."""
+    monkeypatch.setattr(AlignedClock, "__call__", lambda clock: clock._base[0])
+
+
+@pytest.fixture
+def alone(silent_doorbell: None, clock_that_stands: None) -> None:
+    """What happens is what is done here, and nothing else."""
+
+
+@pytest.fixture
+def world(own_simulator: SimulatorProcess, alone: None) -> Iterator[World]:
     world = World(own_simulator, hostile=False)
     yield world
     world.close()

@@ -2,61 +2,34 @@
 
 import contextlib
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from billing.accounts.gateway_accounts import stop_account
-from billing.charging.charge_now import charge_now
-from billing.charging.resolve import ResolutionError, collect_held, release_card
 from billing.charging.retry_now import RetryError, retry_now
-from billing.domain.subscriptions import SubscriptionState
-from billing.subscriptions.cards import CardError, make_default, revoke_card
-from billing.subscriptions.lifecycle import cancel, pause, resume
-from billing.subscriptions.start import SubscriptionError
-from billing.subscriptions.update import update_subscription
-from rm_gateway.errors import GatewayError
-from rm_gateway.simulator.outcomes import OUTCOMES
 from rm_gateway.simulator.process import SimulatorProcess
-from tests.stateful import operator, oracle
-from tests.stateful.rest import come_to_rest
-from tests.stateful.world import AMOUNT, Snapshot, Worker, World
-
-# Those take as long as the deadline, or many megabytes; they come to the same as a lost answer.
-SLOW = {"hangs_after", "hangs_before", "trickles_body", "trickles_headers", "huge"}
-FATES = sorted(set(OUTCOMES) - SLOW)
-MOST_CARDS = 3
-MOST_SUBSCRIPTIONS = 3
-MOST_OPEN = 4
-
-picks = st.integers(0, 9)
-workers = st.integers(0, 1)
-# The ones in which our books and the gateway's part ways, more often than others.
-PARTING = [
-    "lost_after",
-    "dropped_before",
-    "in_process_success",
-    "in_process_failed",
-    "system_error_after",
-    "failed_then_success",
-    "success_then_reversed",
-    "decline_9010",
-    "throttled",
-    "wrong_amount",
-]
-fates = st.lists(st.sampled_from(PARTING) | st.sampled_from(FATES), min_size=1, max_size=3)
-ends = st.sampled_from(["settle", "settle", "settle", "keep", "die", "unacknowledged"])
-delays = st.sampled_from([0, 0, 60, 1800, 172_800])  # seconds until an order shows in its card's list
-changes = st.sampled_from([5, 600, 86_400, 345_600])  # seconds until an outcome with a second thought takes it
-moments = st.sampled_from(
-    [timedelta(seconds=s) for s in (1, 5, 19, 30)]
-    + [timedelta(minutes=m) for m in (2, 6, 16)]
-    + [timedelta(hours=h) for h in (1, 7)]
-    + [timedelta(days=d) for d in (1, 3, 4)]
+from tests.stateful import operator, oracle, people_rules, refund_rules
+from tests.stateful.drawing import (
+    KINDS,
+    PEOPLE,
+    REFUNDS,
+    TOPICS,
+    changes,
+    delays,
+    ends,
+    fates,
+    moments,
+    picks,
+    spans,
+    workers,
 )
-
+from tests.stateful.outside_rules import OutsideRules
+from tests.stateful.people_rules import PeopleRules
+from tests.stateful.refund_rules import RefundRules
+from tests.stateful.rest import come_to_rest
+from tests.stateful.world import Snapshot, Worker, World
 
 # How often a rule is tried beside the others. Hypothesis itself would switch most rules off for most examples, and
 # an example in which nothing is charged shows nothing; here `topics` switches off what is not the engine's work.
@@ -74,24 +47,19 @@ WEIGHTS = {
     "reconcile": 2,
     "read_for_checks": 2,
     "record_a_check": 2,
-    "a_person_decides": 3,
-    "a_person_clears_a_hold": 2,
     "arm_without_acknowledgement": 2,
     "settle_as_commit_unacknowledged": 3,
 }
-TOPICS = ("portal", "outage", "notify", "cards", "life", "stop", "mind", "urgent")
 
 
-def about(topic: str) -> Any:
-    """A rule that is tried only in examples about `topic`."""
-    return precondition(lambda self: topic in self.topics)
-
-
-class ChargingMachine(RuleBasedStateMachine):
+class ChargingMachine(OutsideRules, RefundRules, PeopleRules, RuleBasedStateMachine):
     """One account with its customer, two workers, and the gateway beside them, on one clock."""
 
     simulator: ClassVar[SimulatorProcess]
+    kind: ClassVar[str]
     reached: ClassVar[set[str]]
+    told: ClassVar[list[object]]  # of each example, everything that moved
+    steps: ClassVar[int]
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +67,10 @@ class ChargingMachine(RuleBasedStateMachine):
         self.seen: Snapshot
         self.topics: frozenset[str]
         self.proved = False  # the account says that the gateway echoes nothing, and that is so
-        rules = [each for each in self._rules_strategy.rules for _ in range(WEIGHTS.get(each.function.__name__, 1))]
+        weights = WEIGHTS | refund_rules.WEIGHTS | people_rules.WEIGHTS
+        rules = [each for each in self._rules_strategy.rules for _ in range(weights.get(each.function.__name__, 1))]
+        # What comes first is what hypothesis tries first, and comes back to when it looks for the simplest failure.
+        rules.sort(key=lambda each: each.function.__name__ != "nothing_happens")
         self._rules_strategy = (
             st.sampled_from(rules)
             .filter(lambda each: all(holds(self) for holds in each.preconditions))
@@ -113,7 +84,7 @@ class ChargingMachine(RuleBasedStateMachine):
         final_action=st.sampled_from(["cancel", "pause", "keep"]),
         delay=delays,
         change=changes,
-        topics=st.frozensets(st.sampled_from(TOPICS)),
+        topics=st.frozensets(st.sampled_from((*TOPICS, REFUNDS, PEOPLE))),
     )
     def begin(
         self,
@@ -125,11 +96,13 @@ class ChargingMachine(RuleBasedStateMachine):
         change: int,
         topics: frozenset[str],
     ) -> None:
-        self.topics = topics
+        always, perhaps = KINDS[self.kind]
+        self.topics = always | topics & set(perhaps)
         self.proved = hostile and proved
         self.w = self.world = World(
             self.simulator,
             hostile=hostile,
+            two_people=PEOPLE in self.topics,
             marker_echo="proved_absent" if self.proved else "unproven",
             preflight_always=preflight_always,
             final_action=final_action,
@@ -142,7 +115,7 @@ class ChargingMachine(RuleBasedStateMachine):
     def all_promises_hold(self) -> None:
         if self.world is None:
             return
-        self.world.align()
+        type(self).steps += 1
         seen = self.world.snapshot()
         if seen is not self.seen:  # else nothing was written since it was checked
             self.seen = seen
@@ -154,6 +127,7 @@ class ChargingMachine(RuleBasedStateMachine):
         try:
             reached = oracle.states_seen()
             snapshot = come_to_rest(self.world)
+            self.told.append(oracle.moves())
             oracle.check_step(self.world, snapshot)
             oracle.check_rest(self.world, snapshot)
             for state in sorted(reached | oracle.states_seen()):
@@ -164,6 +138,10 @@ class ChargingMachine(RuleBasedStateMachine):
 
     def worker(self, which: int) -> Worker:
         return self.w.workers[which]
+
+    @rule()
+    def nothing_happens(self) -> None:
+        pass
 
     # --- time and work ------------------------------------------------------------------------------------
 
@@ -282,7 +260,7 @@ class ChargingMachine(RuleBasedStateMachine):
         answers = self._having("answers", which).answers
         answers.pop(pick % len(answers))
 
-    @precondition(lambda self: any(w.permissions or w.answers or w.readings or w.checks for w in self.w.workers))
+    @precondition(lambda self: any(worker.busy for worker in self.w.workers))
     @rule(which=workers)
     def kill_a_worker(self, which: int) -> None:
         self.worker(which).die()
@@ -321,7 +299,7 @@ class ChargingMachine(RuleBasedStateMachine):
         self.w.record_check(worker, pick % len(worker.checks))
 
     @precondition(lambda self: self.seen.in_state("sending", "unknown", "in_process"))
-    @rule(until=st.sampled_from([timedelta(hours=1), timedelta(hours=6), timedelta(days=3)]))
+    @rule(until=spans)
     def look_until_nothing_is_unknown(self, until: timedelta) -> None:
         """The ladder, or a part of it, without anything else happening meanwhile."""
         self.w.follow_up(until=until)
@@ -332,182 +310,3 @@ class ChargingMachine(RuleBasedStateMachine):
     def _having(self, what: str, which: int) -> Worker:
         """The worker, or the other one when this one has none of it."""
         return self.worker(which) if getattr(self.worker(which), what) else self.worker(1 - which)
-
-    # --- the gateway --------------------------------------------------------------------------------------
-
-    @about("mind")
-    @rule(pick=picks, fate=fates)
-    def decide_the_next_charges(self, pick: int, fate: list[str]) -> None:
-        self.simulator.set_customer(self._gateway_id(pick), outcome=fate)
-
-    @about("mind")
-    @rule(pick=picks, changes_after=changes, path=st.sampled_from(["start", "end"]))
-    def decide_when_the_gateway_changes_its_mind(self, pick: int, changes_after: int, path: str) -> None:
-        self.simulator.set_customer(self._gateway_id(pick), settle_after=changes_after, execute=path)
-
-    @about("outage")
-    @rule()
-    def the_gateway_goes_or_comes_back(self) -> None:
-        self.w.be_away(not self.w.away)
-
-    @precondition(lambda self: not self.w.away)
-    @about("cards")
-    @rule(pick=picks, active=st.booleans())
-    def a_card_is_switched_at_the_gateway(self, pick: int, active: bool) -> None:
-        with contextlib.suppress(GatewayError):
-            self.w.gateway._client.set_active(self._gateway_id(pick), active)
-
-    @precondition(lambda self: self.seen.charges)
-    @about("portal")
-    @rule(pick=picks, whole=st.booleans())
-    def somebody_refunds_in_the_portal(self, pick: int, whole: bool) -> None:
-        charge = self.seen.charges[-1 - pick % len(self.seen.charges)]
-        with contextlib.suppress(GatewayError):
-            self.w.refund_in_portal(charge, AMOUNT if whole else 500)
-
-    @precondition(lambda self: self.seen.charges)
-    @about("portal")
-    @rule(pick=picks)
-    def somebody_reverses_in_the_portal(self, pick: int) -> None:
-        charge = self.seen.charges[-1 - pick % len(self.seen.charges)]
-        with contextlib.suppress(GatewayError):
-            self.w.reverse_in_portal(charge)
-
-    @about("portal")
-    @precondition(lambda self: not self.w.foreign and self.seen.charges and not self.proved)
-    @rule(pick=picks)
-    def somebody_charges_by_hand(self, pick: int) -> None:
-        """Once: such an order occupies a person for good. And not where nothing is echoed and the account says so:
-        there, an order of the same minute and amount cannot be told from ours by anybody."""
-        with contextlib.suppress(GatewayError):
-            self.w.charge_in_portal(self.seen.cards[pick % len(self.seen.cards)])
-
-    @about("notify")
-    @rule(
-        pick=picks,
-        status=st.sampled_from(["SUCCESS", "FAILED", "REVERSED"]),
-        whose=st.sampled_from(["true", "card", "none"]),
-    )
-    def be_notified(self, pick: int, status: str, whose: str) -> None:
-        """By the gateway of what it did, by a liar about a card of ours, and about a card that nobody knows."""
-        about: dict[str, Any] = {"customerId": "1795224844702000000", "orderId": "1795224844702000001"}
-        if whose == "card" or not self.seen.charges:
-            about = {"customerId": self._gateway_id(pick)}
-        elif whose == "true":
-            charge = self.seen.charges[pick % len(self.seen.charges)]
-            about = {"customerId": charge["customer_id"], "orderId": f"{charge['order_id']}R0"}
-            status = charge["status"]
-        self.w.notify({"eventType": "RECURRING_PAYMENT", "data": {**about, "status": status, "amount": AMOUNT}})
-
-    def _gateway_id(self, pick: int) -> str:
-        return str(self.seen.cards[pick % len(self.seen.cards)].gateway_customer_id)
-
-    # --- a person -----------------------------------------------------------------------------------------
-
-    @precondition(lambda self: self.seen.in_state("needs_human"))
-    @rule(pick=picks)
-    def a_person_decides(self, pick: int) -> None:
-        cases = self.seen.in_state("needs_human")
-        operator.resolve_truthfully(self.w, self.seen, cases[pick % len(cases)])
-
-    @precondition(lambda self: self.seen.in_state("needs_human"))
-    @rule(pick=picks)
-    def a_person_releases_a_card(self, pick: int) -> None:
-        cases = self.seen.in_state("needs_human")
-        with contextlib.suppress(ResolutionError):
-            attempt = cases[pick % len(cases)]
-            release_card(attempt=attempt, reason="later ones go on", actor=operator.WHO, now=self.w.now)
-
-    @precondition(lambda self: any(card.held_at for card in self.seen.cards))
-    @rule(pick=picks)
-    def a_person_clears_a_hold(self, pick: int) -> None:
-        held = [card for card in self.seen.cards if card.held_at]
-        operator.clear(self.w, held[pick % len(held)])
-
-    @precondition(lambda self: self.seen.invoices)
-    @about("urgent")
-    @rule(pick=picks)
-    def a_person_tries_an_invoice_now(self, pick: int) -> None:
-        invoice = self.seen.invoices[pick % len(self.seen.invoices)]
-        with contextlib.suppress(RetryError):
-            retry_now(invoice=invoice, reason="the customer asked", actor=operator.WHO, now=self.w.now)
-
-    @precondition(lambda self: any(invoice.hold for invoice in self.seen.invoices))
-    @rule(pick=picks)
-    def a_person_collects_a_held_invoice(self, pick: int) -> None:
-        held = [invoice for invoice in self.seen.invoices if invoice.hold]
-        with contextlib.suppress(ResolutionError):
-            collect_held(invoice=held[pick % len(held)], reason="agreed", actor=operator.WHO, now=self.w.now)
-
-    @precondition(lambda self: any(card.is_default and card.state == "active" for card in self.seen.cards))
-    @about("urgent")
-    @precondition(lambda self: sum(invoice.state == "open" for invoice in self.seen.invoices) < MOST_OPEN)
-    @rule()
-    def a_person_charges_now(self) -> None:
-        charge_now(
-            customer=self.w.customer,
-            amount_minor=AMOUNT,
-            currency="MYR",
-            description="One more",
-            actor=operator.WHO,
-            now=self.w.now,
-        )
-
-    @about("stop")
-    @rule(stop=st.booleans())
-    def a_person_stops_or_starts_the_account(self, stop: bool) -> None:
-        if stop:
-            stop_account(account=self.w.account, reason="a look", actor=operator.WHO, now=self.w.now)
-        else:
-            operator.start_again(self.w)
-
-    # --- the customer -------------------------------------------------------------------------------------
-
-    @precondition(lambda self: len(self.seen.cards) < MOST_CARDS and not self.w.away)
-    @about("cards")
-    @rule(delay=delays, change=changes, default=st.booleans())
-    def bind_another_card(self, delay: int, change: int, default: bool) -> None:
-        card = self.w.bind_card(visible_after=delay, changes_after=change)
-        if default:
-            make_default(card=card, now=self.w.now)
-
-    @precondition(lambda self: len(self.seen.cards) > 1)
-    @about("cards")
-    @rule(pick=picks)
-    def change_the_default_card(self, pick: int) -> None:
-        with contextlib.suppress(CardError):
-            make_default(card=self.seen.cards[pick % len(self.seen.cards)], now=self.w.now)
-
-    @about("cards")
-    @rule(pick=picks, card=picks, named=st.booleans())
-    def change_the_card_of_a_subscription(self, pick: int, card: int, named: bool) -> None:
-        with contextlib.suppress(SubscriptionError):
-            update_subscription(
-                subscription=self.seen.subscriptions[pick % len(self.seen.subscriptions)],
-                payment_method=self.seen.cards[card % len(self.seen.cards)] if named else None,
-                actor=operator.WHO,
-                now=self.w.now,
-            )
-
-    @precondition(lambda self: len(self.seen.cards) > 1)
-    @about("cards")
-    @rule(pick=picks)
-    def revoke_a_card(self, pick: int) -> None:
-        card = self.seen.cards[pick % len(self.seen.cards)]
-        revoke_card(card=card, reason="the customer asked", actor=operator.WHO, now=self.w.now)
-
-    @precondition(lambda self: len(self.seen.subscriptions) < MOST_SUBSCRIPTIONS)
-    @about("life")
-    @rule(at_start=st.booleans())
-    def subscribe_once_more(self, at_start: bool) -> None:
-        """The same amount on the same card."""
-        self.w.subscribe(at_start=at_start)
-
-    @about("life")
-    @rule(pick=picks, what=st.sampled_from([pause, resume, resume, cancel]))
-    def change_the_life_of_a_subscription(self, pick: int, what: Any) -> None:
-        subscription = self.seen.subscriptions[pick % len(self.seen.subscriptions)]
-        if what is cancel and subscription.state == SubscriptionState.ACTIVE and pick > 2:
-            return  # not too often: nothing happens to a subscription after its end
-        with contextlib.suppress(SubscriptionError):
-            what(subscription=subscription, reason="the customer asked", actor=operator.WHO, now=self.w.now)

@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any
 
 from billing.audit.invariants import Violation, ledger_violations, violations
-from billing.models import Event, GatewayOrder, PaymentAttempt, Transition
+from billing.models import Event, Evidence, GatewayOrder, PaymentAttempt, Proposal, Transition
+from tests.stateful import refund_oracle
 from tests.stateful.operator import TAKEN, truth
 from tests.stateful.world import Snapshot, World, marker_of
 
@@ -27,13 +28,22 @@ def check_step(world: World, snapshot: Snapshot) -> None:
     _paid_by_one_charge(snapshot)
     _one_holder_and_one_unresolved(snapshot)
     _each_case_is_told_once(snapshot)
+    _two_people_where_two_are_needed(world, snapshot)
+    refund_oracle.check_step(world, snapshot)
     broken = [each for each in _audit(world, snapshot) if each.invariant not in WHEN_WORKERS_RAN]
     assert not broken, broken
 
 
 def _audit(world: World, snapshot: Snapshot) -> list[Violation]:
     found = violations(now=world.now, account_id=world.account.pk, limits=world.limits)
-    return [each for each in found if not _is_recorded_surplus(snapshot, each)]
+    return [each for each in found if not _is_recorded_surplus(snapshot, each) and not _is_said(world, snapshot, each)]
+
+
+def _is_said(world: World, snapshot: Snapshot, violation: Violation) -> bool:
+    """A person called money given back that was not: the books are wrong by that person's word."""
+    wrong = [refund for refund in snapshot.refunds if refund.public_id in world.claimed]
+    said = {refund.public_id for refund in wrong} | {refund.attempt.public_id for refund in wrong}
+    return violation.invariant == "S10" and violation.subject in said
 
 
 def _is_recorded_surplus(snapshot: Snapshot, violation: Violation) -> bool:
@@ -59,15 +69,21 @@ def _asked_at_most_once(snapshot: Snapshot) -> None:
 def taken_at_most_once(snapshot: Snapshot) -> None:
     """S1. An order that was told to be FAILED and that the gateway paid later of its own accord is its own doing:
     what the engine owes then is to record it (at rest), and not to ask again once it could be seen."""
+    given_back = {attempt.marker for attempt in snapshot.in_state("not_charged")}
     for invoice in snapshot.invoices:
         markers = {attempt.marker for attempt in snapshot.attempts if attempt.invoice_id == invoice.pk}
         orders: dict[str, list[dict[str, Any]]] = {}
         for charge in snapshot.charges:
-            if marker_of(charge) in markers:
+            if marker_of(charge) in markers and not _went_back_unseen(charge, given_back):
                 orders.setdefault(charge["order_id"], []).append(charge)
         taken = [found for found in orders.values() if any(charge["status"] in TAKEN for charge in found)]
         asked_for = [found for found in taken if len(found) == 1]
         assert len(asked_for) <= 1, f"S1: invoice {invoice.public_id} was taken {len(taken)} times: {taken}"
+
+
+def _went_back_unseen(charge: dict[str, Any], given_back: set[str]) -> bool:
+    """Somebody gave all of it back in the portal before it was in our books, and a person had it charged anew."""
+    return charge["status"] == "FULL_REFUNDED" and marker_of(charge) in given_back
 
 
 def _paid_by_one_charge(snapshot: Snapshot) -> None:
@@ -105,11 +121,29 @@ def _each_case_is_told_once(snapshot: Snapshot) -> None:
     assert told == Counter(went.values_list("subject_id", flat=True)), "L4"
 
 
+def _two_people_where_two_are_needed(world: World, snapshot: Snapshot) -> None:
+    states = {attempt.pk: attempt.state for attempt in snapshot.attempts}
+    confirmed: set[tuple[int, bool]] = set()
+    for proposal in snapshot.proposals:
+        if proposal.outcome == "open":
+            assert states[proposal.attempt_id] == "needs_human", f"{proposal.public_id} is about no case"
+        elif proposal.outcome == "confirmed":
+            assert proposal.decided_by != proposal.proposed_by, f"{proposal.public_id} was decided by one alone"
+            confirmed.add((proposal.attempt_id, proposal.kind == "release"))
+    if world.two_people:
+        # What a person says of a reversal's outcome is told to its attempt too, and needs no other.
+        said = Evidence.objects.filter(source="operator").exclude(verdict="reversed")
+        decided = {(pk, False) for pk in said.values_list("attempt_id", flat=True)}
+        decided |= {(attempt.pk, True) for attempt in snapshot.attempts if attempt.released_at is not None}
+        assert decided <= confirmed, f"one person alone decided about {decided - confirmed}"
+
+
 def check_rest(world: World, snapshot: Snapshot) -> None:
     """S10, L1 to L3, L5, L6: what holds when everything had its time and every card was read."""
     check_books(world, snapshot)
     _nothing_is_left_open(world, snapshot)
     _nothing_due_waits_untold(world, snapshot)
+    refund_oracle.check_rest(world, snapshot)
     broken = _audit(world, snapshot)
     assert not broken, broken
     unlike = compare_with_ledger(world, snapshot)
@@ -120,24 +154,48 @@ def compare_with_ledger(world: World, snapshot: Snapshot) -> list[Violation]:
     """The audit's own comparison with the simulator, without what is recorded as surplus and what is not ours."""
     compared = ledger_violations(account_id=world.account.pk, charges=snapshot.charges, posts=snapshot.posts)
     foreign = {charge["transaction_id"] for charge in snapshot.charges if charge["order_id"] in world.foreign}
-    return [v for v in compared if v.subject not in foreign and not _is_recorded_surplus(snapshot, v)]
+    told = [a for a in snapshot.attempts if any(_is_told(world, a, c) for c in snapshot.of_marker(a.marker))]
+    invoices = {invoice.pk: invoice.public_id for invoice in snapshot.invoices}
+    known = foreign | {a.public_id for a in told} | {invoices[a.invoice_id] for a in told}
+    return [
+        each
+        for each in compared
+        if each.subject not in known
+        and not _is_recorded_surplus(snapshot, each)
+        and not _is_said(world, snapshot, each)
+    ]
 
 
 def check_books(world: World, snapshot: Snapshot) -> None:
     """S10: all money that the gateway keeps is in the books under its transaction, and no other."""
     ours = {attempt.gateway_transaction_id: attempt for attempt in snapshot.in_state(*WITH_MONEY)}
     seen = set(GatewayOrder.objects.values_list("gateway_order_id", flat=True))
+    by_marker = {attempt.marker: attempt for attempt in snapshot.attempts}
     for charge in snapshot.charges:
         attempt = ours.pop(charge["transaction_id"], None)
         if charge["order_id"] in world.foreign:
             assert attempt is None, "S10: somebody else's charge was taken for one of ours"
             assert charge["order_id"] in seen, "S10: somebody else's charge was not seen"
         elif charge["status"] in TAKEN:
-            told = [(a.public_id, a.state, a.state_reason) for a in snapshot.attempts if a.marker == marker_of(charge)]
-            assert attempt is not None, f"S10: money was taken and is not in the books: {charge}; {told}"
+            maker = by_marker.get(marker_of(charge))
+            assert attempt is not None or _is_told(world, maker, charge), (
+                f"S10: money was taken and is not in the books: {charge}; {maker}: {maker and maker.state}"
+            )
         else:
             assert attempt is None, f"S10: the books have money that the gateway has not: {charge}"
     assert not ours, f"S10: the gateway knows nothing of {ours}"
+
+
+def _is_told(world: World, maker: PaymentAttempt | None, charge: dict[str, Any]) -> bool:
+    """Money that a person was told of, and that only a person can put down to its attempt: it went back in full before
+    it was seen, or a person called it declined where nothing is echoed, and the gateway took it after all."""
+    if maker is None:
+        return False
+    if maker.state == "not_charged" and charge["status"] == "FULL_REFUNDED":
+        return True
+    riddle = Event.objects.filter(kind="card.unexplained_order", occasion=charge["order_id"])
+    by_a_person = Evidence.objects.filter(attempt_id=maker.pk, source="operator")
+    return world.hostile and maker.state == "declined" and by_a_person.exists() and riddle.exists()
 
 
 def _nothing_is_left_open(world: World, snapshot: Snapshot) -> None:
@@ -162,13 +220,21 @@ def _nothing_due_waits_untold(world: World, snapshot: Snapshot) -> None:
         assert later or invoice.hold or invoice.pk in waiting, f"L6: {invoice.public_id} is forgotten"
 
 
+def moves() -> list[tuple[Any, ...]]:
+    """Every change of state, in order."""
+    return list(
+        Transition.objects.order_by("id").values_list("at", "subject_type", "subject_id", "from_state", "to_state")
+    )
+
+
 def states_seen() -> set[str]:
     """What the example came to, in words that the coverage list uses."""
     moves = Transition.objects.filter(subject_type="attempt").values_list("to_state", "reason")
     seen = {state for state, _ in moves} | {reason for _, reason in moves if reason in REASONS}
     if PaymentAttempt.objects.exclude(released_at=None).exists():
         seen.add("released")
-    return seen
+    seen |= {f"proposal {outcome}" for outcome in Proposal.objects.values_list("outcome", flat=True)}
+    return seen | refund_oracle.states_seen()
 
 
 REASONS = frozenset({"late_money", "commit_unacknowledged", "holder_ended_without_money", "sender_lost"})

@@ -16,6 +16,7 @@ def come_to_rest(world: World) -> Snapshot:
     world.be_away(False)
     for gateway_id in world.gateway_ids:
         world.simulator.set_customer(gateway_id, outcome="auto")
+    world.decide_refunds("auto")
     _go_on(world)
     world.let_time_pass(UNTIL_ALL_SHOWS)
     _go_on(world)
@@ -32,6 +33,8 @@ def _go_on(world: World) -> Snapshot:
         world.reconcile()
         operator.do_the_days_work(world, world.snapshot())
         world.collect()
+        world.sweep_refunds()
+        world.give_back()
         snapshot = world.snapshot()
         following = _next_step(world, snapshot)
         if following is None:
@@ -50,6 +53,13 @@ def _next_step(world: World, snapshot: Snapshot) -> datetime | None:
             at.append(attempt.next_check_at)
         elif operator.truth(snapshot, attempt) is not None:
             at.append(attempt.armed_at + world.limits.ladder[-1])
+    for refund in snapshot.refunds:
+        if refund.state == "sending":
+            at.append(refund.deadline_at)
+        elif refund.next_check_at is not None:
+            at.append(refund.next_check_at)
+        elif refund.state == "needs_human":
+            at.append(world.now)
     if any(
         invoice.next_attempt_at is not None and invoice.next_attempt_at <= world.now for invoice in snapshot.invoices
     ):

@@ -1,9 +1,18 @@
 """The oracle sees what it is there to see: each mistake is made once, by hand, beside the engine."""
 
+from datetime import timedelta
+
 import pytest
 
+from billing.charging.refund import request_refund
+from billing.charging.refund_settling import settle_refund
+from billing.charging.settle import Told
+from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
+from rm_gateway.simulator.process import SimulatorProcess
 from tests.stateful import oracle
+from tests.stateful.refunder import Refunder
 from tests.stateful.rest import come_to_rest
 from tests.stateful.world import Worker, World
 
@@ -28,7 +37,7 @@ def test_a_shop_in_which_nothing_goes_wrong_passes(world: World, card: PaymentMe
 
 
 def test_a_request_that_is_sent_again_is_seen(world: World, card: PaymentMethod) -> None:
-    worker = Worker("careless")
+    worker = Worker(Refunder(world))
     (armed,) = world.arm(worker, 1)
     oracle.check_step(world, world.snapshot())
     world.gateway.send(armed.prepared, marker=armed.marker)
@@ -39,7 +48,7 @@ def test_a_request_that_is_sent_again_is_seen(world: World, card: PaymentMethod)
 
 def test_a_second_charge_of_an_invoice_is_seen(world: World, card: PaymentMethod) -> None:
     """The first is called not sent although it was, and so the invoice is charged again."""
-    worker = Worker("careless")
+    worker = Worker(Refunder(world))
     (armed,) = world.arm(worker, 1)
     world.gateway.send(armed.prepared, marker=armed.marker)
     worker.unacknowledged.append(armed.marker)
@@ -68,7 +77,7 @@ def test_an_invoice_that_is_forgotten_is_seen(world: World, card: PaymentMethod)
 
 
 def test_an_attempt_that_nobody_follows_is_seen(world: World, card: PaymentMethod) -> None:
-    worker = Worker("careless")
+    worker = Worker(Refunder(world))
     world.arm(worker, 1)
     world.send(worker, 0)
     worker.die()
@@ -76,3 +85,75 @@ def test_an_attempt_that_nobody_follows_is_seen(world: World, card: PaymentMetho
     assert PaymentAttempt.objects.get().state == "sending"
     with pytest.raises(AssertionError, match="S10: money was taken"):
         oracle.check_rest(world, world.snapshot())
+
+
+@pytest.fixture
+def armed_refund(world: World, card: PaymentMethod) -> Refunder:
+    """One that may be sent."""
+    world.collect()
+    (attempt,) = world.snapshot().attempts
+    request_refund(attempt=attempt, amount_minor=500, reason="asked", actor="mei", now=world.now)
+    refunds = Refunder(world)
+    refunds.look()
+    refunds.carry_on(0)
+    oracle.check_step(world, world.snapshot())
+    return refunds
+
+
+def test_a_refund_that_is_sent_again_is_seen(world: World, armed_refund: Refunder) -> None:
+    armed_refund.permissions *= 2
+    armed_refund.send(0)
+    armed_refund.send(0)
+    with pytest.raises(AssertionError, match=r"ref_\w+ was sent 2 times"):
+        oracle.check_step(world, world.snapshot())
+
+
+def test_a_refund_that_is_called_not_sent_and_was_carried_out_is_seen(world: World, armed_refund: Refunder) -> None:
+    armed_refund.send(0)
+    wrong = RefundFinding(RefundVerdict.NOT_SENT, RefundSource.ANSWER)
+    settle_refund(world.snapshot().refunds[0].pk, wrong, limits=world.limits, now=world.now)
+    with pytest.raises(AssertionError, match=r"ref_\w+ is not_sent, and was sent|was carried out, and is not_sent"):
+        oracle.check_step(world, world.snapshot())
+
+
+def test_a_refund_that_is_counted_and_was_not_carried_out_is_seen(world: World, armed_refund: Refunder) -> None:
+    wrong = RefundFinding(RefundVerdict.REFUNDED, RefundSource.ANSWER)
+    settle_refund(world.snapshot().refunds[0].pk, wrong, limits=world.limits, now=world.now)
+    with pytest.raises(AssertionError, match="counts more than was given back"):
+        oracle.check_step(world, world.snapshot())
+
+
+def test_money_that_went_back_and_is_not_in_the_books_is_seen(world: World, card: PaymentMethod) -> None:
+    world.collect()
+    snapshot = world.snapshot()
+    oracle.check_rest(world, snapshot)
+    world.refund_in_portal(snapshot.charges[0], 500)
+    with pytest.raises(AssertionError, match="counts 0 as given back, the gateway 500"):
+        oracle.check_rest(world, world.snapshot())
+
+
+def test_a_charge_of_what_was_given_back_is_seen(world: World, armed_refund: Refunder) -> None:
+    armed_refund.send(0)
+    armed_refund.settle()
+    snapshot = world.snapshot()
+    oracle.check_step(world, snapshot)
+    snapshot.attempts[0].armed_at += timedelta(days=1)  # the engine and the database refuse to make such a one
+    with pytest.raises(AssertionError, match="charges what was given back"):
+        oracle.check_step(world, snapshot)
+
+
+def test_a_decision_that_one_person_took_alone_is_seen(own_simulator: SimulatorProcess, alone: None) -> None:
+    world = World(own_simulator, hostile=False, two_people=True)
+    world.bind_card(visible_after=0, changes_after=5)
+    world.subscribe(at_start=True)
+    world.open_due()
+    world.simulator.set_customer(world.gateway_ids[0], outcome=["dropped_before"])
+    world.collect()
+    world.follow_up(until=max(world.limits.rungs))
+    snapshot = world.snapshot()
+    oracle.check_step(world, snapshot)
+    (attempt,) = snapshot.in_state("needs_human")
+    world.settle([Told(attempt.pk, Finding(Verdict.DECLINED, Source.OPERATOR, reason="decided by ali: so it is"))])
+    with pytest.raises(AssertionError, match="one person alone decided"):
+        oracle.check_step(world, world.snapshot())
+    world.close()

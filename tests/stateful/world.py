@@ -5,17 +5,15 @@ calendar and wall clock are set to it. It moves only when it is told to.
 """
 
 import contextlib
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import RequestFactory
 
 from billing.callbacks import notify as notify_door
@@ -24,31 +22,35 @@ from billing.charging.arm import Armed, arm
 from billing.charging.card_reading import fetch, load, record
 from billing.charging.collect import collect
 from billing.charging.limits import Limits
+from billing.charging.look import look_at_gateway
+from billing.charging.refund_worker import refund_due, sweep_refunds
 from billing.charging.settle import Told, settle
 from billing.charging.sweep import sweep
 from billing.domain.arming import Environment
-from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.attempts import HAS_MONEY, Finding, Source, Verdict
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
 from billing.gateway.connection import clock as gateway_clock
-from billing.models import Installation, Invoice, PaymentAttempt, PaymentMethod, Subscription
+from billing.models import Installation, Invoice, PaymentAttempt, PaymentMethod, Proposal, Refund, Subscription
 from billing.models.bulk import arming
 from billing.subscriptions.cards import confirm_binding, start_binding
 from billing.subscriptions.renew import open_due
 from billing.subscriptions.start import start_subscription
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.factories import make_account, make_customer, make_plan
+from tests.stateful.commits import broken_commit
+from tests.stateful.refunder import Refunder
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # 09:00 in Kuala Lumpur
 AMOUNT = 1990
 OUTAGE_SKEW_SECONDS = 3600
-SIMULATOR_DRIFT_SECONDS = 20
+PEOPLE = ("aisyah", "badrul")
 
 
 @dataclass(slots=True)
 class Worker:
     """What a worker process has in memory only: it is gone when the process dies."""
 
-    name: str
+    refunds: Refunder
     permissions: list[Armed] = field(default_factory=list)
     answers: list[Told] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)  # settled once already
@@ -56,7 +58,13 @@ class Worker:
     checks: list[tuple[Any, ...]] = field(default_factory=list)
     unacknowledged: list[str] = field(default_factory=list)
 
+    @property
+    def busy(self) -> bool:
+        kept = (self.permissions, self.answers, self.readings, self.checks)
+        return any(kept) or self.refunds.busy
+
     def die(self) -> None:
+        self.refunds.die()
         for kept in (
             self.permissions,
             self.answers,
@@ -76,8 +84,11 @@ class Snapshot:
     invoices: list[Invoice]
     cards: list[PaymentMethod]
     subscriptions: list[Subscription]
+    refunds: list[Refund]
+    proposals: list[Proposal]
     charges: list[dict[str, Any]]
     posts: dict[str, int]
+    refund_posts: dict[str, int]
 
     def of_marker(self, marker: str) -> list[dict[str, Any]]:
         return [charge for charge in self.charges if marker_of(charge) == marker]
@@ -100,23 +111,33 @@ def empty_the_database() -> None:
 class World:
     """One account with one customer. `hostile`: the gateway echoes nothing and shows orders late."""
 
-    def __init__(self, simulator: SimulatorProcess, *, hostile: bool, **account: Any) -> None:
+    def __init__(self, simulator: SimulatorProcess, *, hostile: bool, two_people: bool = False, **account: Any) -> None:
         empty_the_database()
         simulator.reset()
         simulator.use_profile("hostile" if hostile else "default")
         # Every order shows after its card's own delay, and every call is served until the gateway is away.
         simulator.set(timestamp_window=120, orders_visible_after=0)
         self.simulator = simulator
-        self.limits = Limits.from_settings()
+        self.hostile = hostile
+        # One sender: with more, the order in which requests arrive would be the machine's choice.
+        self.limits = replace(Limits.from_settings(), senders=1)
         self.now = START
         self.away = False
         self.foreign: set[str] = set()  # orders that were not made by us
         self.gateway_ids: list[str] = []
-        self.workers = (Worker("first"), Worker("second"))
-        self._aligned_at = 0.0
+        self.late: set[str] = set()  # refunds that the gateway carried out later than it should
+        self.claimed: set[str] = set()  # refunds that a person called carried out although they were not
+        self.denied: set[str] = set()  # the other way round
+        self.reversed_by_hand: Counter[str] = Counter()  # by order
+        self.two_people = two_people
+        self.people = [
+            User.objects.get_or_create(username=name, defaults={"is_staff": True, "is_superuser": True})[0]
+            for name in PEOPLE
+        ]
+        self.workers = (Worker(Refunder(self)), Worker(Refunder(self)))
         self._last: Snapshot | None = None
         self._written: Any = None
-        self.align()
+        self.set_clocks()
         known = simulator.credentials
         self.account = make_account(
             environment=Environment.SIMULATOR,
@@ -126,6 +147,7 @@ class World:
             store_id=known.store_id,
             oauth_url=known.oauth_url,
             api_url=known.api_url,
+            second_person_above_minor=0 if two_people else None,
             **account,
         )
         self.gateway = gateway_for(self.account)
@@ -137,26 +159,20 @@ class World:
 
     # --- the one clock ------------------------------------------------------------------------------------
 
-    def align(self) -> None:
-        """Puts the gateway's client, and now and then the simulator, on the world's clock."""
+    def set_clocks(self) -> None:
+        """Puts the gateway's client and the simulator on the world's clock."""
         gateway_clock.align(self.now)
-        if time.monotonic() - self._aligned_at > SIMULATOR_DRIFT_SECONDS:
-            self._set_simulators_clock()
+        now = self.now.isoformat()
+        self.simulator.clock(wall=now, virtual=now, skew=OUTAGE_SKEW_SECONDS if self.away else 0)
 
     def let_time_pass(self, delta: timedelta) -> None:
         self.now += delta
-        gateway_clock.align(self.now)
-        self._set_simulators_clock()
-
-    def _set_simulators_clock(self) -> None:
-        skew = self.now.timestamp() - time.time() + (OUTAGE_SKEW_SECONDS if self.away else 0)
-        self.simulator.clock(skew=skew, virtual=self.now.isoformat())
-        self._aligned_at = time.monotonic()
+        self.set_clocks()
 
     def be_away(self, away: bool) -> None:
         """While it is away the gateway refuses every signed call, charges too, as out of its time."""
         self.away = away
-        self._set_simulators_clock()
+        self.set_clocks()
 
     # --- what the merchant and the customer do ------------------------------------------------------------
 
@@ -268,8 +284,36 @@ class World:
 
     def read_card(self, card: PaymentMethod) -> None:
         """A complete read that nobody asked for, as a comparison with the gateway's books makes it."""
-        read = fetch(self.gateway, load([card.pk])[card.pk])
+        paid = PaymentAttempt.objects.filter(payment_method=card, state__in=HAS_MONEY).values_list("pk", flat=True)
+        read = fetch(self.gateway, load([card.pk])[card.pk], look_at=frozenset(paid))
         record(read, read.findings, limits=self.limits, now=self.now)
+
+    def look_at_gateway(self, invoice: Invoice) -> None:
+        with contextlib.suppress(GatewayUnavailableError):
+            look_at_gateway(invoice=invoice, limits=self.limits, now=self.now)
+
+    # --- money that goes back -----------------------------------------------------------------------------
+
+    def give_back(self) -> None:
+        """The whole loop of a worker of refunds in good health."""
+        refund_due(limits=self.limits, clock=lambda: self.now, should_stop=lambda: False)
+
+    def sweep_refunds(self) -> None:
+        sweep_refunds(limits=self.limits, now=self.now)
+
+    def follow_up_refunds(self, *, until: timedelta) -> None:
+        """As `follow_up`."""
+        begun = self.now
+        for rung in self.limits.ladder:
+            if rung <= until:
+                self.let_time_pass(begun + rung - self.now)
+                self.sweep_refunds()
+                self.give_back()
+
+    def decide_refunds(self, fate: str) -> None:
+        """What the gateway makes of refunds and reversals from now on."""
+        for gateway_id in self.gateway_ids:
+            self.simulator.set_customer(gateway_id, refund_outcome=fate)
 
     def _has_token(self) -> bool:
         try:
@@ -286,7 +330,7 @@ class World:
             patch.setattr(notify_door, "database_now", lambda: self.now)
             assert notify_door.notify(request).status_code == 200
 
-    def refund_in_portal(self, charge: dict[str, Any], amount: int) -> None:
+    def refund_in_portal(self, charge: dict[str, Any], amount: int, reason: str = "by hand") -> None:
         client = self.gateway._client
         client.send_refund(
             client.prepare_refund(
@@ -294,12 +338,13 @@ class World:
                 kind="FULL" if amount == charge["amount"] else "PARTIAL",
                 amount_minor=amount,
                 currency="MYR",
-                reason="by hand",
+                reason=reason,
                 timestamp=int(self.now.timestamp()),
             )
         )
 
     def reverse_in_portal(self, charge: dict[str, Any]) -> None:
+        self.reversed_by_hand[charge["order_id"]] += 1
         client = self.gateway._client
         client.send_reverse(client.prepare_reverse(order_id=charge["order_id"], timestamp=int(self.now.timestamp())))
 
@@ -324,12 +369,17 @@ class World:
 
     def snapshot(self) -> Snapshot:
         """The last one again, the very object, when nothing was written anywhere since."""
-        charges, posts = self.simulator.charges(), self.simulator.requests()["by_marker"]
+        charges, requests = self.simulator.charges(), self.simulator.requests()
+        posts, refund_posts = requests["by_marker"], requests["by_refund"]
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
             written = cursor.fetchone()
         last = self._last
-        if last is not None and written == self._written and (charges, posts) == (last.charges, last.posts):
+        if (
+            last is not None
+            and written == self._written
+            and (charges, posts, refund_posts) == (last.charges, last.posts, last.refund_posts)
+        ):
             return last
         self._written = written
         self._last = Snapshot(
@@ -337,28 +387,10 @@ class World:
             invoices=list(Invoice.objects.order_by("id")),
             cards=list(PaymentMethod.objects.order_by("id")),
             subscriptions=list(Subscription.objects.order_by("id")),
+            refunds=list(Refund.objects.select_related("attempt").defer("request_body").order_by("id")),
+            proposals=list(Proposal.objects.order_by("id")),
             charges=charges,
             posts=posts,
+            refund_posts=refund_posts,
         )
         return self._last
-
-
-@contextmanager
-def broken_commit(*, reached: bool) -> Iterator[None]:
-    """The first COMMIT raises, before or after the server did it; the connection is lost with it."""
-    real = BaseDatabaseWrapper._commit
-    left = [1]
-
-    def commit(wrapper: BaseDatabaseWrapper) -> None:
-        if not left:
-            real(wrapper)
-            return
-        left.clear()
-        if reached:
-            real(wrapper)
-        wrapper.connection.close()
-        raise OperationalError("server closed the connection unexpectedly")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseDatabaseWrapper, "_commit", commit)
-        yield

@@ -122,6 +122,19 @@ def test_the_window_follows_a_skewed_clock(simulator: SimulatorProcess, caller: 
     assert caller.call("GET", f"/v3/customer/{bound}").code == "INVALID_TIMESTAMP"
 
 
+def test_a_stopped_wall_clock_judges_by_the_time_at_which_it_stands(
+    simulator: SimulatorProcess, caller: Any, bound: str
+) -> None:
+    path, then = f"/v3/customer/{bound}", 1_900_000_000
+    simulator.clock(wall="2030-03-17T17:46:40Z")
+    assert simulator.clock()["wall"] == "2030-03-17T17:46:40.000000Z"
+    caller.login(grantType="client_credentials")
+    assert caller.call("GET", path).code == "INVALID_TIMESTAMP"
+    assert caller.call("GET", path, X_Timestamp=str(then)).status == 200
+    simulator.clock(real=True)
+    assert caller.call("GET", path).status == 200
+
+
 def test_milliseconds_and_floats_are_taken_only_when_chosen(
     simulator: SimulatorProcess, caller: Any, bound: str
 ) -> None:

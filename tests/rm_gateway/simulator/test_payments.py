@@ -27,6 +27,20 @@ def test_a_payment_is_refunded_in_full_once(simulator: SimulatorProcess, caller:
     assert simulator.charges()[0]["refunded"] == 1000
 
 
+def test_refunds_are_counted_by_their_reason_and_reversals_by_their_order_whatever_comes_of_them(
+    simulator: SimulatorProcess, caller: Any, bound: str
+) -> None:
+    first, second = (caller.charge(bound, 1000).item for _ in range(2))
+    refund(caller, first, "PARTIAL", 400)
+    refund(caller, first, "PARTIAL", 601)
+    order = second["order"]["id"]
+    caller.call("POST", "/v3/payment/reverse", {"orderId": order})
+    assert simulator.requests()["by_refund"] == {"asked for": 2, order: 1}
+    (given,) = simulator.charges()[0]["refunds"]
+    assert (given["amount"], given["reason"]) == (400, "asked for")
+    assert simulator.charges()[1]["refunds"] == []
+
+
 def test_a_part_is_refunded_where_that_is_allowed(simulator: SimulatorProcess, caller: Any, bound: str) -> None:
     item = caller.charge(bound, 1000).item
     back = refund(caller, item, "PARTIAL", 400).item
