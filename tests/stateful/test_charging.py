@@ -20,7 +20,7 @@ from tests.stateful.machine import ChargingMachine
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 FULL = bool(os.environ.get("FULL"))
-SEEDS = int(os.environ.get("SEEDS", "1000" if FULL else "8"))
+SEEDS = int(os.environ.get("SEEDS", "1000" if FULL else "10"))
 STEPS = 50
 # Of each seed the simplest example, in which nothing happens, and one at random: what fails is then soon seen again.
 EXAMPLES_OF_A_SEED = 2
