@@ -20,7 +20,10 @@ MOST_OPEN = 4
 WEIGHTS = {
     "a_person_decides": 3,
     "a_person_clears_a_hold": 2,
-    "another_person_confirms": 4,
+    "come_to_a_case": 3,
+    "another_person_confirms": 3,
+    "the_same_person_confirms_and_is_refused": 2,
+    "a_person_rejects": 2,
 }
 
 
@@ -91,6 +94,17 @@ class PeopleRules:
             operator.start_again(self.w)
 
     # --- where what one person decides waits for another --------------------------------------------------
+
+    @about(PEOPLE)
+    @precondition(lambda self: not self.w.away)
+    @rule(which=workers, pick=picks, fate=st.sampled_from(["dropped_before", "lost_after", "system_error_after"]))
+    def come_to_a_case(self, which: int, pick: int, fate: str) -> None:
+        """An answer is lost, nobody finds out what came of it, and one person says so."""
+        self.charge_what_is_due(which, 1, [fate], "die")
+        self.w.follow_up(until=max(self.w.limits.rungs))
+        self.seen = self.w.snapshot()
+        if self.seen.in_state("needs_human"):
+            self.a_person_decides(pick)
 
     @about(PEOPLE)
     @precondition(lambda self: self._proposals(opened=True))

@@ -15,8 +15,12 @@ from tests.stateful.drawing import REFUNDS, about, amounts, ends, fates_of_refun
 from tests.stateful.refunder import Refunder
 
 WEIGHTS = {
+    "ask_for_money_back": 3,
     "give_money_back": 8,
     "give_money_back_at_once": 4,
+    "give_a_surplus_back": 3,
+    "withdraw_a_refund": 2,
+    "look_for_refunds": 2,
     "carry_on_a_refund": 2,
     "send_a_refund": 4,
     "settle_refunds": 3,
@@ -93,6 +97,13 @@ class RefundRules:
         self.seen = self.w.snapshot()
         if self.has_money():
             self.give_money_back(which, 0, amount, reverse, fate, then)
+
+    @about(REFUNDS)
+    @precondition(lambda self: self.seen.in_state("surplus"))
+    @rule(which=workers, amount=amounts, fate=fates_of_refunds)
+    def give_a_surplus_back(self, which: int, amount: int | None, fate: str) -> None:
+        """As somebody was told to."""
+        self.give_money_back(which, 1, amount, False, fate, "settle")
 
     @about(REFUNDS)
     @precondition(lambda self: self._refunds("requested", "unknown"))
@@ -174,6 +185,7 @@ class RefundRules:
         self.w.late.add(refund.public_id)
         with contextlib.suppress(GatewayError):
             self.w.refund_in_portal(charge, refund.amount_minor, refund.public_id)
+            self.reached.add("refund carried out late")
 
     @about(REFUNDS)
     @precondition(lambda self: self.seen.invoices)
