@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.harness.figures import ROOT
 
-pytestmark = [pytest.mark.faults, pytest.mark.processes, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.faults, pytest.mark.processes, pytest.mark.timeout(960)]
 
 # Each group is a run of its own, with servers of its own.
 GROUPS = {
@@ -30,7 +30,7 @@ def test_nobody_is_charged_twice_and_nothing_is_lost(group: str) -> None:
         env=_outside_of_the_tests(),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
 

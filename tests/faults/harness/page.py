@@ -7,16 +7,21 @@ from tests.faults.deaths import POINTS
 from tests.faults.harness.figures import RESULTS, ROOT, merge_kept
 
 PAGE = ROOT / "docs" / "faults.md"
+SHORT = 7
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
 def sections() -> dict[str, dict[str, Any]]:
-    """Every section of every file; one that was made in parts is added up."""
+    """Every section of every file, with its `commits`; one that was made in parts is added up."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(RESULTS.glob("*.json")):
-        for name, section in json.loads(path.read_text())["sections"].items():
+    commits: dict[str, set[str]] = {}
+    for run in runs():
+        for name, section in run["sections"].items():
             merge_kept(found.setdefault(name, {}), section)
-    return {name: found[name] for name in sorted(found) if found[name].get("batches")}
+            commits.setdefault(name, set()).add(run["commit"][:SHORT])
+    return {
+        name: found[name] | {"commits": sorted(commits[name])} for name in sorted(found) if found[name].get("batches")
+    }
 
 
 def runs() -> list[dict[str, Any]]:
@@ -34,13 +39,13 @@ def _runs() -> list[str]:
     for run in runs():
         machine = run["machine"]
         on = f"{machine['cores']} cores, Python {machine['python']}, PostgreSQL {machine['postgresql']}"
-        lines.append(f"| `{run['name']}` | {run['at']} | `{run['commit']}` | {run['seed']} | {on} |")
+        lines.append(f"| `{run['name']}` | {run['at']} | `{run['commit'][:SHORT]}` | {run['seed']} | {on} |")
     return lines
 
 
 def _kills(found: dict[str, dict[str, Any]]) -> list[str]:
     titles = "killed|at|gateway|kills|charges|double|missed|most POSTs a marker|unknown a kill|of them with a person"
-    lines = _header(f"{titles}|ms a kill")
+    lines = _header(f"{titles}|ms a kill|commit")
     for name, section in found.items():
         words = name.split(":")
         if words[0] not in ("forked", "whole"):
@@ -53,20 +58,20 @@ def _kills(found: dict[str, dict[str, Any]]) -> list[str]:
             f"| {what[kind]} | {point} | {profile} | {section['kills']:,} | {section['invoices']:,} | "
             f"{section['double']} | {section['missed']} | {section['most_posts_per_marker']} | "
             f"{_spread(section['unknown_per_kill'])} | {section['person_per_kill']['total']:,.0f} of "
-            f"{section['unknown_per_kill']['total']:,.0f} | {took} |"
+            f"{section['unknown_per_kill']['total']:,.0f} | {took} | {_commits(section)} |"
         )
     return lines
 
 
 def _random(found: dict[str, dict[str, Any]]) -> list[str]:
     titles = "gateway|runs of 200 charges|kills|double|missed|most POSTs a marker|unknown a run|with a person"
-    lines = _header(titles)
+    lines = _header(f"{titles}|commit")
     for name, section in found.items():
         if name.startswith("random:"):
             lines.append(
                 f"| {name.split(':')[1]} | {section['runs']} | {section['kills']:,} | {section['double']} | "
                 f"{section['missed']} | {section['most_posts_per_marker']} | {_spread(section['unknown_per_run'])} | "
-                f"{section['person_per_run']['total']:,.0f} of {section['invoices']:,} |"
+                f"{section['person_per_run']['total']:,.0f} of {section['invoices']:,} | {_commits(section)} |"
             )
     return lines
 
@@ -95,6 +100,10 @@ def _seconds(found: dict[str, dict[str, Any]]) -> list[str]:
 def _header(titles: str) -> list[str]:
     words = titles.split("|")
     return [f"| {' | '.join(words)} |", "|---" * len(words) + "|"]
+
+
+def _commits(section: dict[str, Any]) -> str:
+    return ", ".join(f"`{commit}`" for commit in section["commits"])
 
 
 def _spread(spread: dict[str, Any]) -> str:
