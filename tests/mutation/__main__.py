@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests import throwaway_stack  # noqa: F401  (starts the database server that all runs share)
 from tests.house.source import ROOT
-from tests.mutation.harness import Mutation, NotTriedError, Outcome, check, copy_of_the_tree, run_pytest, try_out
+from tests.mutation.harness import Mutation, NotTriedError, Outcome, Tree, check, copy_of_the_tree, try_out
 from tests.mutation.mutations import MUTATIONS
 from tests.mutation.promises import attack_without, missed
 
@@ -40,9 +40,9 @@ def main(names: list[str]) -> int:
             outcomes.append(outcome)
             print(f"{outcome.seconds:6.1f} s  {outcome.name}: {outcome.killed_by or 'SURVIVED'}", flush=True)
         killers = sorted({outcome.killed_by for outcome in outcomes if "::" in (outcome.killed_by or "")})
-        whole = run_pytest(tree, killers, seconds=LONGEST_SECONDS)  # each of them passes where nothing is taken away
-        if whole.returncode:
-            print(whole.stdout[-4000:], "\nA test that noticed something fails without that too.")
+        whole = tree.run_pytest(killers, seconds=LONGEST_SECONDS)  # each of them passes where nothing is taken away
+        if whole.code != 0:
+            print(whole.words[-4000:], "\nA test that noticed something fails without that too.")
             return 2
         promises = {} if names else attack_without(tree)
     survived = [outcome.name for outcome in outcomes if outcome.killed_by is None]
@@ -54,9 +54,9 @@ def main(names: list[str]) -> int:
     return 1 if survived or missed(promises) else 0
 
 
-def _tried(chosen: list[Mutation], trees: list[Path]) -> Iterator[Outcome]:
+def _tried(chosen: list[Mutation], trees: list[Tree]) -> Iterator[Outcome]:
     """Some at once, each in a copy of its own."""
-    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    free: queue.SimpleQueue[Tree] = queue.SimpleQueue()
     for tree in trees:
         free.put(tree)
 
