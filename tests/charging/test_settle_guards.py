@@ -203,7 +203,7 @@ def test_surplus_inherits_nothing_from_an_invoice_that_owes_nothing() -> None:
     Invoice.objects.update(state="void", closed_at=NOW)
     tell(holder, DECLINED)
     late.refresh_from_db()
-    assert (late.state, Invoice.objects.get().state) == ("surplus", "void")
+    assert (late.state, holder.state, Invoice.objects.get().state) == ("surplus", "declined", "void")
 
 
 def test_a_reversed_surplus_opens_no_paid_invoice() -> None:

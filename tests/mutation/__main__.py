@@ -31,7 +31,7 @@ def main(names: list[str]) -> int:
     chosen = [mutation for mutation in MUTATIONS if not names or mutation.name.startswith(tuple(names))]
     for mutation in MUTATIONS:
         check(mutation)
-    begun = time.monotonic()
+    begun, commit = time.monotonic(), _commit()
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="kitaran-mutation-") as folder, ExitStack() as stack:
         trees = [stack.enter_context(copy_of_the_tree(Path(folder) / str(number))) for number in range(AT_ONCE)]
@@ -47,7 +47,7 @@ def main(names: list[str]) -> int:
         promises = {} if names else attack_without(tree)
     survived = [outcome.name for outcome in outcomes if outcome.killed_by is None]
     if not names:
-        _write(outcomes, promises, time.monotonic() - begun)
+        _write(outcomes, promises, commit, time.monotonic() - begun)
     print(f"{len(outcomes)} mutations, {len(survived)} survived; {len(promises)} constraints and triggers")
     for name, said in missed(promises).items():
         print(f"{name} is not missed: {said}")
@@ -74,12 +74,17 @@ def _tried(chosen: list[Mutation], trees: list[Tree]) -> Iterator[Outcome]:
         yield from pool.map(try_one, chosen)
 
 
-def _write(outcomes: list[Outcome], promises: dict[str, str], seconds: float) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+def _commit() -> str:
+    """What is tried: the commit, and whether the files differ from it."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=, changed"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _write(outcomes: list[Outcome], promises: dict[str, str], commit: str, seconds: float) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     result = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip(),
+        "commit": commit,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(seconds),
         "mutations": [

@@ -2,9 +2,9 @@
 
 Most of a short run is imports. The project itself is imported by the forked process, as it is in the copy just then.
 
-Arguments: a file for the names of modules, and the arguments of pytest by which they are found out. Then it speaks lines
-of JSON: it is told the arguments of pytest, a file for what that says, and seconds; it answers with the exit code, or
-null when the time was over."""
+It is started with a file for the names of modules, and the arguments of pytest by which they are found out. Then it
+speaks lines of JSON: it is told the arguments of pytest, a file for what that says, and seconds; it answers with the
+exit code, or null when the time was over."""
 
 import contextlib
 import gc
