@@ -19,7 +19,7 @@ from pathlib import Path
 OWN = ("tests", "config", "billing", "rm_gateway", "__main__")
 # Read the settings or the registry of applications when they are imported; pytest wants to import its plugins itself.
 LEFT_OUT = ("django.contrib", "rest_framework", "axes", "unfold", "drf_spectacular", "django_filters", "csp",
-            "whitenoise", "celery.fixups", "pytest_django", "pytest_timeout")  # fmt: skip
+            "whitenoise", "celery.fixups", "pytest_django", "pytest_timeout", "_hypothesis_pytestplugin")  # fmt: skip
 
 
 def main() -> None:
