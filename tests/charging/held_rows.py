@@ -57,7 +57,7 @@ def has_to_wait(statement: str) -> bool:
 
 def wait_until_somebody_waits() -> None:
     """Until a statement of this database waits for a lock."""
-    for _ in range(2000):
+    for _ in range(1000):
         if run(
             """SELECT 1 FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock' AND pg_sleep(0.005) IS NOT NULL"""

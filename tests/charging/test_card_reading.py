@@ -4,13 +4,23 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from billing.charging import preflight
-from billing.charging.card_reading import CardRead, KnownAttempt, KnownCard, _explain, fetch
+from billing.charging.card_reading import (
+    CardRead,
+    KnownAttempt,
+    KnownCard,
+    _explain,
+    _says_nothing_new,
+    fetch,
+    record,
+)
 from billing.charging.reconcile import PATIENCE, _findings, _postpone
-from billing.domain.attempts import AttemptState, Verdict
+from billing.charging.settle import Told
+from billing.domain.attempts import AttemptState, Finding, Source, Verdict
 from billing.domain.matching import MarkerEcho, Wanted
-from billing.gateway.connection import CardInfo, ListedOrder, ReadTransaction, gateway_for
+from billing.gateway.connection import CardInfo, GatewayUnavailableError, ListedOrder, ReadTransaction, gateway_for
 from billing.models import Event, Invoice
 from billing.models.bulk import checking
 from billing.models.bulk.checking import Check
@@ -112,7 +122,7 @@ def test_an_order_from_before_the_card_was_ours_is_nobodys() -> None:
     assert (found.explained_by, found.unexplained, found.absent) == ({}, [], [ASKED])
 
 
-def transaction(**changes: str) -> Transaction:
+def a_transaction(**changes: str) -> Transaction:
     told = {"transactionId": "2001", "status": "SUCCESS", "currencyType": "MYR"}
     order = {"id": "1", "title": "", "detail": "", "currencyType": "MYR", "amount": 1990, "additionalData": "1001"}
     return Transaction.parse({**told, "order": {**order, **changes}})
@@ -121,15 +131,15 @@ def transaction(**changes: str) -> Transaction:
 def test_an_order_whose_transaction_names_another_is_a_contradiction_when_they_disagree() -> None:
     order = replace(ORDER, transaction_id="2001")
     known = replace(ASKED, wanted=replace(WANTED, transaction_id="2001"))
-    agreed = read(OneCard(order, transaction()), known, explained={})
-    disagreed = read(OneCard(order, transaction(additionalData="9009")), known, explained={})
+    agreed = read(OneCard(order, a_transaction()), known, explained={})
+    disagreed = read(OneCard(order, a_transaction(additionalData="9009")), known, explained={})
     assert [told.finding.verdict for told in agreed.findings] == [Verdict.PAID]
     assert [told.finding.reason for told in disagreed.findings] == ["order_and_transaction_disagree"]
 
 
 def test_an_attempt_whose_order_is_not_listed_yet_is_asked_about_by_its_transaction() -> None:
     known = replace(ASKED, wanted=replace(WANTED, transaction_id="2001"))
-    found = read(OneCard(None, transaction()), known, explained={})
+    found = read(OneCard(None, a_transaction()), known, explained={})
     assert [told.finding.verdict for told in found.findings] == [Verdict.PAID]
     assert found.absent == []
 
@@ -142,6 +152,77 @@ def test_an_inactive_card_declines_only_what_was_answered_with_an_error() -> Non
     checks = [Check(attempt.id, 1, 1, NOW, 0, 0) for attempt in (ASKED, refused)]
     told = {one.attempt_id: one.finding.verdict for one in _findings(found, checks, {}, SHORT, NOW)}
     assert told == {ASKED.id: Verdict.ABSENT, refused.id: Verdict.DECLINED}
+
+
+def test_a_card_that_is_still_active_declines_nothing() -> None:
+    refused = replace(ASKED, answered_with_error=True)
+    read = CardRead(card_with(refused), [], absent=[refused])
+    (told,) = _findings(read, [Check(refused.id, 1, 1, NOW, 0, 0)], {}, SHORT, NOW)
+    assert told.finding.verdict is Verdict.ABSENT
+
+
+def card_with(*attempts: KnownAttempt) -> KnownCard:
+    return KnownCard(1, "pm_1", 1, "customer", MarkerEcho.UNPROVEN, None, attempts, {})
+
+
+KNOWN = replace(ASKED, wanted=replace(WANTED, transaction_id="2001"))
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "transaction_id", "new"),
+    [
+        (AttemptState.SUCCEEDED, "SUCCESS", "2001", False),
+        (AttemptState.SUCCEEDED, "SUCCESS", "2002", True),
+        (AttemptState.UNKNOWN, "SUCCESS", "2001", True),
+        (AttemptState.DECLINED, "SUCCESS", "2001", True),
+        (AttemptState.DECLINED, "FAILED", "2001", False),
+        (AttemptState.UNKNOWN, "FAILED", "2001", True),
+        (AttemptState.SUCCEEDED, "FAILED", "2001", True),
+    ],
+)
+def test_an_order_says_something_new_unless_all_of_it_is_known(
+    state: AttemptState, status: str, transaction_id: str, new: bool
+) -> None:
+    order = replace(ORDER, status=status, transaction_id=transaction_id)
+    assert _says_nothing_new(replace(KNOWN, state=state), order) is not new
+
+
+@pytest.mark.parametrize(
+    ("attempts", "order", "riddle"),
+    [
+        ([], ORDER, True),
+        ([], replace(ORDER, status="FAILED"), False),
+        ([replace(OTHER, state=AttemptState.SENDING)], ORDER, False),
+        ([replace(OTHER, state=AttemptState.NEEDS_HUMAN)], ORDER, False),
+        ([replace(OTHER, state=AttemptState.NEEDS_HUMAN)], replace(ORDER, amount_minor=2990), True),
+        ([replace(OTHER, state=AttemptState.DECLINED)], ORDER, True),
+    ],
+)
+def test_a_failed_order_and_one_of_what_is_sent_or_decided_is_no_riddle(
+    attempts: list[KnownAttempt], order: ListedOrder, riddle: bool
+) -> None:
+    read = CardRead(card_with(*attempts), [order])
+    _explain(read, [order])
+    assert read.unexplained == ([order] if riddle else [])
+
+
+@pytest.mark.parametrize("verdict", [Verdict.IN_PROCESS, Verdict.UNCLEAR, Verdict.REVERSED])
+def test_what_is_never_decided_is_told_at_each_look_and_goes_to_a_person_at_the_last(verdict: Verdict) -> None:
+    def told_at(number: int) -> Finding:
+        read = CardRead(card_with(ASKED), [], findings=[Told(ASKED.id, Finding(verdict, Source.ORDER_LIST))])
+        (told,) = _findings(read, [Check(ASKED.id, 1, 1, NOW, number - 1, 0)], {}, SHORT, NOW)
+        return told.finding
+
+    last = len(SHORT.rungs)
+    for number in range(1, last):
+        assert (told_at(number).verdict, told_at(number).detail) == (verdict, {"check": number})
+    assert (told_at(last).verdict, told_at(last).reason) == (Verdict.ABSENT_AT_LAST, f"still_{verdict.value}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_another_transaction_nothing_that_was_read_is_written() -> None:
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        record(CardRead(card_with(), []), [], limits=SHORT, now=NOW)
 
 
 @pytest.mark.django_db
@@ -169,11 +250,28 @@ class TestLeases:
         (reading,) = preflight.claim(shop.account, now=later, limit=1)
 
         preflight.finish(slept, [], limits=SHORT, now=later)
+        preflight.finish(slept, GatewayUnavailableError("no answer"), limits=SHORT, now=later)
         invoice.refresh_from_db()
-        assert invoice.preflight_at is None
+        assert (invoice.preflight_at, invoice.refusal) == (None, None)
         preflight.finish(reading, [], limits=SHORT, now=later)
         invoice.refresh_from_db()
         assert invoice.preflight_at == later
+
+    def test_a_look_that_failed_puts_nothing_back_on_the_work_list(self, shop: Shop) -> None:
+        invoice = self.declined(shop)
+        (reading,) = preflight.claim(shop.account, now=NOW, limit=1)
+        Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=None)
+        preflight.finish(reading, GatewayUnavailableError("no answer"), limits=SHORT, now=NOW)
+        invoice.refresh_from_db()
+        assert (invoice.next_attempt_at, invoice.refusal) == (None, None)
+
+    def test_what_ended_while_it_could_not_be_read_is_not_looked_at_again(self) -> None:
+        attempt = move_attempt(make_attempt(), "unknown", next_check_at=NOW)
+        checks = checking.claim(now=NOW, lease=timedelta(seconds=9), limit=9)
+        move_attempt(attempt, "declined", next_check_at=None)
+        _postpone(checks, SHORT, NOW)
+        attempt.refresh_from_db()
+        assert (attempt.next_check_at, attempt.checks_failed) == (None, 0)
 
     def test_what_is_looked_at_by_one_is_not_looked_at_by_another(self) -> None:
         attempt = move_attempt(make_attempt(), "unknown", next_check_at=NOW)

@@ -138,6 +138,7 @@ def test_a_reversal_opens_the_invoice_again_and_only_a_person_collects_it() -> N
         "reversed",
         None,
     )
+    assert Event.objects.filter(kind="attempt.reversed", subject_id=attempt.pk).count() == 1
     collect_held(invoice=invoice, reason="the customer agreed", actor="siti", now=NOW)
     invoice.refresh_from_db()
     assert (invoice.hold, invoice.next_attempt_at) == (None, NOW)

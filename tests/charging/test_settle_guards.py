@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from billing.charging.settle import Told, settle, settle_in_transaction
 from billing.charging.sweep import sweep
@@ -86,6 +86,24 @@ def test_a_claim_that_came_in_between_is_heard(monkeypatch: pytest.MonkeyPatch) 
     tell(second, paid(second, transaction_id="2001"))
 
     assert (second.state, second.state_reason) == ("needs_human", "transaction_id_claimed")
+
+
+@pytest.mark.parametrize("first", [OperationalError, ValueError])
+def test_while_the_database_is_away_nothing_is_given_up(
+    first: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is kept by whoever has it; the second time it may be the batch that failed otherwise."""
+    attempt = make_attempt()
+    errors = iter([first, OperationalError, OperationalError, OperationalError])
+
+    def away(*_: object, **__: object) -> None:
+        raise next(errors)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(settling, "lock_for_settlement", away)
+        with pytest.raises(OperationalError):
+            tell(attempt, paid(attempt))
+    assert tell(attempt, paid(attempt)) == {"succeeded": 1}
 
 
 # --- evidence -----------------------------------------------------------------------------------------------
@@ -203,7 +221,7 @@ def test_surplus_inherits_nothing_from_an_invoice_that_owes_nothing() -> None:
     Invoice.objects.update(state="void", closed_at=NOW)
     tell(holder, DECLINED)
     late.refresh_from_db()
-    assert (late.state, Invoice.objects.get().state) == ("surplus", "void")
+    assert (late.state, holder.state, Invoice.objects.get().state) == ("surplus", "declined", "void")
 
 
 def test_a_reversed_surplus_opens_no_paid_invoice() -> None:

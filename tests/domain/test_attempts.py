@@ -277,6 +277,17 @@ def test_surplus_becomes_the_payment_when_the_holder_ended_without_money() -> No
     assert target(decided(facts(S.SURPLUS, money_wanted=True), told)) is S.SUCCEEDED
 
 
+@pytest.mark.parametrize("around", [{"money_wanted": False}, {"money_wanted": True, "place_taken": True}])
+def test_surplus_inherits_no_place_that_is_taken_and_no_invoice_that_owes_nothing(around: dict[str, bool]) -> None:
+    told = Finding(Verdict.PAID, Source.HOLDER_ENDED)
+    assert decided(facts(S.SURPLUS, **around), told) == Stay("no_heir")
+
+
+@pytest.mark.parametrize("state", sorted(set(AttemptState) - {S.SURPLUS, S.NEEDS_HUMAN}))
+def test_only_surplus_inherits(state: AttemptState) -> None:
+    assert decided(facts(state, money_wanted=True), Finding(Verdict.PAID, Source.HOLDER_ENDED)) == Stay("no_heir")
+
+
 @pytest.mark.parametrize("source", sorted(set(Source) - {Source.HOLDER_ENDED}))
 def test_nothing_else_makes_a_success_of_surplus(source: Source) -> None:
     decision = decided(facts(S.SURPLUS, money_wanted=True), finding(Verdict.PAID, source))

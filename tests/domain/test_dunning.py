@@ -37,6 +37,12 @@ def test_by_default_a_declined_invoice_is_tried_again_after_3_7_and_14_days_and_
     assert next_step(policy, tries=MOST_TRIES, first_tried_at=FIRST, now=now) == GiveUp(FinalAction.CANCEL)
 
 
+def test_a_decline_before_its_day_uses_up_that_day() -> None:
+    """As when a person has it tried earlier."""
+    step = next_step(DunningPolicy(), tries=2, first_tried_at=FIRST, now=FIRST + timedelta(days=1))
+    assert step == RetryAt(FIRST + timedelta(days=7))
+
+
 @given(policy=policies, delays=st.lists(st.timedeltas(timedelta(0), timedelta(days=40)), min_size=8, max_size=8))
 def test_there_are_at_most_four_tries_in_thirty_days_however_late_each_one_is(
     policy: DunningPolicy, delays: list[timedelta]

@@ -126,6 +126,12 @@ def test_words_without_a_marker_carry_none(words: str) -> None:
     assert not carries(words, OURS)
 
 
+@pytest.mark.parametrize("words", [f"Coffee club {OURS}", f"{OURS} Coffee club", OURS])
+def test_a_marker_is_the_first_or_the_last_word(words: str) -> None:
+    assert marker_in(words) == OURS
+    assert marker_in(f"Coffee {words} club") is None
+
+
 def test_a_marker_within_a_longer_word_is_not_carried() -> None:
     assert not carries(f"X{OURS}", OURS)
 

@@ -27,6 +27,7 @@ def test_days_are_malaysian_whatever_utc_says() -> None:
         (NOON, {DAY: None, NEXT: ["1"]}, False),
         (NOON, {}, False),
         (LATE, {DAY: ["1"], NEXT: []}, False),
+        (LATE, {DAY: [], NEXT: ["2"]}, False),
         (LATE, {DAY: ["1"], NEXT: ["2"]}, True),
         (LATE - timedelta(hours=1), {DAY: ["1"], NEXT: []}, True),
     ],

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests import throwaway_stack  # noqa: F401  (starts the database server that all runs share)
 from tests.house.source import ROOT
-from tests.mutation.harness import Mutation, NotTriedError, Outcome, check, copy_of_the_tree, run_pytest, try_out
+from tests.mutation.harness import Mutation, NotTriedError, Outcome, Tree, check, copy_of_the_tree, try_out
 from tests.mutation.mutations import MUTATIONS
 from tests.mutation.promises import attack_without, missed
 
@@ -31,7 +31,7 @@ def main(names: list[str]) -> int:
     chosen = [mutation for mutation in MUTATIONS if not names or mutation.name.startswith(tuple(names))]
     for mutation in MUTATIONS:
         check(mutation)
-    begun = time.monotonic()
+    begun, commit = time.monotonic(), _commit()
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="kitaran-mutation-") as folder, ExitStack() as stack:
         trees = [stack.enter_context(copy_of_the_tree(Path(folder) / str(number))) for number in range(AT_ONCE)]
@@ -40,23 +40,23 @@ def main(names: list[str]) -> int:
             outcomes.append(outcome)
             print(f"{outcome.seconds:6.1f} s  {outcome.name}: {outcome.killed_by or 'SURVIVED'}", flush=True)
         killers = sorted({outcome.killed_by for outcome in outcomes if "::" in (outcome.killed_by or "")})
-        whole = run_pytest(tree, killers, seconds=LONGEST_SECONDS)  # each of them passes where nothing is taken away
-        if whole.returncode:
-            print(whole.stdout[-4000:], "\nA test that noticed something fails without that too.")
+        whole = tree.run_pytest(killers, seconds=LONGEST_SECONDS)  # each of them passes where nothing is taken away
+        if whole.code != 0:
+            print(whole.words[-4000:], "\nA test that noticed something fails without that too.")
             return 2
         promises = {} if names else attack_without(tree)
     survived = [outcome.name for outcome in outcomes if outcome.killed_by is None]
     if not names:
-        _write(outcomes, promises, time.monotonic() - begun)
+        _write(outcomes, promises, commit, time.monotonic() - begun)
     print(f"{len(outcomes)} mutations, {len(survived)} survived; {len(promises)} constraints and triggers")
     for name, said in missed(promises).items():
         print(f"{name} is not missed: {said}")
     return 1 if survived or missed(promises) else 0
 
 
-def _tried(chosen: list[Mutation], trees: list[Path]) -> Iterator[Outcome]:
+def _tried(chosen: list[Mutation], trees: list[Tree]) -> Iterator[Outcome]:
     """Some at once, each in a copy of its own."""
-    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    free: queue.SimpleQueue[Tree] = queue.SimpleQueue()
     for tree in trees:
         free.put(tree)
 
@@ -74,12 +74,17 @@ def _tried(chosen: list[Mutation], trees: list[Path]) -> Iterator[Outcome]:
         yield from pool.map(try_one, chosen)
 
 
-def _write(outcomes: list[Outcome], promises: dict[str, str], seconds: float) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+def _commit() -> str:
+    """What is tried: the commit, and whether the files differ from it."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=, changed"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _write(outcomes: list[Outcome], promises: dict[str, str], commit: str, seconds: float) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     result = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip(),
+        "commit": commit,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(seconds),
         "mutations": [

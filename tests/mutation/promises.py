@@ -2,10 +2,8 @@
 guard that is known here."""
 
 import json
-import os
-from pathlib import Path
 
-from tests.mutation.harness import run_pytest
+from tests.mutation.harness import ATTACKS_SAY, Tree
 
 GETS_THROUGH = "gets through"
 ATTACKS = [f"tests/promises/test_{name}.py" for name in ("checks", "uniques", "triggers", "refunds", "proposals")]
@@ -19,18 +17,12 @@ SECOND_GUARDS = {
 }
 
 
-def attack_without(tree: Path) -> dict[str, str]:
+def attack_without(tree: Tree) -> dict[str, str]:
     """What each attack comes to without the promise it attacks, all in one database and one run of pytest."""
-    told = tree / "attacks.json"
-    os.environ["KITARAN_ATTACKS_SAY"] = str(told)
-    try:
-        done = run_pytest(tree, ["-p", "tests.mutation.dropping", "--maxfail", "1000", *ATTACKS])  # fmt: skip
-    finally:
-        del os.environ["KITARAN_ATTACKS_SAY"]
-    assert told.exists(), done.stdout[-3000:] + done.stderr[-2000:]
-    outcomes = {name: ", ".join(said) for name, said in json.loads(told.read_text(encoding="utf-8")).items()}
-    assert done.returncode == 0, done.stdout[-4000:]
-    return outcomes
+    done = tree.run_pytest(["-p", "tests.mutation.dropping", "--maxfail", "1000", *ATTACKS])
+    told = tree.path / ATTACKS_SAY
+    assert done.code == 0, done.words[-4000:]
+    return {name: ", ".join(said) for name, said in json.loads(told.read_text(encoding="utf-8")).items()}
 
 
 def missed(outcomes: dict[str, str]) -> dict[str, str]:

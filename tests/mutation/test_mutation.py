@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.harness import Edit, Mutation, StaleMutationError, check, copy_of_the_tree, try_out
+from tests.mutation.harness import Edit, Mutation, StaleMutationError, Tree, check, copy_of_the_tree, try_out
 from tests.mutation.mutations import MUTATIONS
 from tests.mutation.promises import SECOND_GUARDS, attack_without, missed
 from tests.promises import catalogue
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     with copy_of_the_tree(tmp_path_factory.mktemp("mutation")) as copied:
         yield copied
 
@@ -55,12 +55,12 @@ def test_a_mutation_whose_text_is_gone_is_an_error() -> None:
         check(gone)
 
 
-def test_some_test_notices_each_of_todays_mutations(tree: Path) -> None:
+def test_some_test_notices_each_of_todays_mutations(tree: Tree) -> None:
     outcomes = [try_out(mutation, tree) for mutation in TODAY]
     assert [outcome.name for outcome in outcomes if outcome.killed_by is None] == [], f"KITARAN_MUTATION_SEED={SEED}"
 
 
-def test_a_mutation_that_changes_nothing_survives(tree: Path) -> None:
+def test_a_mutation_that_changes_nothing_survives(tree: Tree) -> None:
     edit = Edit(
         "billing/domain/arming.py",
         "PREFLIGHT_FRESH = timedelta(seconds=60)",
@@ -72,7 +72,7 @@ def test_a_mutation_that_changes_nothing_survives(tree: Path) -> None:
 
 @pytest.mark.faults
 @pytest.mark.django_db(transaction=True)
-def test_every_constraint_and_trigger_is_missed_when_it_is_gone(tree: Path) -> None:
+def test_every_constraint_and_trigger_is_missed_when_it_is_gone(tree: Tree) -> None:
     outcomes = attack_without(tree)
     assert set(outcomes) == catalogue.promises()
     assert missed(outcomes) == {}

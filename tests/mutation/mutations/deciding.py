@@ -1,12 +1,16 @@
 """The guards of `decide`, and of `match`, which says whose an order is."""
 
-from tests.mutation.harness import Mutation, each
+from tests.mutation.harness import Mutation, each, named
 
 ATTEMPTS = "billing/domain/attempts.py"
 MATCHING = "billing/domain/matching.py"
+DUNNING = "billing/domain/dunning.py"
 
 TEST_ATTEMPTS = "tests/domain/test_attempts.py"
 TEST_MATCHING = "tests/domain/test_matching.py"
+TEST_DUNNING = "tests/domain/test_dunning.py"
+# Without those that try a great many pairs.
+QUICK = "not means and not time_alone and not every_finding"
 
 MUTATIONS: list[Mutation] = [
     *each("decide", ATTEMPTS, {
@@ -88,7 +92,7 @@ MUTATIONS: list[Mutation] = [
                                                             "max(retry_after_seconds, 1)"),
         "the ladder ends": ("    if checks_done >= len(ladder):\n        return None\n", ""),
         "a rung that has passed is made up for": ("return at if at > now else now + ladder[0]", "return at"),
-    }, TEST_ATTEMPTS),
+    }, *named(TEST_ATTEMPTS, QUICK)),
     *each("match", MATCHING, {
         "the amount": ("if amount_minor != wanted.amount_minor or currency", "if currency"),
         "the currency": ("if amount_minor != wanted.amount_minor or currency != wanted.currency:",
@@ -121,4 +125,12 @@ MUTATIONS: list[Mutation] = [
         "two orders of one attempt are a person's": (
             'Match(own[0]) if len(own) == 1 else Ambiguous(tuple(own), "two_orders_for_one_attempt")', "Match(own[0])"),
     }, TEST_MATCHING),
+    *each("dunning", DUNNING, {
+        "four tries at most": ("    if len(days) >= MOST_TRIES:\n", "    if False:\n"),
+        "within thirty days": ("if any(day < 1 or day > MOST_DAYS for day in days):", "if False:"),
+        "one day after the other": ("    if list(days) != sorted(set(days)):\n", "    if False:\n"),
+        "a day that has passed is skipped": ("        if at > now:\n", "        if True:\n"),
+        "each day once": ("in policy.retry_days[max(tries - 1, 0) :]:", "in policy.retry_days:"),
+        "from the first try": ("at = first_tried_at + timedelta(days=day)", "at = now + timedelta(days=day)"),
+    }, TEST_DUNNING),
 ]  # fmt: skip

@@ -24,7 +24,7 @@ _WORDS = [
     }, *named(TEST_RESOLVE, "said_wrongly")),
     one("person: only a case is decided", RESOLVE,
         "    if current.state != AttemptState.NEEDS_HUMAN:\n        raise _no_case", "    if False:\n        raise _no_case",
-        *named(TEST_RESOLVE, "only_what_is_with_a_person and declined")),
+        *named(TEST_RESOLVE, "only_what_is_with_a_person and states2")),
     one("person: a release says why", RESOLVE,
         '    if not reason.strip():\n        raise ResolutionError("reason: say why the card', '    if False:\n        raise '
         'ResolutionError("reason: say why the card', *named(TEST_RESOLVE, "several_cards")),
@@ -74,7 +74,7 @@ _LOOK = [
     one("look: a transaction was made with this card", LOOKING, "on_another_card=elsewhere.exists(),",
         "on_another_card=False,", *named(TEST_RESOLVE, "not_this_attempts_money and card_that_was_read")),
     one("look: the card lists it", LOOKING, "card_lists_it=listed,", "card_lists_it=True,",
-        *named(TEST_RESOLVE, "not_this_attempts_money and _other_card")),
+        *named(TEST_RESOLVE, "not_this_attempts_money and other_card")),
     one("look: nobody denies this attempt's money", LOOKING, "    if ours is not None:\n", "    if False:\n",
         *named(TEST_RESOLVE, "nobody_denies and declined")),
     one("look: a card that is gone wants a person who says so", LOOKING,

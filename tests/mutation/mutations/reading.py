@@ -84,7 +84,7 @@ _RECONCILE = [
         "return read.inactive and any(a.id == check.attempt_id and a.answered_with_error for a in read.absent)",
         "return read.inactive", *named(TEST_READING, "declines_only")),
     one("reconcile: a card that is active declines nothing", RECONCILE,
-        "return read.inactive and any(", "return any(", *named(TEST_CHARGE, "error_that_may_follow or active_card")),
+        "return read.inactive and any(", "return any(", *named(TEST_READING, "still_active")),
     one("reconcile: what is never decided goes to a person", RECONCILE, "    if number < len(limits.rungs):\n",
         "    if True:\n", *named(TEST_READING, "never_decided")),
     one("reconcile: what is not decided yet is looked at again", RECONCILE, "    if number < len(limits.rungs):\n",

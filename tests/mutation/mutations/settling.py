@@ -18,12 +18,14 @@ TEST_KILLS = "tests/faults/test_kills.py"
 _EVIDENCE = [
     one("settle: its commit is durable", SETTLE, "with transaction.atomic(durable=True):", "with transaction.atomic():",
         *named(TEST_GUARDS, "inside_another and settle")),
-    Mutation("settle: while the database is away nothing is given up", (
+    one("settle: while the database is away no single finding is given up", SETTLE,
+        "        except CONNECTION_LOST:\n            raise\n", "", *named(TEST_MORE, "database_is_away")),
+    Mutation("settle: while the database is away no batch is given up", (
         Edit(SETTLE, "    except CONNECTION_LOST:\n        raise\n    except Exception as error:",
              "    except Exception as error:"),
         Edit(SETTLE, "        except CONNECTION_LOST:\n            raise\n", ""),
-    ), named(TEST_KILLS, "settles_commit_raises and answer"),
-        why="a batch whose connection is lost is raised, and so is a single finding whose connection is lost"),
+    ), named(TEST_MORE, "database_is_away and OperationalError"),
+        why="a batch that is not raised is settled one by one, and a single finding is raised as well"),
     one("settle: a batch that fails is settled one by one", SETTLE, "    for one in told:\n        for state, count in",
         "    for one in []:\n        for state, count in", *named(TEST_SETTLE, "cannot_be_stored")),
     one("settle: a claim that came in between is heard", SETTLE, "in (one.finding, one.finding, unclear):",
@@ -92,7 +94,7 @@ _ATTEMPT = [
         *named(TEST_SETTLE, "told_once_with")),
     one("settle: the place is taken", CONSEQUENCES,
         "place_taken=any(AttemptState(other.state) in HOLDS_PLACE for other in self._others(attempt)),",
-        "place_taken=False,", *named(TEST_SETTLE, "arrives_twice")),
+        "place_taken=False,", *named(TEST_SETTLE, "surplus_is_the_payment_in")),
     one("settle: the invoice still wants money", CONSEQUENCES,
         "money_wanted=invoice.state in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE),", "money_wanted=True,",
         *named(TEST_GUARDS, "void")),
