@@ -49,7 +49,7 @@ faults: $(READY)
 ifneq ($(FULL)$(SEED)$(ONLY),)
 	@$(BIN)/python -m tests.faults.harness $(if $(FULL),--full) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 else
-	@$(BIN)/python -m pytest tests/faults tests/stateful -n 3 --dist worksteal -m faults $(ARGS)
+	@$(BIN)/python -m pytest tests/faults tests/mutation tests/stateful -n 3 --dist worksteal -m faults $(ARGS)
 endif
 
 mutation: $(READY)
