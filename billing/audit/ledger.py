@@ -8,19 +8,25 @@ from typing import Any
 from billing.audit.counts import KEPT_BY_THE_GATEWAY
 from billing.audit.violation import Violation
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState
-from billing.models import PaymentAttempt, PaymentMethod
+from billing.domain.refunds import RefundKind, RefundOrigin
+from billing.models import PaymentAttempt, PaymentMethod, Refund
 
 _MARKER = re.compile(r"[0-9A-Z]{12}")
 _TAKEN = KEPT_BY_THE_GATEWAY | {"FULL_REFUNDED"}
 
 
 def ledger_violations(
-    *, account_id: int, charges: Iterable[Mapping[str, Any]], posts: Mapping[str, int]
+    *,
+    account_id: int,
+    charges: Iterable[Mapping[str, Any]],
+    posts: Mapping[str, int],
+    refund_posts: Mapping[str, int] | None = None,
 ) -> list[Violation]:
     """What in our books of the account is not as in the simulator's.
 
     `charges` are rows of its ledger; those on cards that the account does not know are another database's. `posts`
-    counts the POSTs of each marker; of a simulator that serves others too, give those that came since."""
+    counts the POSTs of each marker; of a simulator that serves others too, give those that came since. `refund_posts`
+    counts those of refunds by the refund's id, and of reversals by the order's; names that are not ours are others'."""
     cards = set(PaymentMethod.objects.filter(account_id=account_id).values_list("gateway_customer_id", flat=True))
     attempts = PaymentAttempt.objects.filter(account_id=account_id).select_related("invoice").order_by("id")
     books = _Books({attempt.marker: attempt for attempt in attempts})
@@ -30,7 +36,11 @@ def ledger_violations(
             books.enter(charge)
         else:
             strangers.add(marker_of(charge))
-    return [*books.violations(), *books.post_violations(posts, strangers)]
+    return [
+        *books.violations(),
+        *books.post_violations(posts, strangers),
+        *_refund_post_violations(account_id, refund_posts or {}),
+    ]
 
 
 def marker_of(charge: Mapping[str, Any]) -> str:
@@ -76,6 +86,20 @@ class _Books:
                 yield Violation("S3", attempt.public_id, f"was sent {count} times.")
             elif attempt is None and _MARKER.fullmatch(marker) and marker not in strangers:
                 yield Violation("S3", marker, f"was sent {count} times, and is no attempt's.")
+
+
+def _refund_post_violations(account_id: int, posts: Mapping[str, int]) -> Iterator[Violation]:
+    """A reversal names no refund, only its order: of one order there are as many as were armed."""
+    refunds = Refund.objects.filter(account_id=account_id, origin=RefundOrigin.ENGINE.value).order_by("id")
+    reversals: Counter[str] = Counter()
+    for refund in refunds.select_related("attempt"):
+        if refund.kind == RefundKind.REVERSE:
+            reversals[refund.attempt.gateway_order_id or ""] += refund.armed_at is not None
+        elif (count := posts.get(refund.public_id, 0)) > (refund.armed_at is not None):
+            yield Violation("S3", refund.public_id, f"was sent {count} times.")
+    for order, armed in reversals.items():
+        if posts.get(order, 0) > armed:
+            yield Violation("S3", order, f"was sent to be reversed {posts[order]} times, and {armed} were armed.")
 
 
 def _compare(attempt: PaymentAttempt, charges: list[Mapping[str, Any]]) -> Iterator[Violation]:

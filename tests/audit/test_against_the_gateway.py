@@ -221,3 +221,22 @@ def test_the_ledger_is_compared_charge_by_charge(books: Books) -> None:
     assert found(right, ZZZZZZZZZZZ1=1) == [("S3", "ZZZZZZZZZZZ1")]
     stranger = row(paid, customer_id="1", title="Tea ZZZZZZZZZZZ1")
     assert found(right, stranger, ZZZZZZZZZZZ1=1) == [], "another database's card"
+
+
+def test_the_ledger_knows_how_often_a_refund_was_sent(books: Books) -> None:
+    first, second = books.pay(books.armed()), books.pay(books.armed())
+    sent, reversed_, waiting = books.give_back(first, 500), books.give_back(second, reverse=True), books.ask_back(first)
+    charges = [row(first, status="PARTIAL_REFUNDED", refunded=500), row(second, status="REVERSED")]
+    order = str(second.gateway_order_id)
+
+    def found(**posts: int) -> list[Violation]:
+        names = {"sent": sent.public_id, "waiting": waiting.public_id, "order": order}
+        counted = {names.get(name, name): count for name, count in posts.items()}
+        account = books.account.pk
+        return ledger_violations(account_id=account, charges=charges, posts={}, refund_posts=counted)
+
+    assert found(sent=1, order=1, ref_of_somebody_else=2) == []
+    assert found(sent=2) == [Violation("S3", sent.public_id, "was sent 2 times.")]
+    assert found(waiting=1) == [Violation("S3", waiting.public_id, "was sent 1 times.")]
+    assert found(order=2) == [Violation("S3", order, "was sent to be reversed 2 times, and 1 were armed.")]
+    assert reversed_.state == "succeeded"

@@ -74,13 +74,14 @@ def settle_down(shop: Shop, invoice: Invoice, seconds: float = 25) -> PaymentAtt
 def audit(shop: Shop, *, ahead: timedelta = timedelta(0)) -> list[str]:
     """What does not hold: in the database, against the simulator's ledger, and, when its order lists are whole, asked
     over HTTP. Workers ran until `ahead` from now."""
-    account, posts = shop.account.pk, shop.simulator.requests()["by_marker"]
+    account, requests = shop.account.pk, shop.simulator.requests()
     own = {attempt.marker for attempt in PaymentAttempt.objects.all()}
     found = violations(now=database_now() + ahead, limits=shop.limits)
     found += ledger_violations(
         account_id=account,
         charges=shop.simulator.charges(),
-        posts={marker: count for marker, count in posts.items() if marker in own},
+        posts={marker: count for marker, count in requests["by_marker"].items() if marker in own},
+        refund_posts=requests["by_refund"],
     )
     shop.simulator.set(orders_visible_after=0, latency=[0, 0])
     gateway_clock.align(database_now())
