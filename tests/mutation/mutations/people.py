@@ -28,8 +28,12 @@ _WORDS = [
     one("person: a release says why", RESOLVE,
         '    if not reason.strip():\n        raise ResolutionError("reason: say why the card', '    if False:\n        raise '
         'ResolutionError("reason: say why the card', *named(TEST_RESOLVE, "several_cards")),
-    one("person: a card is released once", RESOLVE, "    if current.released_at is not None:\n", "    if False:\n",
-        *named(TEST_SETTLE, "later_invoices_only")),
+    Mutation("person: a card is released once", (
+        Edit(RESOLVE, "    if current.released_at is not None:\n", "    if False:\n"),
+        Edit(RESOLVE, "pk=attempt.pk, state=AttemptState.NEEDS_HUMAN.value, released_at=None\n",
+             "pk=attempt.pk, state=AttemptState.NEEDS_HUMAN.value\n"),
+    ), named(TEST_SETTLE, "later_invoices_only"),
+        why="it is asked before the locks, so that a person is told at once, and again when it is written"),
 ]  # fmt: skip
 
 _LOOK = [
@@ -62,7 +66,7 @@ _LOOK = [
         *named(TEST_GUARDS, "orders_that_a_look_leaves")),
     one("look: the transaction says more than the order", LOOKING,
         "status = behind.transaction.status_text if behind else order.status", "status = order.status",
-        *named(TEST_RESOLVE, "wrong_amount_was_given_back")),
+        *named(TEST_GUARDS, "orders_that_a_look_leaves")),
     one("look: money that went back is not kept", LOOKING, "kept=status not in _GIVEN_BACK,", "kept=True,",
         *named(TEST_RESOLVE, "wrong_amount_was_given_back")),
     one("look: a transaction that the gateway does not know", LOOKING,
@@ -144,7 +148,7 @@ _SECOND = [
         *named(TEST_RESOLVE, "one_person_alone")),
     one("person: who proposed is asked first", RESOLVE,
         "    _refuse_while_proposed(current)\n    wish = _Wish(ProposalKind(resolution)",
-        "    wish = _Wish(ProposalKind(resolution)", *named(TEST_RESOLVE, "keeps_others_out")),
+        "    wish = _Wish(ProposalKind(resolution)", *named(TEST_GUARDS, "decision_while")),
     one("person: who proposed is asked first about a release", RESOLVE,
         "    _refuse_while_proposed(current)\n    wish = _Wish(ProposalKind.RELEASE",
         "    wish = _Wish(ProposalKind.RELEASE", *named(TEST_GUARDS, "release_while")),
