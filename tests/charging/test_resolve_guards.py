@@ -276,6 +276,7 @@ def test_what_waits_for_nobody_is_not_collected_by_a_decision(columns: dict[str,
 LATER = NOW + timedelta(days=3)
 NOT_NOW: list[tuple[str, dict[str, Any], str]] = [
     ("open", {"hold": "reversed", "next_attempt_at": None}, "waits for a decision"),
+    ("uncollectible", {"hold": "reversed", "closed_at": NOW, "next_attempt_at": None}, "waits for a decision"),
     ("open", {"amount_refunded_minor": 1, "next_attempt_at": LATER}, "was refunded"),
     ("open", {"next_attempt_at": None}, "an attempt is under way"),
     ("paid", {"closed_at": NOW, "next_attempt_at": None}, "nothing is owed"),
