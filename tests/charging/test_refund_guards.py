@@ -73,7 +73,7 @@ def test_one_at_a_time_is_asked_back() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_who_asks_is_alone_with_the_attempt() -> None:
-    attempt, touch = captured(), "UPDATE billing_paymentattempt SET id = id"
+    attempt, touch = captured(), "SELECT 1 FROM billing_paymentmethod FOR NO KEY UPDATE"
     with transaction.atomic():
         request_refund(attempt=attempt, amount_minor=None, reason="cancelled", actor="mei", now=NOW)
         assert has_to_wait(touch)
@@ -133,7 +133,7 @@ def test_of_two_that_are_armed_at_once_one_waits_for_the_other(table: str) -> No
     card = make_card()
     attempt = make_attempt(make_invoice(card, make_subscription(card, next_due_at=None)), card)
     refund = make_refund(move_attempt(attempt, "succeeded"))
-    touch = f"UPDATE billing_{table} SET id = id"  # noqa: S608
+    touch = f"SELECT 1 FROM billing_{table} FOR NO KEY UPDATE"  # noqa: S608
     with transaction.atomic():
         refunding.lock_around([refund.attempt_id])
         refunding.lock_refund(refund.pk)

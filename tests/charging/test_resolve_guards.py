@@ -63,10 +63,10 @@ def nothing_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
 ORDER = ListedOrder("1001", "2001", "SUCCESS", 1990, "MYR", "", NOW)
 
 
-def transaction(attempt: PaymentAttempt, amount_minor: int = 1990) -> ReadTransaction:
+def transaction(attempt: PaymentAttempt, amount_minor: int = 1990, status: str = "SUCCESS") -> ReadTransaction:
     words = f"Coffee {attempt.marker}"
     order = {"id": "1", "title": words, "detail": "", "currencyType": "MYR", "amount": amount_minor}
-    told = {"transactionId": "2001", "status": "SUCCESS", "currencyType": "MYR", "order": order}
+    told = {"transactionId": "2001", "status": status, "currencyType": "MYR", "order": order}
     return ReadTransaction(Transaction.parse(told), words, {})
 
 
@@ -114,6 +114,13 @@ def test_of_the_orders_that_a_look_leaves_none_is_explained_otherwise() -> None:
     assert [order.order_id for order in _orders(read, attempt)] == ["new", "own"]
 
 
+def test_of_the_orders_that_a_look_leaves_the_transaction_says_more_than_the_list() -> None:
+    attempt = a_case()
+    given_back = transaction(attempt, status="FULL_REFUNDED")
+    (order,) = _orders(read_of(attempt, ORDER, transactions={"2001": given_back}), attempt)
+    assert (order.status, order.kept, order.words) == ("FULL_REFUNDED", False, given_back.words)
+
+
 # --- two persons --------------------------------------------------------------------------------------------
 
 
@@ -123,6 +130,14 @@ def test_a_release_while_something_is_proposed_is_refused() -> None:
         release_card(attempt=proposal.attempt, reason="the customer waits", actor="mei", now=NOW)
     proposal.attempt.refresh_from_db()
     assert proposal.attempt.released_at is None
+
+
+def test_a_decision_while_something_is_proposed_is_refused_where_one_person_would_be_enough() -> None:
+    proposal = make_proposal()
+    with pytest.raises(ResolutionError, match="siti has proposed not_charged"):
+        not_charged(proposal.attempt, "mei")
+    proposal.attempt.refresh_from_db()
+    assert proposal.attempt.state == "needs_human"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -261,6 +276,7 @@ def test_what_waits_for_nobody_is_not_collected_by_a_decision(columns: dict[str,
 LATER = NOW + timedelta(days=3)
 NOT_NOW: list[tuple[str, dict[str, Any], str]] = [
     ("open", {"hold": "reversed", "next_attempt_at": None}, "waits for a decision"),
+    ("uncollectible", {"hold": "reversed", "closed_at": NOW, "next_attempt_at": None}, "waits for a decision"),
     ("open", {"amount_refunded_minor": 1, "next_attempt_at": LATER}, "was refunded"),
     ("open", {"next_attempt_at": None}, "an attempt is under way"),
     ("paid", {"closed_at": NOW, "next_attempt_at": None}, "nothing is owed"),

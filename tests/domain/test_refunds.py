@@ -184,6 +184,12 @@ def test_what_is_not_left_cannot_be_asked_for(asked: int | None, refunded: int) 
         kind_and_amount(asked, captured_minor=1990, refunded_minor=refunded)
 
 
+@pytest.mark.parametrize("asked", [None, 1])
+def test_where_nothing_is_left_it_is_said_so(asked: int | None) -> None:
+    with pytest.raises(RefundRuleError, match="everything it took was given back already"):
+        kind_and_amount(asked, captured_minor=1990, refunded_minor=1990)
+
+
 def facts(**changes: object) -> RefundFacts:
     usual: dict[str, object] = {
         "kind": RefundKind.FULL,

@@ -80,9 +80,9 @@ _ASK = [
         *named(TEST_ASKED, "only_money and needs or only_money and not_sent")),
     one("refund: one at a time", ASK, "if locked.refunds.filter(state__in=sorted(OPEN)).exists():", "if False:",
         *named(TEST_GUARDS, "one_at_a_time")),
-    one("refund: who asks is alone with the attempt", SQL,
-        "PaymentAttempt.objects.select_for_update(no_key=True).filter(pk__in=ids)", "PaymentAttempt.objects.filter("
-        "pk__in=ids)", *named(TEST_GUARDS, "alone_with")),
+    one("refund: who asks is alone with the attempt", ASK,
+        "locked = refunding.lock_around([attempt.pk])[attempt.pk]", "locked = PaymentAttempt.objects.get(pk=attempt.pk)",
+        *named(TEST_GUARDS, "alone_with")),
     one("refund: a reversal is of the whole", ASK, "        if locked.amount_refunded_minor:\n", "        if False:\n",
         *named(TEST_ASKED, "needs_the_gateways_order")),
     one("refund: a reversal is asked for within its window", ASK,
@@ -222,9 +222,10 @@ _SEEN = [
         "ends a request for more than is left": (
             "if waiting is not None and (waiting.amount_minor > left or waiting.kind == RefundKind.REVERSE):",
             "if waiting is not None and waiting.kind == RefundKind.REVERSE:"),
+        # A reversal is of the whole payment, so that it is more than what is left as well.
         "ends a request to reverse": (
             "if waiting is not None and (waiting.amount_minor > left or waiting.kind == RefundKind.REVERSE):",
-            "if waiting is not None and waiting.amount_minor > left:"),
+            "if waiting is not None and waiting.amount_minor > left and waiting.kind != RefundKind.REVERSE:"),
         "leaves a request for what is left": (
             "if waiting is not None and (waiting.amount_minor > left or waiting.kind == RefundKind.REVERSE):",
             "if waiting is not None:"),
