@@ -20,6 +20,7 @@ def come_to_rest(world: World) -> Snapshot:
     _go_on(world)
     world.let_time_pass(UNTIL_ALL_SHOWS)
     _go_on(world)
+    world.let_time_pass(UNTIL_ALL_SHOWS)  # what was charged meanwhile too
     for card in world.snapshot().cards:
         world.read_card(card)
     return _go_on(world)
