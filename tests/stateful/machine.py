@@ -103,6 +103,7 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, RuleBasedStateMach
             self.simulator,
             hostile=hostile,
             two_people=PEOPLE in self.topics,
+            parts_go_back=not self.proved,  # some wallets give back all or nothing
             marker_echo="proved_absent" if self.proved else "unproven",
             preflight_always=preflight_always,
             final_action=final_action,

@@ -136,10 +136,10 @@ class RefundRules:
         self.w.decide_refunds("auto")
 
     @about(REFUNDS)
-    @precondition(lambda self: any(w.refunds.answers or w.refunds.unacknowledged for w in self.w.workers))
+    @precondition(lambda self: any(worker.refunds.unsettled for worker in self.w.workers))
     @rule(which=workers)
     def settle_refunds(self, which: int) -> None:
-        self._refunder(which, "answers").settle()
+        self._refunder(which, "unsettled").settle()
 
     @about(REFUNDS)
     @precondition(lambda self: any(worker.refunds.told for worker in self.w.workers))

@@ -36,8 +36,8 @@ class Refunder(refund_worker._Refunder):
         return self._unsettled
 
     @property
-    def unacknowledged(self) -> bool:
-        return bool(self._unacknowledged)
+    def unsettled(self) -> bool:
+        return bool(self._unsettled or self._unacknowledged)
 
     @property
     def busy(self) -> bool:

@@ -111,12 +111,20 @@ def empty_the_database() -> None:
 class World:
     """One account with one customer. `hostile`: the gateway echoes nothing and shows orders late."""
 
-    def __init__(self, simulator: SimulatorProcess, *, hostile: bool, two_people: bool = False, **account: Any) -> None:
+    def __init__(
+        self,
+        simulator: SimulatorProcess,
+        *,
+        hostile: bool,
+        two_people: bool = False,
+        parts_go_back: bool = True,
+        **account: Any,
+    ) -> None:
         empty_the_database()
         simulator.reset()
         simulator.use_profile("hostile" if hostile else "default")
         # Every order shows after its card's own delay, and every call is served until the gateway is away.
-        simulator.set(timestamp_window=120, orders_visible_after=0)
+        simulator.set(timestamp_window=120, orders_visible_after=0, refund_partial=parts_go_back)
         self.simulator = simulator
         self.hostile = hostile
         # One sender: with more, the order in which requests arrive would be the machine's choice.
