@@ -55,6 +55,7 @@ MUST_BE_REACHED = {
         "refund of surplus",
         "refund withdrawn",
         "refund decided",
+        "refund decided wrongly",
         "refund carried out late",
         "reversed",
     },
