@@ -20,7 +20,8 @@ def come_to_rest(world: World) -> Snapshot:
     _go_on(world)
     world.let_time_pass(UNTIL_ALL_SHOWS)
     _go_on(world)
-    world.let_time_pass(UNTIL_ALL_SHOWS)  # what was charged meanwhile too
+    for gateway_id in world.gateway_ids:
+        world.simulator.set_customer(gateway_id, query_delay=0)  # of what was charged just now too
     for card in world.snapshot().cards:
         world.read_card(card)
     return _go_on(world)
