@@ -11,7 +11,7 @@ from tests.conftest import Shop
 from tests.factories import make_invoice
 from tests.faults.recovery import audit, settle_down
 
-pytestmark = [pytest.mark.django_db, pytest.mark.faults, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.django_db, pytest.mark.faults, pytest.mark.timeout(240)]
 
 MONEY_LATER = {"success_then_reversed", "failed_then_success"}
 DECLINES = sorted(name for name, outcome in OUTCOMES.items() if outcome.money is Money.FAILED)

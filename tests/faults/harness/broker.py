@@ -29,7 +29,7 @@ from tests.faults.harness.world import World, make_due
 BEATS = 3
 TIMES = 5
 TASKS = ("billing.open_due", "billing.collect", "billing.sweep", "billing.reconcile", "billing.heartbeat")
-TRIED_SECONDS = 45
+TRIED_SECONDS = 90
 MOST_BATCHES = 10  # of charges that fall due, in all rounds
 
 
