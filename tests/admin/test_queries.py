@@ -60,7 +60,8 @@ OF_A_PAGE = {
     "Heartbeat": 1,
     "IdempotencyRecord": 1,
     "Installation": 3,  # the switch, accounts, timeline
-    "Invoice": 8,  # the invoice, attempts, timeline; clock, attempts, changes, evidence and switches of its explanation
+    # the invoice, attempts, timeline; clock, attempts, changes, evidence, refunds and switches of its explanation
+    "Invoice": 9,
     "PaymentAttempt": 4,  # the attempt, evidence, orders, timeline
     "PaymentMethod": 3,  # the card, attempts, timeline
     "Plan": 2,  # the plan, subscriptions

@@ -58,10 +58,10 @@ def has_to_wait(statement: str) -> bool:
 def wait_until_somebody_waits() -> None:
     """Until a statement of this database waits for a lock."""
     for _ in range(1000):
+        run("SELECT pg_stat_clear_snapshot()")  # within a transaction the first look would be shown again
         if run(
-            """SELECT 1 FROM pg_stat_activity
-               WHERE datname = current_database() AND wait_event_type = 'Lock' AND pg_sleep(0.005) IS NOT NULL"""
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' LIMIT 1"
         ):
             return
-        run("SELECT pg_sleep(0.005)")
+        run("SELECT pg_sleep(0.01)")
     raise AssertionError("nobody waits for a lock")
