@@ -377,6 +377,27 @@ def test_a_decline_that_is_another_attempts_closes_nothing(
     assert to not in ENDED_WITHOUT_MONEY
 
 
+# --- what has ended ---------------------------------------------------------------------------------------
+
+ENDED = sorted(set(AttemptState) - UNRESOLVED)
+
+
+@pytest.mark.parametrize("state", ENDED)
+@pytest.mark.parametrize("verdict", [Verdict.DECLINED, Verdict.IN_PROCESS, Verdict.NOT_SENT, Verdict.ABSENT_FOR_LONG])
+def test_what_has_ended_is_ended_by_no_other_word(state: AttemptState, verdict: Verdict) -> None:
+    assert target(decided(facts(state), finding(verdict))) is None
+
+
+@pytest.mark.parametrize("state", sorted(set(ENDED) - HAS_MONEY))
+def test_a_reversal_ends_nothing_that_ended_without_money(state: AttemptState) -> None:
+    assert target(decided(facts(state), finding(Verdict.REVERSED))) is None
+
+
+@pytest.mark.parametrize("verdict", [Verdict.IN_PROCESS, Verdict.ABSENT_FOR_LONG])
+def test_what_the_gateway_works_on_stays_in_process(verdict: Verdict) -> None:
+    assert target(decided(facts(S.IN_PROCESS), finding(verdict))) is None
+
+
 # --- reversals --------------------------------------------------------------------------------------------
 
 
