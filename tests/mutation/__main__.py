@@ -1,6 +1,6 @@
 """All mutations, each tried once; what came of them is written as JSON.
 
-Arguments are beginnings of names: then only those are tried, and nothing is written."""
+Arguments are beginnings of names: then only those are tried, and only their lines of the file are written anew."""
 
 import json
 import os
@@ -46,7 +46,9 @@ def main(names: list[str]) -> int:
             return 2
         promises = {} if names else attack_without(tree)
     survived = [outcome.name for outcome in outcomes if outcome.killed_by is None]
-    if not names:
+    if names:
+        _write_again(outcomes, commit)
+    else:
         _write(outcomes, promises, commit, time.monotonic() - begun)
     print(f"{len(outcomes)} mutations, {len(survived)} survived; {len(promises)} constraints and triggers")
     for name, said in missed(promises).items():
@@ -87,11 +89,21 @@ def _write(outcomes: list[Outcome], promises: dict[str, str], commit: str, secon
         "commit": commit,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(seconds),
-        "mutations": [
-            {"name": outcome.name, "killed_by": outcome.killed_by, "seconds": outcome.seconds} for outcome in outcomes
-        ],
+        "mutations": [_line(outcome) for outcome in outcomes],
         "constraints_and_triggers": promises,
     }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _line(outcome: Outcome) -> dict[str, object]:
+    return {"name": outcome.name, "killed_by": outcome.killed_by, "seconds": outcome.seconds}
+
+
+def _write_again(outcomes: list[Outcome], commit: str) -> None:
+    """What was tried again, each line with the commit that it is of."""
+    result = json.loads(RESULTS.read_text(encoding="utf-8"))
+    again = {outcome.name: {**_line(outcome), "commit": commit} for outcome in outcomes}
+    result["mutations"] = [again.get(line["name"], line) for line in result["mutations"]]
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
