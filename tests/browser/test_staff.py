@@ -28,6 +28,7 @@ from tests.factories import (
     make_evidence,
     make_invoice,
     make_proposal,
+    make_refund,
     make_subscription,
     move_attempt,
 )
@@ -144,7 +145,9 @@ def main_pages(shop: Shop) -> list[str]:
         account=shop.account, code="gym", name="Gym", amount_minor=9900, interval="MONTHLY", target=-1, now=NOW
     )
     subscription = make_subscription(card, plan)
-    rows = [card.customer, card, subscription, plan, attempt, attempt.invoice, shop.account]
+    refund = make_refund(move_attempt(make_attempt(card=make_card(shop.customer())), "surplus"))
+    paid = move_attempt(make_attempt(card=make_card(shop.customer())), "succeeded")
+    rows = [card.customer, card, subscription, plan, attempt, attempt.invoice, shop.account, refund, refund.attempt]
     pages = [reverse("admin:index"), reverse("admin:billing_installation_change", args=[1])]
     for row in rows:
         name = f"admin:billing_{row._meta.model_name}"
@@ -153,6 +156,7 @@ def main_pages(shop: Shop) -> list[str]:
     pages.append(f"{reverse('admin:billing_subscription_change', args=[subscription.pk])}pause/")
     pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[attempt.pk])}resolve/")
     pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[proposed.attempt_id])}confirm/")
+    pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[paid.pk])}refund/")
     pages.append(f"{reverse('admin:billing_paymentattempt_several', args=['resolve'])}?ids={attempt.pk}")
     pages += [reverse(f"admin:billing_{name}_changelist") for name in ("transition", "evidence", "apikey", "chargerun")]
     return pages
@@ -228,5 +232,4 @@ def test_a_case_is_read_proposed_and_confirmed(
     confirm(second, "Confirm", "seen too")
     expect(second.get_by_text("Confirmed and carried out.")).to_be_visible()
     attempt.refresh_from_db()
-    assert (attempt.state, attempt.invoice.state) == ("succeeded", "open")
-    assert Invoice.objects.get(pk=attempt.invoice_id).state == "paid"
+    assert (attempt.state, attempt.invoice.state) == ("succeeded", "paid")

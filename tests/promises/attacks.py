@@ -159,7 +159,7 @@ def make_idempotency_record() -> IdempotencyRecord:
     return IdempotencyRecord.objects.create(account=make_account(), key="key", request_hash="hash", created_at=NOW)
 
 
-def make_gateway_order(attempt: PaymentAttempt | None = None, **changes: Any) -> GatewayOrder:
+def make_gateway_order(attempt: PaymentAttempt | None = None, /, **changes: Any) -> GatewayOrder:
     attempt = attempt or make_attempt()
     known: dict[str, Any] = {
         "account": attempt.account,
