@@ -20,7 +20,9 @@ from tests.stateful.machine import ChargingMachine
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 FULL = bool(os.environ.get("FULL"))
-SEEDS = int(os.environ.get("SEEDS", "1000" if FULL else "10"))
+CHOSEN = {"SEED", "SEEDS", "FIRST"}  # whoever names seeds need not come to everything
+# As many as it takes to come to all of MUST_BE_REACHED, and together about a minute on two cores.
+FIXED_SEEDS = {"charges": 8, "refunds": 10, "people": 5}
 STEPS = 50
 # Of each seed the simplest example, in which nothing happens, and one at random: what fails is then soon seen again.
 EXAMPLES_OF_A_SEED = 2
@@ -74,11 +76,12 @@ def machine(request: pytest.FixtureRequest, own_simulator: SimulatorProcess, alo
     return type("Machine", (ChargingMachine,), own)
 
 
-def seeds() -> range:
+def seeds(kind: str) -> range:
     if "SEED" in os.environ:
         first, count = int(os.environ["SEED"]), 1
     else:
-        first, count = int(os.environ.get("FIRST", random.SystemRandom().randrange(2**32) if FULL else 0)), SEEDS
+        first = int(os.environ.get("FIRST", random.SystemRandom().randrange(2**32) if FULL else 0))
+        count = int(os.environ.get("SEEDS", 1000 if FULL else FIXED_SEEDS[kind]))
     return range(first, first + count)
 
 
@@ -109,14 +112,16 @@ def run(machine: type[ChargingMachine], chosen: int) -> None:
 def test_whatever_happens_in_whatever_order_nobody_is_charged_twice_and_nothing_is_lost(
     machine: type[ChargingMachine], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = seeds()
+    chosen = seeds(machine.kind)
     for each in chosen:
         run(machine, each)
     with capsys.disabled():
         sys.stdout.write(f"\n{machine.kind}: seeds {chosen[0]} to {chosen[-1]}, {machine.steps} steps\n")
 
     missed = MUST_BE_REACHED[machine.kind] - machine.reached
-    assert len(chosen) == 1 or not missed, f"no example came to {sorted(missed)}; only to {sorted(machine.reached)}"
+    assert CHOSEN & set(os.environ) or not missed, (
+        f"no example came to {sorted(missed)}; only to {sorted(machine.reached)}"
+    )
 
 
 @pytest.mark.timeout(900)
@@ -126,7 +131,7 @@ def test_a_seed_tells_the_same_story_each_time(machine: type[ChargingMachine]) -
     stories = []
     for _ in range(2):
         machine.told.clear()
-        run(machine, seeds()[-1])
+        run(machine, seeds(machine.kind)[0])
         stories.append(list(machine.told))
     assert len(stories[0]) > 1
     assert stories[0] == stories[1]
