@@ -19,12 +19,6 @@ MUTATIONS: list[Mutation] = [
         "money that is seen while a person decides is an alarm": (
             'return Alarm("evidence_while_with_a_person") if finding.verdict is Verdict.PAID else Stay("with_a_person")',
             'return Stay("with_a_person")'),
-        "what is in process stays so": (
-            'return Move(S.IN_PROCESS, "in_process") if state is S.SENDING else Stay("still_in_process")',
-            'return Move(S.IN_PROCESS, "in_process")'),
-        "what was not sent ends nothing that has ended": (
-            'return Move(S.NOT_CHARGED, finding.reason) if state in UNRESOLVED else Stay("already_ended")',
-            "return Move(S.NOT_CHARGED, finding.reason)"),
         "what is not clear is unknown": (
             'return Move(S.UNKNOWN, finding.reason) if state is S.SENDING else Stay("still_unclear")',
             'return Move(S.NOT_SENT, finding.reason) if state is S.SENDING else Stay("still_unclear")'),
@@ -33,9 +27,6 @@ MUTATIONS: list[Mutation] = [
             "return Move(S.UNKNOWN, finding.reason)"),
         "absence closes nothing": ('return Stay("absent")\n        case Verdict.ABSENT_FOR_LONG',
                                    'return Move(S.NOT_CHARGED, "absent")\n        case Verdict.ABSENT_FOR_LONG'),
-        "long absence closes only what is unknown": (
-            'return Move(S.NOT_CHARGED, "absent_for_long") if state is S.UNKNOWN else Stay("absent")',
-            'return Move(S.NOT_CHARGED, "absent_for_long")'),
         "a person decides only what is with one": (
             'return Move(S.NOT_CHARGED, finding.reason) if state is S.NEEDS_HUMAN else Stay("not_with_a_person")',
             "return Move(S.NOT_CHARGED, finding.reason)"),
@@ -53,7 +44,6 @@ MUTATIONS: list[Mutation] = [
         "a success is this attempt's": ("if wrong := mismatch(attempt, finding):", "if wrong := None:"),
         "a decline takes no money back": (
             '    if state in HAS_MONEY:\n        return Alarm("declined_after_money")\n', ""),
-        "a decline ends nothing that has ended": ("if state not in UNRESOLVED:", "if False:"),
         "a decline is this attempt's": ("if wrong := _anothers(attempt, finding):", "if wrong := None:"),
         "only surplus inherits": ("heir = state is S.SURPLUS and attempt", "heir = attempt"),
         "an heir is wanted": ("heir = state is S.SURPLUS and attempt.money_wanted and", "heir = state is S.SURPLUS and"),
@@ -74,9 +64,6 @@ MUTATIONS: list[Mutation] = [
             '    if state is S.SENDING:\n        return Move(S.UNKNOWN, "reversed_at_first")\n', ""),
         "a reversal has to age": (
             "if state in UNRESOLVED and now - attempt.armed_at >= settles_after:", "if state in UNRESOLVED:"),
-        "a reversal ends nothing that has ended": (
-            "if state in UNRESOLVED and now - attempt.armed_at >= settles_after:",
-            "if now - attempt.armed_at >= settles_after:"),
         "at last a person": (
             "return Move(S.NEEDS_HUMAN, finding.reason or finding.verdict.value)",
             "return Move(S.NOT_CHARGED, finding.reason or finding.verdict.value)"),
@@ -93,6 +80,21 @@ MUTATIONS: list[Mutation] = [
         "the ladder ends": ("    if checks_done >= len(ladder):\n        return None\n", ""),
         "a rung that has passed is made up for": ("return at if at > now else now + ladder[0]", "return at"),
     }, *named(TEST_ATTEMPTS, QUICK)),
+    *each("decide", ATTEMPTS, {
+        "what is in process stays so": (
+            'return Move(S.IN_PROCESS, "in_process") if state is S.SENDING else Stay("still_in_process")',
+            'return Move(S.IN_PROCESS, "in_process")'),
+        "what was not sent ends nothing that has ended": (
+            'return Move(S.NOT_CHARGED, finding.reason) if state in UNRESOLVED else Stay("already_ended")',
+            "return Move(S.NOT_CHARGED, finding.reason)"),
+        "long absence closes only what is unknown": (
+            'return Move(S.NOT_CHARGED, "absent_for_long") if state is S.UNKNOWN else Stay("absent")',
+            'return Move(S.NOT_CHARGED, "absent_for_long")'),
+        "a decline ends nothing that has ended": ("if state not in UNRESOLVED:", "if False:"),
+        "a reversal ends nothing that has ended": (
+            "if state in UNRESOLVED and now - attempt.armed_at >= settles_after:",
+            "if now - attempt.armed_at >= settles_after:"),
+    }, *named(TEST_ATTEMPTS, "every_finding")),
     *each("match", MATCHING, {
         "the amount": ("if amount_minor != wanted.amount_minor or currency", "if currency"),
         "the currency": ("if amount_minor != wanted.amount_minor or currency != wanted.currency:",
