@@ -1,6 +1,7 @@
 """A simulator whose clock may be set, and a doorbell that is silent."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,13 @@ def clock_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def alone(silent_doorbell: None, clock_that_stands: None) -> None:
+def patience(settings: Any) -> None:
+    """An answer that is slow in coming is waited for: what the gateway does is told, not measured."""
+    settings.KITARAN_GATEWAY_TOTAL_SECONDS = 100
+
+
+@pytest.fixture
+def alone(silent_doorbell: None, clock_that_stands: None, patience: None) -> None:
     """What happens is what is done here, and nothing else."""
 
 
