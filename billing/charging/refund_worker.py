@@ -152,8 +152,8 @@ class _Refunder:
     def _give_back(
         self, pool: ThreadPoolExecutor, gateway: Gateway, one: refunding.Waiting, seen: ReadTransaction
     ) -> None:
-        now = self._clock()
-        write_down({one.attempt_id: seen}, limits=self._limits, now=now)
+        write_down({one.attempt_id: seen}, limits=self._limits, now=self._clock())
+        now = self._clock()  # anew: writing down may have waited for locks, and the window begins now
         gateway_clock.align(now)
         armed = arm_refund(one, gateway=gateway, limits=self._limits, now=now)
         if isinstance(armed, ArmedRefund):

@@ -256,7 +256,7 @@ _WORK = [
         "FROM billing_refund WHERE (next_check_at <= %s OR next_check_at IS NOT NULL)\n",
         *named(TEST_GUARDS, "claimed_by_one")),
     one("refund work: the gateway is looked at first", WORKER,
-        "        write_down({one.attempt_id: seen}, limits=self._limits, now=now)\n", "",
+        "        write_down({one.attempt_id: seen}, limits=self._limits, now=self._clock())\n", "",
         *named(TEST_SEEN, "portal_was_faster and default")),
     one("refund work: nothing is sent that cannot be looked at", WORKER,
         "                if isinstance(seen, GatewayUnavailableError):\n                    self._not_seen(one, seen)\n"
