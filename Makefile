@@ -1,6 +1,6 @@
 # Needs python3 (>= 3.11) and make; every target sets up what it uses.
 #   make demo ARGS=--once   charge what is due, end to end, on this machine
-#   make test               all tests
+#   make test               the everyday tests; make test-slow: the others
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,14 +8,18 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
 
-.PHONY: setup demo up test faults mutation check bench clean
+# Where Python may not keep what it compiled, each worker and each started process compiles everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: setup demo up test test-slow faults mutation check bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   create $(VENV) and install the locked dependencies"
 	@echo "make demo    run the whole engine on this machine (ARGS=--once: end when all is settled)"
 	@echo "make up      run the embedded stack and the services in the foreground"
-	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make test    run the everyday tests (ARGS=... goes to pytest)"
+	@echo "make test-slow  run the others: whole stacks, real workers, exhaustive searches"
 	@echo "make faults  kill, stop and cut off real processes; a failure prints SEED=... ONLY=... (FULL=1: the long run)"
 	@echo "make mutation  take each guard of charging away in turn: some test must fail (ARGS='\"refund arm\"': some of them)"
 	@echo "make browser run the browser tests (installs Debian's chromium when it is missing)"
@@ -42,14 +46,17 @@ up: $(READY)
 	@$(BIN)/python manage.py up $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not browser and not faults" $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not slow and not browser and not faults" $(ARGS)
+
+test-slow: $(READY)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "slow and not browser and not faults" $(ARGS)
 
 # Short: everything marked `faults`. FULL=1, or SEED and ONLY, which a failure prints: the harness that kills.
 faults: $(READY)
 ifneq ($(FULL)$(SEED)$(ONLY),)
 	@$(BIN)/python -m tests.faults.harness $(if $(FULL),--full) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 else
-	@$(BIN)/python -m pytest tests/faults tests/mutation tests/stateful -n 3 --dist worksteal -m faults $(ARGS)
+	@$(BIN)/python -m pytest tests/faults tests/hostile tests/mutation tests/stateful -n 3 --dist worksteal -m faults $(ARGS)
 endif
 
 mutation: $(READY)

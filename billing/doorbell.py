@@ -34,3 +34,13 @@ def ring(task: str) -> None:
             current_app.send_task(task, connection=connection, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
     except Exception as error:  # noqa: BLE001  (whatever ails the broker: the next tick finds the row)
         logger.warning("doorbell: %s was not rung: %s", task, type(error).__name__)
+
+
+def answers() -> bool:
+    """Whether the broker takes a connection; asked by whoever looks at the set-up."""
+    try:
+        with current_app.connection_for_write(transport_options=_IMPATIENT) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=2)
+    except Exception:  # noqa: BLE001  (whatever ails the broker)
+        return False
+    return True

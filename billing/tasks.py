@@ -1,51 +1,90 @@
-"""Celery's door: bodies of a few lines, without arguments. PostgreSQL says what there is to do."""
+"""Celery's door: bodies of a few lines, without arguments. PostgreSQL says what there is to do.
 
+Whatever a task raises is noted as a trouble of the installation, and the next tick does the work again."""
+
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from celery import shared_task
 
-from billing.charging.collect import collect as collect_due
-from billing.charging.limits import Limits
-from billing.charging.reconcile import reconcile as reconcile_unknown
-from billing.charging.refund_worker import refund_due
-from billing.charging.remind import remind as remind_of_cases
-from billing.charging.sweep import sweep as sweep_lost
+from billing.charging.cases.remind import remind as remind_of_cases
+from billing.charging.collecting.collect import collect as collect_due
+from billing.charging.collecting.sweep import sweep as sweep_lost
+from billing.charging.reading.late_money import watch as watch_for_late_money
+from billing.charging.reading.reconcile import reconcile as reconcile_unknown
+from billing.charging.recovery.from_cards import read_quarantined
+from billing.charging.refunds.worker import refund_due
+from billing.gateway.clock import read_clock
 from billing.models.clock import database_now
-from billing.operating import shutdown
+from billing.operating import shutdown, troubles
+from billing.operating.clocks import ask_gateways
 from billing.operating.heartbeats import beat, worker_name
+from billing.operating.recognise import watch as watch_identity
+from billing.operating.timings import Limits
 from billing.subscriptions.renew import BATCH
 from billing.subscriptions.renew import open_due as open_due_periods
 
 
+def _noted(work: Callable[[], None]) -> Callable[[], None]:
+    @wraps(work)
+    def noting() -> None:
+        with troubles.isolated(None, work.__name__, database_now):
+            work()
+
+    return noting
+
+
 @shared_task(name="billing.open_due")
+@_noted
 def open_due() -> None:
-    while not shutdown.requested() and open_due_periods(now=database_now()).subscriptions == BATCH:
+    ask_gateways(now=read_clock())
+    while not shutdown.requested() and open_due_periods(now=read_clock()).subscriptions == BATCH:
         pass
 
 
 @shared_task(name="billing.collect")
+@_noted
 def collect() -> None:
-    collect_due(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested, worker=worker_name())
+    watch_identity(now=read_clock())
+    collect_due(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested, worker=worker_name())
 
 
 @shared_task(name="billing.sweep")
+@_noted
 def sweep() -> None:
-    sweep_lost(limits=Limits.from_settings(), now=database_now())
+    sweep_lost(limits=Limits.from_settings(), now=read_clock())
 
 
 @shared_task(name="billing.reconcile")
+@_noted
 def reconcile() -> None:
-    reconcile_unknown(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested)
+    reconcile_unknown(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.quarantine")
+@_noted
+def quarantine() -> None:
+    watch_identity(now=read_clock())
+    read_quarantined(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.refund")
+@_noted
 def refund() -> None:
-    refund_due(limits=Limits.from_settings(), clock=database_now, should_stop=shutdown.requested)
+    refund_due(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.remind")
+@_noted
 def remind() -> None:
-    remind_of_cases(now=database_now())
+    remind_of_cases(now=read_clock())
+
+
+@shared_task(name="billing.watch")
+@_noted
+def watch() -> None:
+    watch_for_late_money(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.heartbeat", bind=True)

@@ -23,6 +23,7 @@ QUEUES = (CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING)
 TICK_SECONDS = 5
 HEARTBEAT_SECONDS = 15
 REMIND_SECONDS = 900
+WATCH_SECONDS = 60
 
 
 def _tick(task: str, seconds: int, queue: str) -> dict[str, Any]:
@@ -52,7 +53,9 @@ app.conf.update(
     task_routes={
         "billing.collect": {"queue": CHARGE},
         "billing.reconcile": {"queue": RECONCILE},
+        "billing.quarantine": {"queue": RECONCILE},
         "billing.refund": {"queue": RECONCILE},
+        "billing.watch": {"queue": RECONCILE},
         "billing.open_due": {"queue": HOUSEKEEPING},
         "billing.sweep": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
@@ -68,7 +71,9 @@ app.conf.update(
         "sweep": _tick("billing.sweep", TICK_SECONDS, HOUSEKEEPING),
         "remind": _tick("billing.remind", REMIND_SECONDS, HOUSEKEEPING),
         "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
+        "quarantine": _tick("billing.quarantine", TICK_SECONDS, RECONCILE),
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
+        "watch": _tick("billing.watch", WATCH_SECONDS, RECONCILE),
         **{
             f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue)
             for queue in (CHARGE, RECONCILE, HOUSEKEEPING)
@@ -80,5 +85,5 @@ shutdown.share(multiprocessing.get_context("fork").Event())
 
 
 @worker_shutting_down.connect
-def _tell_children(**_: Any) -> None:
+def _signal_children(**_: Any) -> None:
     shutdown.announce()

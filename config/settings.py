@@ -1,5 +1,6 @@
 """Django's settings: the only reader of the environment (see .env.example for every name)."""
 
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from config import embedded, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 KITARAN_DATA_DIR = Path(env.text("KITARAN_DATA_DIR", str(BASE_DIR / ".kitaran"))).absolute()
+# Beside PostgreSQL and not in it: what this machine sent last, to notice a database that has forgotten it.
+KITARAN_WITNESS_DIR = Path(env.text("KITARAN_WITNESS_DIR", str(KITARAN_DATA_DIR / "witness"))).absolute()
 KITARAN_PRODUCTION = env.boolean("KITARAN_PRODUCTION")
 
 
@@ -131,6 +134,7 @@ WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "billing" / "templates"],  # before the theme's own
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -188,13 +192,13 @@ SPECTACULAR_SETTINGS = {
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "TAGS": [
-        {"name": "Customers", "description": "Who pays."},
-        {"name": "Payment methods", "description": "Cards, bound on the gateway's own page."},
-        {"name": "Plans", "description": "What is sold: a price and a schedule."},
+        {"name": "Customers", "description": "Who is billed."},
+        {"name": "Payment methods", "description": "Cards, saved on the gateway's own page."},
+        {"name": "Plans", "description": "A price and a schedule."},
         {"name": "Subscriptions", "description": "A customer on a plan."},
         {"name": "Invoices", "description": "What is owed for one period, or once."},
-        {"name": "Attempts", "description": "Every try to collect an invoice."},
-        {"name": "Refunds", "description": "Money given back."},
+        {"name": "Attempts", "description": "Every attempt to collect an invoice."},
+        {"name": "Refunds", "description": "Refunds and reversals of payments."},
         {"name": "Account", "description": "The account of the key, and its stop switch."},
     ],
 }
@@ -208,7 +212,14 @@ else:
     _database = {"ENGINE": "config.nodatabase", "NAME": "kitaran"}
 # What is armed and settled is on disk before anybody acts on it. A process that is frozen, or a machine that is cut
 # off, in the middle of a transaction keeps its rows from everybody else only so long; a URL may name another time.
+# The transactions that move money set these themselves: a pooler may ignore `options`, and share a session.
 _options = _database.setdefault("OPTIONS", {})
+_of_the_url = dict(re.findall(r"-c\s*([a-z_]+)=(\S+)", _options.get("options", "")))
+KITARAN_TRANSACTION_SETTINGS = {
+    "synchronous_commit": "on",
+    "lock_timeout": _of_the_url.get("lock_timeout", "20s"),
+    "idle_in_transaction_session_timeout": _of_the_url.get("idle_in_transaction_session_timeout", "30s"),
+}
 _options["options"] = " ".join(
     ("-c idle_in_transaction_session_timeout=30s", _options.get("options", ""), "-c synchronous_commit=on")
 )
@@ -233,7 +244,15 @@ KITARAN_CHECK_LADDER_SECONDS = env.integers(
 KITARAN_REPORT_LADDER_SECONDS = env.integers(
     "KITARAN_REPORT_LADDER_SECONDS", (180_000, 216_000, 259_200), least=1, most=2_592_000, none_allowed=True
 )
+# An account's run begins with so many charges at once, and grows while they end as charges do.
+KITARAN_CANARY = env.integer("KITARAN_CANARY", 4, least=1, most=64)
+# How long an account pauses by itself when charges do not get through to the gateway, each time longer.
+KITARAN_PAUSE_SECONDS = env.integers("KITARAN_PAUSE_SECONDS", (5, 15, 60, 300, 900), least=1, most=3600)
 KITARAN_REVERSED_CHECK_SECONDS = env.integer("KITARAN_REVERSED_CHECK_SECONDS", 1200, least=1, most=86_400)
+KITARAN_UNREADABLE_CARD_SECONDS = env.integer("KITARAN_UNREADABLE_CARD_SECONDS", 86_400, least=1, most=2_592_000)
+
+# How far the database's clock may be from the gateway's; 0: they are not compared.
+KITARAN_CLOCK_TOLERANCE_SECONDS = env.integer("KITARAN_CLOCK_TOLERANCE_SECONDS", 10, least=0, most=60)
 
 if KITARAN_PRODUCTION:
     SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)

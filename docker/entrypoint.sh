@@ -27,7 +27,8 @@ migrate)
     ;;
 web)
     # No access log: addresses of bind pages are secrets, and searches carry names. The proxy in front keeps one.
-    exec python -m gunicorn config.wsgi --workers 2 --threads 8 --graceful-timeout 30 --no-control-socket "$@"
+    exec python -m gunicorn config.wsgi --worker-class config.web.Worker --workers 2 --threads 8 \
+        --graceful-timeout 30 --no-control-socket "$@"
     ;;
 charge)
     worker charge charge "$@"

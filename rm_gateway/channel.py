@@ -77,6 +77,11 @@ class Channel:
         """POST or PUT to a path, once. The token is fetched first when there is none."""
         return self._once(method, path, body, refusals=refusals)
 
+    def knock(self) -> None:
+        """GET the API's root without token and signature: whatever comes back carries the server's ``Date``."""
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+        self.transport.exchange("GET", f"{self._api_url}/", headers)
+
     def _once(
         self,
         method: str,

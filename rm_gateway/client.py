@@ -15,11 +15,13 @@ from urllib.parse import quote, urlencode
 from rm_gateway.answers import REFUSALS, item_of
 from rm_gateway.auth import TokenSource
 from rm_gateway.channel import Channel
+from rm_gateway.elapsed import ServerTime
 from rm_gateway.errors import IncompleteRead, NotSent, RequestExpired, Unknown
 from rm_gateway.models import (
     CustomerInfo,
     NewCustomer,
     NewRecurringCustomer,
+    OddOrder,
     Order,
     RecurringInterval,
     Transaction,
@@ -109,6 +111,18 @@ class Client:
         """Whether a valid token is in memory. No network."""
         return self._channel.tokens.peek() is not None
 
+    # The server's clock
+
+    @property
+    def server_time(self) -> ServerTime | None:
+        """RM's clock by the ``Date`` of the newest answer that says it well; None before the first. No network."""
+        return self._channel.transport.server_time
+
+    def ask_server_time(self) -> ServerTime | None:
+        """RM's clock now, by one request without token and signature. Raises GatewayError when no answer came."""
+        self._channel.knock()
+        return self.server_time
+
     # Customers
 
     def create_tokenized_customer(self, new: NewCustomer) -> CustomerInfo:
@@ -154,7 +168,18 @@ class Client:
     def list_orders(self, customer_id: str) -> tuple[Order, ...]:
         """``GET /customer/{id}/orders`` [D] to its end, in RM's order (oldest first in its example).
 
-        Raises IncompleteRead when any page is missing, odd or out of line; a part is never returned.
+        Raises IncompleteRead when any page or record is missing, odd or out of line; a part is never returned.
+        """
+        records = self.list_records(customer_id)
+        for record in records:
+            if isinstance(record, OddOrder):
+                raise IncompleteRead(f"a record is not understood: {record.problem}", kind="answer")
+        return tuple(record for record in records if isinstance(record, Order))
+
+    def list_records(self, customer_id: str) -> tuple[Order | OddOrder, ...]:
+        """The same list to its end, in which a record that is not understood stands as an ``OddOrder``.
+
+        Raises IncompleteRead when any page is missing, odd or out of line, and when a record is another customer's.
         """
         path = f"/customer/{checked_id('customer_id', customer_id)}/orders"
 
@@ -162,10 +187,10 @@ class Client:
             query = "" if cursor is None else f"?cursor={quote(cursor, safe='')}"
             return self._channel.read(path + query)[1]
 
-        orders: dict[str, Order] = {}
+        orders: dict[str, Order | OddOrder] = {}
         for items in all_pages(page):
-            for order in _parsed(items, Order.parse):
-                if order.customer_id != customer_id:
+            for order in map(_order_or_odd, items):
+                if isinstance(order, Order) and order.customer_id != customer_id:
                     raise IncompleteRead("the list holds another customer's order", kind="answer")
                 orders[order.order_id] = order
         return tuple(orders.values())
@@ -314,6 +339,13 @@ class Client:
     def close(self) -> None:
         """Close all connections, those of other clients too when the transport is shared."""
         self._channel.transport.close()
+
+
+def _order_or_odd(raw: object) -> Order | OddOrder:
+    try:
+        return Order.parse(raw)
+    except ParseError as error:
+        return OddOrder.of(raw, str(error))
 
 
 def _parsed(items: list[object], parse: Callable[[object], Value]) -> tuple[Value, ...]:

@@ -25,30 +25,30 @@ MAX_IDLE_SECONDS: Final = 4.0
 
 
 class Flight(Watch):
-    """A thread's current exchange: its deadline, and whether its first byte may have left (``begun``)."""
+    """A thread's current exchange: its deadline, and whether its first byte may have left (``started``)."""
 
-    __slots__ = ("_before_first_byte", "begun")
+    __slots__ = ("_before_first_byte", "started")
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun = False
+        self.started = False
         self._before_first_byte: Callable[[], None] | None = None
 
     def take_off(self, seconds: float, before_first_byte: Callable[[], None] | None) -> None:
         """Begin an exchange that may last ``seconds``; the callable may still call it off by raising."""
-        self.begun = False
+        self.started = False
         self._before_first_byte = before_first_byte
         self.start(seconds)
 
     def about_to_send(self) -> None:
         """The connection stands and the next thing is a byte of the request. Raises NotSent when it is too late."""
-        if self.begun:
+        if self.started:
             return
         if self.expired:
             raise NotSent("the total deadline passed while connecting", kind="timeout")
         if self._before_first_byte is not None:
             self._before_first_byte()
-        self.begun = True
+        self.started = True
 
 
 class _Departing:

@@ -83,7 +83,7 @@ class Rejected(GatewayError):
 
 
 class Throttled(Rejected):
-    """Too many requests [D]. ``retry_after_seconds``: whole seconds to wait when RM said so, else None."""
+    """Too many requests [D]. ``retry_after_seconds``: whole seconds to wait when RM sent it, else None."""
 
     retry_after_seconds: int | None = None
 

@@ -6,10 +6,13 @@ personal data and is left out of every ``repr``.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from rm_gateway.parsing import (
     JSONObject,
@@ -25,6 +28,8 @@ from rm_gateway.parsing import (
 )
 from rm_gateway.prepared import check_money
 from rm_gateway.signing import JSONValue
+
+_PLAIN_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 
 
 class TransactionStatus(StrEnum):
@@ -250,6 +255,28 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class OddOrder:
+    """A record of a customer's orders that is not understood. ``problem`` names the member, not its value.
+
+    ``order_id`` is RM's when the record has one, else a digest of the record, the same in every read of it.
+    ``transaction_id`` is RM's or None.
+    """
+
+    order_id: str
+    transaction_id: str | None
+    problem: str
+
+    @classmethod
+    def of(cls, raw: Any, problem: str) -> OddOrder:
+        """What is left of a record for which ``Order.parse`` raised."""
+        members = raw if isinstance(raw, dict) else {"record": raw}
+        kept = {name: value for name, value in members.items() if name != "updatedAt"}
+        digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+        order_id = _plain_id(members.get("id")) or f"odd-{digest[:32]}"
+        return cls(order_id, _plain_id(members.get("transactionId")), problem)
+
+
+@dataclass(frozen=True, slots=True)
 class NewCustomer:
     """What RM wants to know of a customer whose card is to be bound [D].
 
@@ -329,3 +356,7 @@ class NewRecurringCustomer:
             "recurringTarget": self.target,
             "recurringRepetition": self.repetitions,
         }
+
+
+def _plain_id(value: Any) -> str | None:
+    return value if isinstance(value, str) and _PLAIN_ID.fullmatch(value) else None

@@ -21,9 +21,13 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, SSLError
 
 from rm_gateway.connections import Flight, WatchedHTTPPool, WatchedHTTPSPool
+from rm_gateway.elapsed import ServerTime, elapsed, server_time
 from rm_gateway.errors import GatewayError, NotSent, Unknown
 
 _CHUNK_BYTES: Final = 65_536
+# An answer that took longer says little about the server's clock, and counts only when there was none for so long.
+_EXACT_SECONDS: Final = 5.0
+_KEEP_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,12 @@ class Transport:
         self._local = threading.local()
         self._lines: weakref.WeakSet[_Line] = weakref.WeakSet()
         self._lines_lock = threading.Lock()
+        self._server_time: ServerTime | None = None
+
+    @property
+    def server_time(self) -> ServerTime | None:
+        """The server's clock by the newest answer that shows it well; None when no answer showed it."""
+        return self._server_time
 
     def exchange(
         self,
@@ -73,6 +83,7 @@ class Transport:
         """
         line = self._line()
         flight = line.flight
+        asked_at = elapsed()
         flight.take_off(self._total_timeout, before_first_byte)
         response = None
         try:
@@ -84,6 +95,7 @@ class Transport:
                 proxies={},
                 verify=True,
             )
+            self._note_time(response.headers, asked_at)
             answer = self._read(response)
         except GatewayError:
             raise
@@ -96,6 +108,18 @@ class Transport:
         if flight.expired:
             raise Unknown("the total deadline passed before the answer was complete", kind="timeout")
         return answer
+
+    def _note_time(self, headers: Mapping[str, str], asked_at: float) -> None:
+        reported = server_time(headers, asked_at=asked_at, answered_at=elapsed())
+        known = self._server_time
+        if reported is None:
+            return
+        if (
+            known is None
+            or reported.seconds <= _EXACT_SECONDS
+            or reported.answered_at - known.answered_at > _KEEP_SECONDS
+        ):
+            self._server_time = reported
 
     def _read(self, response: requests.Response) -> Answer:
         status = response.status_code
@@ -203,7 +227,7 @@ def _request(method: str, url: str, headers: dict[str, str], body: bytes | None)
 def _verdict(error: Exception, flight: Flight) -> GatewayError:
     """Not sent when no byte was handed to the socket, whatever the error; unknown otherwise."""
     names = _causes(error)
-    if not flight.begun:
+    if not flight.started:
         kind, what = _why_not_sent(error)
         return NotSent(f"{what}: nothing was sent [{names}]", kind=kind)
     if flight.expired:

@@ -1,23 +1,31 @@
 """What many tests share: the installation's row, a simulator, and a shop that sells through it."""
 
+import contextlib
+import gc
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.test import TransactionTestCase
 
-from billing.charging.collect import Collected, collect
-from billing.charging.limits import Limits
-from billing.charging.reconcile import reconcile
-from billing.charging.refund_worker import Refunded, refund_due
-from billing.charging.sweep import sweep
+from billing.charging.collecting.collect import Collected, collect
+from billing.charging.collecting.sweep import sweep
+from billing.charging.reading.reconcile import reconcile
+from billing.charging.refunds.worker import Refunded, refund_due
 from billing.domain.arming import Environment
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Customer, GatewayAccount, Installation, Invoice, PaymentAttempt, PaymentMethod
 from billing.models.clock import database_now
+from billing.operating import clocks, recognise
+from billing.operating.timings import Limits
 from billing.subscriptions.cards import confirm_binding, start_binding
 from billing.subscriptions.renew import open_due
 from rm_gateway.simulator.process import SimulatorProcess
+from tests import databases
 from tests.factories import make_account, make_customer
 
 SHORT = Limits(
@@ -27,7 +35,31 @@ SHORT = Limits(
     reversed_settles_after=timedelta(seconds=1),
     senders=8,
     collect_for=timedelta(seconds=20),
+    canary=8,
+    pauses=(timedelta(seconds=0.2), timedelta(seconds=0.4), timedelta(seconds=0.8)),
 )
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and modules live until the end: the collector need not look through them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """Workers copy one migrated database; a run without workers makes its own, as pytest-django does."""
+    worker = getattr(request.config, "workerinput", {}).get("workerid")
+    with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", databases.empty)
+        if worker is None:
+            request.getfixturevalue("django_db_setup")
+        else:
+            with django_db_blocker.unblock():
+                stack.enter_context(databases.copy_for(worker))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +70,33 @@ def _installation(request: pytest.FixtureRequest) -> None:
         Installation.objects.get_or_create(pk=1)
 
 
+@pytest.fixture(scope="session")
+def _witnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A new folder each time: `mktemp` would look through all folders of the run to find a free number."""
+    base = tmp_path_factory.mktemp("witnesses")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _clock_of_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that moves the clock moves it for itself only."""
-    monkeypatch.setattr(gateway_clock, "_base", None)
+def _witness(_witnesses: Iterator[Path], monkeypatch: pytest.MonkeyPatch, settings: Any) -> Path:
+    """Each test empties its database, and so begins with a witness that saw nothing; its processes share it."""
+    folder = next(_witnesses)
+    folder.mkdir()
+    monkeypatch.setenv("KITARAN_WITNESS_DIR", str(folder))
+    settings.KITARAN_WITNESS_DIR = folder
+    monkeypatch.setattr(recognise, "_noted", set())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _clock_of_the_gateway(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """A test that moves the clock moves it for itself only, and the days that tests play are no wrong clock.
+
+    Tests about the comparison with the gateway's clock switch it on; processes that tests start have it."""
+    for name in ("_base", "_read", "_doubted_at"):
+        monkeypatch.setattr(gateway_clock, name, None)
+    monkeypatch.setattr(clocks, "_asked_at", {})
+    settings.KITARAN_CLOCK_TOLERANCE_SECONDS = 0
 
 
 def _commits(request: pytest.FixtureRequest) -> bool:

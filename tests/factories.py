@@ -9,14 +9,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from billing.accounts.gateway_accounts import open_account
-from billing.charging.looking import CARD_IS_GONE, Look
+from billing.charging.reading.before_decision import CARD_IS_GONE, Look
 from billing.domain.arming import Environment
 from billing.ids import new_id, new_marker
 from billing.models import (
     Customer,
     Evidence,
+    FoundPayment,
     GatewayAccount,
     Invoice,
+    OutsidePayment,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -41,8 +43,10 @@ def private_key_pem() -> str:
 
 
 def make_account(**changes: Any) -> GatewayAccount:
-    """A simulator account; `changes` are columns written afterwards."""
-    opening = {
+    """A simulator account whose lists do not lag, unless `list_lag_seconds` says so; `changes` are columns written
+    afterwards."""
+    changes = {"list_lag_seconds": 0, **changes}
+    opening: dict[str, Any] = {
         "name": "Kedai Kopi",
         "environment": Environment.SIMULATOR,
         "client_id": "client",
@@ -172,7 +176,7 @@ def make_invoice(
             "lines": [],
             "amount_minor": 1990,
             "currency": "MYR",
-            "due_at": NOW,
+            "due_at": NOW + timedelta(seconds=columns.get("period_index") or 0),
             "next_attempt_at": NOW,
             "created_at": NOW,
             **columns,
@@ -257,6 +261,7 @@ def make_refund(attempt: PaymentAttempt | None = None, **columns: Any) -> Refund
             "origin": "engine",
             "amount_minor": attempt.amount_minor,
             "currency": attempt.currency,
+            "refunded_before_minor": attempt.amount_refunded_minor,
             "requested_by": "mei",
             "requested_reason": "cancelled in time",
             "state": "requested",
@@ -309,13 +314,35 @@ def move_refund(refund: Refund, *states: str, **columns: Any) -> Refund:
     return refund
 
 
+def make_outside_payment(invoice: Invoice | None = None, **columns: Any) -> OutsidePayment:
+    """A payment in cash of what is owed; the invoice itself is left as it was."""
+    invoice = invoice or make_invoice()
+    return OutsidePayment.objects.create(
+        **{
+            "public_id": new_id("pay", NOW),
+            "account": invoice.account,
+            "invoice": invoice,
+            "method": "cash",
+            "reference": "receipt 12",
+            "amount_minor": invoice.amount_minor,
+            "currency": invoice.currency,
+            "paid_date": date(2026, 3, 1),
+            "reason": "paid at the till",
+            "recorded_by": "siti",
+            "recorded_at": NOW,
+            **columns,
+        }
+    )
+
+
 def make_proposal(attempt: PaymentAttempt | None = None, **columns: Any) -> Proposal:
     """An open proposal of *siti* about an attempt that is with a person."""
-    attempt = attempt or move_attempt(make_attempt(), "needs_human")
+    if attempt is None and not {"invoice", "payment_method"} & set(columns):
+        attempt = move_attempt(make_attempt(), "needs_review")
     return Proposal.objects.create(
         **{
             "public_id": new_id("prop", NOW),
-            "account": attempt.account,
+            "account": attempt.account if attempt else columns["account"],
             "attempt": attempt,
             "kind": "not_charged",
             "reason": "the portal shows nothing",
@@ -323,6 +350,23 @@ def make_proposal(attempt: PaymentAttempt | None = None, **columns: Any) -> Prop
             "proposed_by_user_id": 1,
             "proposed_at": NOW,
             "outcome": "open",
+            **columns,
+        }
+    )
+
+
+def make_found_payment(account: GatewayAccount | None = None, **columns: Any) -> FoundPayment:
+    """A payment with a marker that is not known here; it waits for a person."""
+    return FoundPayment.objects.create(
+        **{
+            "account": account or make_account(),
+            "gateway_transaction_id": "2001",
+            "gateway_order_id": "1001",
+            "kind": "unknown_marker",
+            "amount_minor": 1990,
+            "currency": "MYR",
+            "marker": "7K3M9QX2B5TD",
+            "found_at": NOW,
             **columns,
         }
     )

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
+from billing.domain.errors import RefusedError
 from billing.ids import new_id
 from billing.models import ApiKey, GatewayAccount
 
@@ -18,7 +19,7 @@ SCOPES = ("read", "write", "charge")
 USE_IS_NOTED_EVERY = timedelta(minutes=5)
 
 
-class ScopeError(ValueError):
+class ScopeError(RefusedError):
     """A scope that does not exist."""
 
 
@@ -26,7 +27,9 @@ def create_api_key(*, account: GatewayAccount, name: str, scopes: Sequence[str],
     """The row, and the key itself: the only time that it is seen. Raises ScopeError."""
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        raise ScopeError(f"scopes: choose from {', '.join(SCOPES)}; got {', '.join(scopes) or 'none'}")
+        raise ScopeError(
+            "scopes", "invalid_choice", f"must be from {', '.join(SCOPES)}; got {', '.join(scopes) or 'none'}"
+        )
     prefix = f"kit_{secrets.token_hex(4)}"
     key = f"{prefix}_{secrets.token_urlsafe(32)}"
     row = ApiKey.objects.create(

@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 from django.db import transaction
 
 from billing.domain.arming import Environment
+from billing.domain.errors import RefusedError
 from billing.ids import new_id
-from billing.models import GatewayAccount, Installation, Transition
+from billing.models import GatewayAccount, Installation
+from billing.models.bulk.history import record_transition
 from billing.models.encryption import encrypt
 
 # Where Revenue Monster lives. A simulator may be anywhere on this machine.
@@ -18,7 +20,7 @@ HOSTS = {
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class AccountError(ValueError):
+class AccountError(RefusedError):
     """An account that cannot be opened; the message names the field and the rule."""
 
 
@@ -37,17 +39,10 @@ def open_account(
     time_zone: str = "Asia/Kuala_Lumpur",
     charge_path: str = "customer_order",
 ) -> GatewayAccount:
-    """Records a merchant's application; secrets are stored encrypted.
+    """Records a merchant's application; secrets are stored encrypted. What a person enters goes by `add_account`.
 
     Only a simulator account names its own URLs, and they are on this machine; raises AccountError."""
-    if environment is Environment.SIMULATOR:
-        for field, url in (("oauth_url", oauth_url), ("api_url", api_url)):
-            if urlsplit(url).hostname not in _LOOPBACK:
-                raise AccountError(f"{field}: a simulator account speaks to this machine alone, not to {url!r}")
-    elif oauth_url or api_url:
-        raise AccountError(f"oauth_url, api_url: are fixed for the {environment.value} environment; leave them out")
-    else:
-        oauth_url, api_url = HOSTS[environment]
+    oauth_url, api_url = addresses(environment, oauth_url, api_url)
     return GatewayAccount.objects.create(
         public_id=new_id("acct", now),
         name=name,
@@ -65,6 +60,21 @@ def open_account(
     )
 
 
+def addresses(environment: Environment, oauth_url: str, api_url: str) -> tuple[str, str]:
+    """Where an account of this environment speaks to. Raises AccountError for addresses that it may not name."""
+    if environment is Environment.SIMULATOR:
+        for field, url in (("oauth_url", oauth_url), ("api_url", api_url)):
+            if urlsplit(url).hostname not in _LOOPBACK:
+                raise AccountError(field, "invalid", f"must be on this machine for a simulator account; got {url!r}")
+    elif oauth_url or api_url:
+        raise AccountError(
+            "oauth_url, api_url", "fixed", f"must be left out: they are fixed for the {environment.value} environment"
+        )
+    else:
+        oauth_url, api_url = HOSTS[environment]
+    return oauth_url, api_url
+
+
 def url_fits_environment(environment: Environment, api_url: str) -> bool:
     """Whether the URL is one that accounts of this environment may speak to."""
     if environment is Environment.SIMULATOR:
@@ -75,10 +85,10 @@ def url_fits_environment(environment: Environment, api_url: str) -> bool:
 def move_simulator(*, account: GatewayAccount, oauth_url: str, api_url: str) -> None:
     """Follows a simulator that came back on another port; refused for any other environment."""
     if account.environment != Environment.SIMULATOR:
-        raise AccountError("environment: only a simulator moves")
+        raise AccountError("environment", "invalid", "must not change: only a simulator account's addresses can")
     for field, url in (("oauth_url", oauth_url), ("api_url", api_url)):
         if urlsplit(url).hostname not in _LOOPBACK:
-            raise AccountError(f"{field}: a simulator account speaks to this machine alone, not to {url!r}")
+            raise AccountError(field, "invalid", f"must be on this machine for a simulator account; got {url!r}")
     GatewayAccount.objects.filter(pk=account.pk).update(oauth_url=oauth_url, api_url=api_url)
 
 
@@ -95,11 +105,19 @@ def stop_account(*, account: GatewayAccount, reason: str, actor: str, now: datet
 
 @transaction.atomic
 def start_account(*, account: GatewayAccount, reason: str, actor: str, now: datetime) -> bool:
-    """Lets the account charge again. False: it was not stopped."""
+    """Lets the account charge again. False: it was not stopped.
+
+    Raises AccountError while its credentials are not proved: see `prove_account`."""
+    if GatewayAccount.objects.filter(pk=account.pk, credentials_unproved_at__isnull=False).exists():
+        raise AccountError(
+            "credentials",
+            "invalid",
+            "were saved unchecked, and must be checked with the gateway before the account charges again",
+        )
     started = (
         GatewayAccount.objects.filter(pk=account.pk)
         .exclude(stopped_at=None)
-        .update(stopped_at=None, stopped_reason="", stopped_by="", not_sent_in_a_row=0)
+        .update(stopped_at=None, stopped_reason="", stopped_by="")
     )
     if started:
         _record(account_id=account.pk, subject="account", to="running", reason=reason, actor=actor, now=now)
@@ -130,7 +148,7 @@ def start_installation(*, reason: str, actor: str, now: datetime) -> bool:
 
 
 def _record(*, account_id: int, subject: str, to: str, reason: str, actor: str, now: datetime) -> None:
-    Transition.objects.create(
+    record_transition(
         account_id=account_id,
         subject_type=subject,
         subject_id=account_id or 1,
@@ -138,5 +156,5 @@ def _record(*, account_id: int, subject: str, to: str, reason: str, actor: str, 
         to_state=to,
         reason=reason,
         actor=actor,
-        at=now,
+        now=now,
     )

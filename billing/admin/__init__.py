@@ -4,11 +4,14 @@ from django.contrib import admin
 
 from billing.admin import (
     accounts,
+    api_keys,
     attempts,
     customers,
     evidence,
     history,
     invoices,
+    late_money,
+    orphans,
     proposals,
     refunds,
     staff,
@@ -20,11 +23,14 @@ dress(admin.site)
 
 __all__ = [
     "accounts",
+    "api_keys",
     "attempts",
     "customers",
     "evidence",
     "history",
     "invoices",
+    "late_money",
+    "orphans",
     "proposals",
     "refunds",
     "staff",

@@ -9,11 +9,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 
-from billing.admin.base import RecordAdmin
 from billing.admin.case_parts import MAY_DECIDE, case_of, evidence_in_order, held_up, is_watched, notices, parts
 from billing.admin.cases import CASE_ACTIONS
-from billing.admin.filters import AccountFilter, StateFilter, days
-from billing.admin.formats import (
+from billing.admin.cases_in_bulk import SEVERAL, choose_several, several
+from billing.admin.refunds import REFUND, REVERSE, refunds_of
+from billing.admin.toolkit.base import RecordAdmin
+from billing.admin.toolkit.filters import AccountFilter, StateFilter, days
+from billing.admin.toolkit.formats import (
     ATTEMPT_LABELS,
     NOTHING,
     card_words,
@@ -22,14 +24,14 @@ from billing.admin.formats import (
     moment,
     moment_text,
     money,
-    reason_words,
     state_column,
+    verdict_words,
+    why_of_evidence,
+    why_words,
     words,
 )
-from billing.admin.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
-from billing.admin.refunds import REFUND, REVERSE, refunds_of
-from billing.admin.search import Search
-from billing.admin.several import SEVERAL, choose_several, several
+from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
+from billing.admin.toolkit.search import Search
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.money import display
 from billing.models import Evidence, PaymentAttempt
@@ -42,7 +44,7 @@ class AttemptAdmin(RecordAdmin):
     noun, nouns = "attempt", "attempts"
     list_display = ("who", "amount", "state_label", "why", "card", "begun", "account")
     list_select_related = ("account", "payment_method", "invoice__customer")
-    list_filter = (("state", StateFilter), ("account", AccountFilter), days("begun", prefix="att"))
+    list_filter = (("state", StateFilter), ("account", AccountFilter), days("started", prefix="att"))
     search_fields = ("public_id",)
     search_help_text = "Customer, card, marker, transaction, order or id"
     search = Search(
@@ -86,15 +88,15 @@ class AttemptAdmin(RecordAdmin):
     def amount(self, row: PaymentAttempt) -> str:
         return money(row)
 
-    @admin.display(description="Why")
+    @admin.display(description="Reason")
     def why(self, row: PaymentAttempt) -> str:
-        return reason_words(row.state_reason) or NOTHING
+        return why_words(row.state_reason) or NOTHING
 
     @admin.display(description="Card")
     def card(self, row: PaymentAttempt) -> str:
         return card_words(row.payment_method)
 
-    @admin.display(description="Begun")
+    @admin.display(description="Started")
     def begun(self, row: PaymentAttempt) -> str:
         return moment(row.armed_at, row.account.time_zone)
 
@@ -133,18 +135,21 @@ def _subjects(row: PaymentAttempt) -> list[tuple[str, list[int]]]:
 
 def _notices(row: PaymentAttempt, zone: str) -> list[Words]:
     match AttemptState(row.state):
-        case AttemptState.NEEDS_HUMAN:
+        case AttemptState.NEEDS_REVIEW:
             rest = " Its card was released." if row.released_at else " Until then its card is not charged."
-            return [Words(f"Evidence could not close this attempt: a person decides.{rest}", "danger")]
+            return [Words(f"Evidence could not settle this attempt. It needs review.{rest}", "danger")]
         case AttemptState.UNKNOWN | AttemptState.IN_PROCESS:
-            text = "The outcome is not known yet; the gateway is asked until it is. Nothing is charged again meanwhile."
+            text = (
+                "The outcome is unknown. Kitaran checks with the gateway until it is known, and charges nothing "
+                "meanwhile."
+            )
             if row.next_check_at:
-                text += f" Next look: {moment_text(row.next_check_at, zone)}."
+                text += f" Next check: {moment_text(row.next_check_at, zone)}."
             return [Words(text, "warning")]
         case AttemptState.SURPLUS:
             if row.amount_refunded_minor == row.amount_minor:
-                return [Words("Money that was not owed any more; it was given back.", "info")]
-            return [Words("Money that was not owed any more: give it back.", "warning")]
+                return [Words("Overpayment: this money was not owed. It was refunded.", "info")]
+            return [Words("Overpayment: this money was not owed. Refund it.", "warning")]
         case _:
             return []
 
@@ -152,12 +157,12 @@ def _notices(row: PaymentAttempt, zone: str) -> list[Words]:
 def _evidence(row: PaymentAttempt) -> Table:
     """What was heard, newest first."""
     zone = row.account.time_zone
-    rows, empty = [], "Nothing was heard about this attempt yet."
+    rows, empty = [], "No evidence yet."
     for one in Evidence.objects.filter(attempt_id=row.pk).order_by("-pk")[:MOST_EVIDENCE]:
-        source, verdict, when = link(one, words(one.source)), words(one.verdict), moment(one.recorded_at, zone)
-        why = reason_words(one.reason) if one.reason != one.verdict else ""
+        source, verdict, when = link(one, words(one.source)), verdict_words(one.verdict), moment(one.recorded_at, zone)
+        why = why_of_evidence(one)
         rows.append([Cell(source), Cell(verdict), Cell(why or NOTHING), Cell(when)])
-    return Table("Evidence", ["Source", "Says", "Why", "When"], rows, empty)
+    return Table("Evidence", ["Source", "Result", "Reason", "When"], rows, empty)
 
 
 def _orders(row: PaymentAttempt) -> Table:
@@ -171,7 +176,7 @@ def _orders(row: PaymentAttempt) -> Table:
         ]
         for one in row.gateway_orders.order_by("-pk")[:MOST_EVIDENCE]
     ]
-    empty = "No list of the card showed its order yet." if row.gateway_order_id else "None was matched."
+    empty = "No list of the card's orders shows it yet." if row.gateway_order_id else "No order matched."
     return Table("Orders at the gateway", ["Order", "Status", "When", "Amount"], rows, empty)
 
 
@@ -182,9 +187,9 @@ def _facts(row: PaymentAttempt) -> Facts:
         ("Invoice", link(row.invoice, row.invoice.description)),
         ("Card", link(row.payment_method, card_words(row.payment_method))),
         ("Amount", money(row)),
-        ("Given back", display(row.amount_refunded_minor, row.currency) if row.amount_refunded_minor else NOTHING),
-        ("Why", reason_words(row.state_reason) or NOTHING),
-        ("Begun", moment(row.armed_at, zone)),
+        ("Refunded", display(row.amount_refunded_minor, row.currency) if row.amount_refunded_minor else NOTHING),
+        ("Reason", why_words(row.state_reason) or NOTHING),
+        ("Started", moment(row.armed_at, zone)),
         ("Closed", moment(row.settled_at, zone)),
         ("Transaction", code(row.gateway_transaction_id)),
         ("Order", code(row.gateway_order_id)),
@@ -202,4 +207,4 @@ def _released(row: PaymentAttempt) -> tuple[str, str]:
 
 def _request(row: PaymentAttempt) -> Verbatim:
     text = f"{row.request_method} {row.request_url}\n\n{row.title}\n{row.description}"
-    return Verbatim("The request, as it was frozen", text)
+    return Verbatim("Signed request", text)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from django import forms
 from django.urls import reverse
 from django.utils.html import format_html
 
-from billing.admin.actions import new_token
-from billing.admin.formats import (
+from billing.admin.toolkit.actions import Given, new_token
+from billing.admin.toolkit.fields import ReasonForm
+from billing.admin.toolkit.formats import (
     ATTEMPT_LABELS,
     NOTHING,
     Label,
@@ -18,13 +20,18 @@ from billing.admin.formats import (
     moment_text,
     money,
     page_of,
-    reason_words,
+    quoted,
+    verdict_words,
+    why_of_evidence,
     words,
 )
-from billing.admin.pages import Cell, Facts, Post, Table, Words
-from billing.charging.case import BEFORE, NO_ORDER, TOOK_NOTHING, UNEXPLAINED, Case, Pair, read_case
+from billing.admin.toolkit.pages import Cell, Facts, Post, Table, Words
+from billing.charging.cases import approvals
+from billing.charging.cases.case import BEFORE, NO_ORDER, TOOK_NOTHING, UNEXPLAINED, Case, Pair, read_case
+from billing.charging.cases.holds import ResolutionError
 from billing.domain.attempts import AttemptState
 from billing.domain.money import display
+from billing.domain.reason_words import reason_words
 from billing.domain.resolution import ProposalKind, ProposalOutcome
 from billing.models import PaymentAttempt, Proposal
 from billing.models.clock import database_now
@@ -34,19 +41,24 @@ KIND_WORDS = {
     ProposalKind.CHARGED: "Charged: the money was taken",
     ProposalKind.DECLINED: "Declined: the bank refused",
     ProposalKind.NOT_CHARGED: "Not charged: no money moved",
+    ProposalKind.CHARGED_AND_GIVEN_BACK: "Charged and refunded: the money was taken, and all of it was refunded",
     ProposalKind.RELEASE: "Release the card only",
+    ProposalKind.PAID_ELSEWHERE: "Paid elsewhere: the invoice was paid without this card",
+    ProposalKind.VOID: "Void: nothing is owed for the invoice",
+    ProposalKind.WRITE_OFF: "Write off: the invoice stays owed but is no longer collected",
+    ProposalKind.CLEAR_HOLD: "Clear the hold of the card",
 }
 WHY_WORDS = {
-    BEFORE: "was there before, or was looked at",
-    UNEXPLAINED: "nothing explains it",
-    NO_ORDER: "no order seen",
-    TOOK_NOTHING: "failed: took nothing",
+    BEFORE: "seen before, or reviewed",
+    UNEXPLAINED: "unexplained",
+    NO_ORDER: "no order found",
+    TOOK_NOTHING: "failed, no money taken",
 }
-WATCHED = frozenset({AttemptState.NEEDS_HUMAN, AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
+WATCHED = frozenset({AttemptState.NEEDS_REVIEW, AttemptState.UNKNOWN, AttemptState.IN_PROCESS})
 
 
 def needs_a_person(row: PaymentAttempt) -> bool:
-    return row.state == AttemptState.NEEDS_HUMAN
+    return row.state == AttemptState.NEEDS_REVIEW
 
 
 def is_watched(row: PaymentAttempt) -> bool:
@@ -61,6 +73,24 @@ def case_of(row: PaymentAttempt) -> Case:
         known = read_case(row, now=database_now())
         row.__dict__["_case"] = known
     return known
+
+
+class DecideForm(ReasonForm):
+    """Names the proposal that the page showed: another one may have taken its place since."""
+
+    shown = forms.CharField(widget=forms.HiddenInput, required=False, max_length=64)
+    field_order = ("reason", "shown", "token")
+
+    def prepare(self, row: Any) -> None:
+        shown = approvals.open_proposal(row)
+        self.initial["shown"] = shown.public_id if shown else ""
+
+
+def as_shown(proposal: Proposal, given: Given) -> Proposal:
+    """Raises ResolutionError unless it is the one that the page showed."""
+    if given.data.get("shown") not in (None, "", proposal.public_id):
+        raise ResolutionError("proposal", "state", "was replaced after this page was opened; open the page again")
+    return proposal
 
 
 def open_proposal(row: PaymentAttempt) -> Proposal | None:
@@ -91,11 +121,11 @@ def notices(row: PaymentAttempt) -> list[Words]:
     return [
         Words(
             format_html(
-                "{} proposed on {}: {}. “{}” Another person confirms or rejects it.",
+                "{} proposed on {}: {}. Reason: {} Another person confirms or rejects it.",
                 proposal.proposed_by,
                 at,
                 said,
-                proposal.reason,
+                quoted(proposal.reason),
             ),
             "warning",
         )
@@ -116,7 +146,7 @@ def _orders(row: PaymentAttempt, zone: str) -> Table:
         "This card: our attempts beside the gateway's orders",
         ["Ours", "At the gateway", "Explained", "Amount"],
         rows,
-        "Nothing of this card was seen yet: read it now.",
+        "No orders of this card are known yet. Read the card now.",
     )
 
 
@@ -149,7 +179,7 @@ def _read_button(row: PaymentAttempt) -> Post:
         "Read the card at the gateway now",
         "sync",
         f"{page_of(row)}read-card/",
-        "Asks the gateway for every order of this card. Nothing is charged.",
+        "Reads every order of this card at the gateway. Nothing is charged.",
         new_token(),
         MAY_DECIDE,
     )
@@ -172,7 +202,7 @@ def held_up(row: PaymentAttempt, zone: str) -> Table:
         ]
         for one in case_of(row).holds_up
     ]
-    return Table("Held up by this card", ["Invoice", "Waits since", "Amount"], rows, "No other invoice waits for this.")
+    return Table("Other invoices waiting", ["Invoice", "Waiting since", "Amount"], rows, "No other invoices wait.")
 
 
 def choices(row: PaymentAttempt) -> Table:
@@ -186,7 +216,7 @@ def choices(row: PaymentAttempt) -> Table:
                 format_html(
                     '{}<span class="k-sub">Next charge: {}</span>',
                     one.invoice,
-                    moment_text(one.next_charge_at, zone) if one.next_charge_at else "none by itself",
+                    moment_text(one.next_charge_at, zone) if one.next_charge_at else "none automatically",
                 )
             ),
             Cell(one.subscription),
@@ -195,15 +225,15 @@ def choices(row: PaymentAttempt) -> Table:
         for one in case_of(row).choices
         if proposal is None or proposal.kind == one.kind
     ]
-    title = "What each choice does" if proposal is None else "What was proposed does"
-    first = "If you say" if proposal is None else "Proposed"
+    title = "What each decision does" if proposal is None else "Effect of the proposal"
+    first = "Decision" if proposal is None else "Proposed"
     return Table(title, [first, "The invoice", "The subscription", "The card"], rows, "")
 
 
 def invoice_facts(row: PaymentAttempt) -> Facts:
     zone, invoice = row.account.time_zone, row.invoice
     rows: list[tuple[str, Any]] = [
-        ("For", link(invoice, invoice.description)),
+        ("Description", link(invoice, invoice.description)),
         ("Customer", link(invoice.customer, invoice.customer.name)),
         ("Amount", money(invoice)),
         ("Period", "one-off" if invoice.period_index is None else f"number {invoice.period_index + 1}"),
@@ -212,7 +242,7 @@ def invoice_facts(row: PaymentAttempt) -> Facts:
         ("Card", link(row.payment_method, card_words(row.payment_method))),
     ]
     if row.payment_method.held_at:
-        rows.append(("Card is held", words(row.payment_method.held_reason)))
+        rows.append(("Card on hold", reason_words(row.payment_method.held_reason)))
     return Facts("Invoice", rows)
 
 
@@ -222,10 +252,10 @@ def evidence_in_order(row: PaymentAttempt) -> Table:
     rows = [
         [
             Cell(link(one, words(one.source))),
-            Cell(words(one.verdict)),
-            Cell((reason_words(one.reason) if one.reason != one.verdict else "") or NOTHING),
+            Cell(verdict_words(one.verdict)),
+            Cell(why_of_evidence(one) or NOTHING),
             Cell(moment(one.recorded_at, zone)),
         ]
         for one in case_of(row).evidence
     ]
-    return Table("Evidence, in order", ["Source", "Says", "Why", "When"], rows, "Nothing was heard yet.")
+    return Table("Evidence, in order", ["Source", "Result", "Reason", "When"], rows, "No evidence yet.")

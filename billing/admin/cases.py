@@ -5,11 +5,11 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest
 
-from billing.admin import fields
-from billing.admin.actions import Done, Given, PersonAction
 from billing.admin.case_parts import (
     KIND_WORDS,
     MAY_DECIDE,
+    DecideForm,
+    as_shown,
     case_of,
     choices,
     evidence_in_order,
@@ -22,18 +22,22 @@ from billing.admin.case_parts import (
     parts,
 )
 from billing.admin.customers import EmptyForm
-from billing.admin.fields import ReasonForm
-from billing.admin.formats import (
+from billing.admin.toolkit import fields
+from billing.admin.toolkit.actions import Done, Given, PersonAction
+from billing.admin.toolkit.fields import ReasonForm
+from billing.admin.toolkit.formats import (
     ATTEMPT_LABELS,
     page_of,
 )
-from billing.charging.case import read_card_now, read_case
-from billing.charging.holds import ResolutionError
-from billing.charging.limits import Limits
-from billing.charging.looking import CARD_IS_GONE
-from billing.charging.resolve import confirm, reject, release_card, resolve
+from billing.charging.cases.case import read_card_now, read_case
+from billing.charging.cases.holds import ResolutionError
+from billing.charging.cases.resolve import confirm, reject, release_card, resolve
+from billing.charging.reading.before_decision import CARD_IS_GONE, CARD_IS_UNREADABLE
+from billing.domain.counts import counted
+from billing.domain.money import display
 from billing.domain.resolution import ProposalKind, Resolution
 from billing.models import PaymentAttempt, Proposal
+from billing.operating.timings import Limits
 
 
 def _undecided(row: PaymentAttempt) -> bool:
@@ -52,21 +56,23 @@ class ResolveForm(ReasonForm):
     transaction_id = fields.text(
         "Transaction id",
         required=False,
-        help_text="The gateway's, when the money was taken; it is read and compared.",
+        help_text="The gateway's id, if the money was taken. The transaction is read and compared.",
         most=64,
     )
     despite = fields.tick(
-        "I looked at each order that nothing explains: none of them is this charge",
-        help_text="Needed to say that no money moved while such orders are shown. The card stays held afterwards.",
+        "I reviewed each unexplained order: none of them is this charge",
+        help_text=(
+            "Required to decide that no money moved while unexplained orders are shown. The card stays held afterwards."
+        ),
     )
     seen_orders = forms.CharField(widget=forms.HiddenInput, required=False, max_length=10_000)
     field_order = ("resolution", "transaction_id", "despite", "reason", "seen_orders", "token")
 
     def prepare(self, row: Any) -> None:
-        seen = [*case_of(row).doubtful_orders, CARD_IS_GONE]
-        self.initial["seen_orders"] = " ".join(seen)
-        if len(seen) == 1 and not self.is_bound:
-            self.fields["despite"].help_text += " None is known now."
+        orders = case_of(row).doubtful_orders
+        self.initial["seen_orders"] = " ".join([*orders, CARD_IS_GONE, CARD_IS_UNREADABLE])
+        if not orders and not self.is_bound:
+            self.fields["despite"].help_text += " There are none now."
 
 
 def _resolve(row: PaymentAttempt, given: Given) -> Done:
@@ -82,62 +88,75 @@ def _resolve(row: PaymentAttempt, given: Given) -> Done:
         now=given.now,
     )
     if decision.proposal:
-        return Done("Proposed. Another person has to confirm it; until then nothing changes.")
-    return Done(f"The attempt is closed: {ATTEMPT_LABELS[decision.state].text}.")
+        return Done("Sent for approval. Nothing changes until another person confirms it.")
+    return Done(f"Attempt closed: {ATTEMPT_LABELS[decision.state].text}.")
 
 
 def _release(row: PaymentAttempt, given: Given) -> Done:
     decision = release_card(attempt=row, reason=given.reason, actor=given.actor, user_id=given.user_id, now=given.now)
     if decision.proposal:
-        return Done("Proposed. Another person has to confirm it; until then the card waits.")
-    return Done("The card may be charged again. This attempt's own invoice still waits for a decision.")
+        return Done("Sent for approval. The card waits until another person confirms it.")
+    return Done("Card released. It can be charged again. This attempt's own invoice still needs a decision.")
 
 
 def _the_proposal(row: PaymentAttempt) -> Proposal:
     proposal = Proposal.objects.filter(attempt=row).order_by("-pk").first()
     if proposal is None:
-        raise ResolutionError("proposal: there is none about this attempt", "state")
+        raise ResolutionError("proposal", "state", "this attempt has none")
     return proposal
 
 
 def _confirm(row: PaymentAttempt, given: Given) -> Done:
     confirm(
-        proposal=_the_proposal(row),
+        proposal=as_shown(_the_proposal(row), given),
         reason=given.reason,
         actor=given.actor,
         user_id=given.user_id,
         limits=Limits.from_settings(),
         now=given.now,
     )
-    return Done("Confirmed and carried out.")
+    return Done("Confirmed. The decision took effect.")
 
 
 def _reject(row: PaymentAttempt, given: Given) -> Done:
     reject(
-        proposal=_the_proposal(row),
+        proposal=as_shown(_the_proposal(row), given),
         reason=given.reason,
         actor=given.actor,
         user_id=given.user_id,
         now=given.now,
     )
-    return Done("Rejected. The attempt still waits for a decision.")
+    return Done("Rejected. The attempt still needs a decision.")
 
 
 def _read(row: PaymentAttempt, given: Given) -> Done:
     many = read_card_now(row, limits=Limits.from_settings(), now=given.now)
     row.refresh_from_db()
     left = len(read_case(row, now=given.now).doubtful_orders)
-    found = f"The gateway shows {many} order{'' if many == 1 else 's'} of this card; "
-    said = f"{left} of them nothing explains." if left else "every one of them is explained."
+    found = f"The gateway shows {many} order{'' if many == 1 else 's'} of this card. "
+    said = f"Unexplained: {left}." if left else "All are explained."
     back = f"{page_of(row)}resolve/" if _undecided(row) else page_of(row)
     return Done(found + said, back)
 
 
 def _explain_resolve(row: PaymentAttempt) -> str:
-    second = " Its amount needs a second person: what you say is proposed to them." if needs_two(row) else ""
+    second = " The amount needs a second person, so your decision is sent for approval." if needs_two(row) else ""
     return (
-        "Say what really happened, after looking at the evidence and at the gateway's own portal. The gateway is asked "
-        f"once more before it is written down. The decision is final and becomes evidence itself.{second}"
+        "Check the evidence and the Revenue Monster portal first, then choose what happened. Kitaran checks with the "
+        f"gateway once more before it records the decision. The decision is final.{second}"
+    )
+
+
+def _explain_release(row: PaymentAttempt) -> str:
+    waiting = case_of(row).holds_up
+    total = sum(one.amount_minor for one in waiting)
+    charges = "No other invoice waits for the card."
+    if waiting:
+        invoices = counted(len(waiting), "invoice")
+        charges = f"The card is charged {display(total, waiting[0].currency)} now, for {invoices}."
+    return (
+        f"The card's other invoices are charged again. {charges} This attempt still needs review, and its own invoice "
+        "stays blocked until it is resolved."
     )
 
 
@@ -166,10 +185,7 @@ CASE_ACTIONS = (
         icon="lock_open",
         permission=MAY_DECIDE,
         offered=lambda row: _undecided(row) and row.released_at is None,
-        explain=lambda row: (
-            "The card's other invoices are charged again. This attempt stays with a person, and its own invoice "
-            "stays blocked until it is resolved."
-        ),
+        explain=_explain_release,
         carry_out=_release,
         beside=lambda row: [held_up(row, row.account.time_zone)],
     ),
@@ -180,7 +196,10 @@ CASE_ACTIONS = (
         permission=MAY_DECIDE,
         offered=lambda row: open_proposal(row) is not None,
         offered_to=_proposed_by_another,
-        explain=lambda row: "It is carried out at once, after another look at the gateway, in both your names.",
+        explain=lambda row: (
+            "Kitaran checks with the gateway again. Then the decision takes effect and is recorded under both names."
+        ),
+        form=DecideForm,
         carry_out=_confirm,
         before=lambda row: [*notices(row), choices(row)],
         below=lambda row: [*parts(row), evidence_in_order(row)],
@@ -193,9 +212,8 @@ CASE_ACTIONS = (
         icon="undo",
         permission=MAY_DECIDE,
         offered=lambda row: open_proposal(row) is not None,
-        explain=lambda row: (
-            "Nothing is carried out; the case stays open. A proposal of your own you take back this way."
-        ),
+        explain=lambda row: "The case stays open and nothing changes. Use this also to withdraw your own proposal.",
+        form=DecideForm,
         carry_out=_reject,
         before=notices,
         beside=lambda row: [invoice_facts(row), held_up(row, row.account.time_zone)],
@@ -206,7 +224,7 @@ CASE_ACTIONS = (
         icon="sync",
         permission=MAY_DECIDE,
         offered=is_watched,
-        explain=lambda row: "The gateway is asked for every order of this card. Nothing is charged.",
+        explain=lambda row: "Reads every order of this card at the gateway. Nothing is charged.",
         form=EmptyForm,
         carry_out=_read,
     ),

@@ -2,17 +2,19 @@
 
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from billing.admin import fields, tables
-from billing.admin.actions import Button, Creation, Done, Given, PersonAction, Shortcut
-from billing.admin.base import RecordAdmin
-from billing.admin.fields import ActionForm, ReasonForm
-from billing.admin.filters import AccountFilter, CustomerFilter, StateFilter, days
-from billing.admin.formats import (
+from billing.admin.held_cards import HOLD_ACTIONS, open_card_proposal, what_it_charges
+from billing.admin.toolkit import fields, tables
+from billing.admin.toolkit.actions import Button, Creation, Done, Given, PersonAction, Shortcut
+from billing.admin.toolkit.base import RecordAdmin
+from billing.admin.toolkit.fields import ActionForm, ReasonForm
+from billing.admin.toolkit.filters import AccountFilter, CustomerFilter, StateFilter, days
+from billing.admin.toolkit.formats import (
     CARD_LABELS,
     card_words,
     code,
@@ -24,19 +26,24 @@ from billing.admin.formats import (
     state_column,
     words,
 )
-from billing.admin.pages import Facts, Page, Table, Words, timeline
-from billing.admin.search import Search
-from billing.charging.charge_now import charge_now
-from billing.charging.holds import clear_hold, unexplained_orders
+from billing.admin.toolkit.pages import Facts, Page, Table, Words, timeline
+from billing.admin.toolkit.search import Search
+from billing.charging.attempts.charge_now import charge_now
+from billing.charging.cases.clear_hold import clear_hold, preview_hold
+from billing.charging.cases.holds import go_on_without, to_go_on_without, waiting_for_card
+from billing.domain.counts import counted
+from billing.domain.money import display
+from billing.domain.reason_words import reason_words
 from billing.domain.subscriptions import CardState
-from billing.models import Customer, GatewayAccount, Invoice, PaymentMethod, Subscription
+from billing.models import Customer, GatewayAccount, GatewayOrder, Invoice, PaymentMethod, Subscription
+from billing.models.clock import database_now
 from billing.subscriptions.cards import confirm_binding, make_default, revoke_card, start_binding
 from billing.subscriptions.customers import create_customer, update_customer
 
 
 class CustomerForm(ActionForm):
     account = fields.one_of("Account", GatewayAccount.objects.order_by("pk"))
-    reference = fields.text("Reference", help_text="Your own name for the customer; once per account.")
+    reference = fields.text("Reference", help_text="Your own id for the customer. Unique in the account.")
     name = fields.text("Name")
     email = fields.email("E-mail")
     country_code = fields.text("Country code", most=4)
@@ -58,8 +65,10 @@ class EditForm(ActionForm):
 
 class ChargeForm(ReasonForm):
     amount = fields.amount()
-    description = fields.text("Description", help_text="What is charged for; the customer sees it.", most=100)
-    card = fields.one_of("Card", PaymentMethod.objects.none(), required=False, help_text="Default card when left out.")
+    description = fields.text("Description", help_text="What the charge is for. The customer sees it.", most=100)
+    card = fields.one_of(
+        "Card", PaymentMethod.objects.none(), required=False, help_text="Leave empty to use the default card."
+    )
     field_order = ("amount", "description", "card", "reason", "token")
 
     def prepare(self, row: Any) -> None:
@@ -75,7 +84,7 @@ class EmptyForm(ActionForm):
 def _create(given: Given) -> Done:
     data = {name: given.data[name] for name in ("account", "reference", "name", "email", "phone_number")}
     customer = create_customer(**data, country_code=given.data["country_code"], now=given.now)
-    return Done(f"{customer.name} was added.", page_of(customer))
+    return Done(f"Customer {customer.name} added.", page_of(customer))
 
 
 def charge(row: Customer | Subscription, given: Given) -> Done:
@@ -91,23 +100,23 @@ def charge(row: Customer | Subscription, given: Given) -> Done:
         payment_method=given.data["card"],
         reason=given.reason,
     )
-    return Done("The invoice is open; a worker charges the card in a moment.", page_of(invoice))
+    return Done("Invoice created. A worker charges the card in a moment.", page_of(invoice))
 
 
 def _edit(customer: Customer, given: Given) -> Done:
     update_customer(
         customer=customer, changes={name: given.data[name] for name in EditForm.base_fields if name != "token"}
     )
-    return Done("The details were changed.")
+    return Done("Details saved.")
 
 
 def _bind(customer: Customer, given: Given) -> Done:
     return_url = f"{settings.KITARAN_PUBLIC_URL}/bind"
     card = start_binding(customer=customer, return_url=return_url, actor=given.actor, now=given.now)
     return Done(
-        f"Send this address to {customer.name}. The card is entered on the gateway's page, and nothing is charged.",
+        f"Send this link to {customer.name}. The customer enters the card on the gateway's page. Nothing is charged.",
         page_of(card),
-        ("Address of the bind page", card.payment_url),
+        ("Link to the card page", card.payment_url),
     )
 
 
@@ -132,7 +141,7 @@ class CustomerAdmin(RecordAdmin):
     search = Search(customer="pk")
     creation = Creation(
         label="Add a customer",
-        explain="Somebody who pays. A card is bound afterwards, by the customer, on the gateway's own page.",
+        explain="Who is billed. The customer saves a card afterwards, on the gateway's own page.",
         form=CustomerForm,
         carry_out=_create,
         button="Add customer",
@@ -140,16 +149,16 @@ class CustomerAdmin(RecordAdmin):
     person_actions = (
         PersonAction(
             **CHARGE_NOW,  # type: ignore[arg-type]
-            explain=lambda row: f"{row.name} is charged once, outside any subscription.",
+            explain=lambda row: f"Charges {row.name} once, outside any subscription.",
         ),
         PersonAction(
             name="bind-card",
-            label="Bind a card",
+            label="Save a card",
             icon="add_card",
             permission="billing.add_paymentmethod",
             explain=lambda row: (
-                f"The gateway gives an address where {row.name} enters a card. Send it to the customer; "
-                "the card can be charged once they have entered it."
+                f"The gateway gives a link where {row.name} enters a card. Send it to the customer. The card can be "
+                "charged once the customer has entered it."
             ),
             form=EmptyForm,
             carry_out=_bind,
@@ -159,7 +168,7 @@ class CustomerAdmin(RecordAdmin):
             label="Edit details",
             icon="edit",
             permission="billing.change_customer",
-            explain=lambda row: "The gateway keeps what it was told when a card was bound.",
+            explain=lambda row: "The gateway keeps the details that it received when a card was saved.",
             form=EditForm,
             carry_out=_edit,
         ),
@@ -193,7 +202,7 @@ class CustomerAdmin(RecordAdmin):
         ]
         begin = reverse("admin:billing_subscription_add") + f"?customer={row.pk}"
         subscriptions = tables.subscriptions(started, zone, list_of(Subscription, only))
-        history = timeline([("card", [card.pk for card in cards])], zone, "Cards: what happened")
+        history = timeline([("card", [card.pk for card in cards])], zone, "Card history")
         side = [Facts("Customer", facts), tables.cards(cards, zone, list_of(PaymentMethod, only)), history]
         page = Page(row.name, row.email, main=[subscriptions, _owed(owed, zone, only)], side=side)
         if request.user.has_perm("billing.add_subscription"):
@@ -207,35 +216,83 @@ def _owed(found: list[Invoice], zone: str, only: str) -> Table:
 
 def _default(card: PaymentMethod, given: Given) -> Done:
     make_default(card=card, now=given.now)
-    return Done("This is the default card now.")
+    return Done("This is now the default card.")
 
 
 def _check(card: PaymentMethod, given: Given) -> Done:
     if confirm_binding(card=card, now=given.now):
-        return Done("The gateway says that the card is bound. It may be charged.")
-    return Done("The gateway says that the card is not bound yet.")
+        return Done("The card is saved at the gateway. It can be charged.")
+    return Done("The customer has not saved the card at the gateway yet.")
 
 
 def _revoke(card: PaymentMethod, given: Given) -> Done:
     revoke_card(card=card, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The card is revoked and is not charged any more.")
+    return Done("Card revoked. It is not charged any more.")
+
+
+class FreeForm(ReasonForm):
+    although = fields.tick(
+        "I reviewed each order that may be a payment: none of them is. Charge anyway",
+        help_text="Required only if such orders are shown above.",
+    )
+    seen_orders = forms.CharField(widget=forms.HiddenInput, required=False, max_length=10_000)
+    field_order = ("although", "reason", "seen_orders", "token")
+
+    def prepare(self, row: Any) -> None:
+        found = preview_hold(row, now=database_now()).candidates
+        self.initial["seen_orders"] = " ".join(sorted({one.named for one in found}))
+        if not found and not self.is_bound:
+            del self.fields["although"]
 
 
 def _free(card: PaymentMethod, given: Given) -> Done:
-    looked_at = clear_hold(card=card, reason=given.reason, actor=given.actor, now=given.now)
-    named = f" Looked at: {', '.join(looked_at)}." if looked_at else ""
-    return Done(f"The card may be charged again.{named}")
+    although = given.data["seen_orders"].split() if given.data.get("although") else ()
+    cleared = clear_hold(
+        card=card,
+        reason=given.reason,
+        actor=given.actor,
+        user_id=given.user_id,
+        now=given.now,
+        charge_although=although,
+    )
+    if cleared.proposal:
+        return Done("Sent for approval. The card stays held until another person confirms it.")
+    looked_at = cleared.orders
+    named = f" Reviewed: {', '.join(looked_at)}." if looked_at else ""
+    return Done(f"Hold released. The card can be charged again.{named}")
+
+
+def _told_of(order: GatewayOrder) -> str:
+    return f"{money(order)}, {order.status.lower()}" if order.currency else "a record that could not be read"
+
+
+def _go_on(card: PaymentMethod, given: Given) -> Done:
+    tried = go_on_without(card=card, reason=given.reason, actor=given.actor, now=given.now)
+    return Done(f"The customer's other cards are charged without checking this one. Invoices tried now: {tried}.")
+
+
+def _explain_go_on(card: PaymentMethod) -> str:
+    waiting = [f"{one.public_id} ({money(one)})" for one in waiting_for_card(card).order_by("pk")[:20]]
+    named = f" Next on another card: {', '.join(waiting)}." if waiting else ""
+    return (
+        "The gateway has not shown this card's orders for a long time, so a charge on it may have gone through. "
+        f"Check the card in the Revenue Monster portal first. If the portal shows a payment, do not continue.{named} "
+        "This card is not charged until the gateway shows its orders again."
+    )
 
 
 def _explain_free(card: PaymentMethod) -> str:
-    found = [
-        f"{order.gateway_order_id} ({money(order)}, {order.status.lower()})"
-        for order in unexplained_orders(card.pk).order_by("pk")[:20]
-    ]
-    orders = f" Orders at the gateway that nothing explains: {', '.join(found)}." if found else ""
+    seen = preview_hold(card, now=database_now())
+    found = [f"{one.gateway_order_id} ({_told_of(one)})" for one in seen.orders[:20]]
+    orders = f" Unexplained orders at the gateway: {', '.join(found)}." if found else ""
+    many = len(seen.due)
+    charges = "No invoice waits for this card."
+    if many:
+        invoices = counted(many, "invoice")
+        charges = f"The card is charged {display(seen.total_minor, seen.currency)} now, for {invoices}."
     return (
-        f"The card is held: {words(card.held_reason)}.{orders} Say what you found out; from then on they count as "
-        "looked at, and the card may be charged again."
+        f"This card is on hold: {reason_words(card.held_reason)}.{orders} Give the reason for releasing it. The "
+        f"orders then count as reviewed, and the card can be charged again. {charges}"
     )
 
 
@@ -257,11 +314,11 @@ class CardAdmin(RecordAdmin):
     person_actions = (
         PersonAction(
             name="check",
-            label="Check at the gateway",
+            label="Check with the gateway",
             icon="sync",
             permission="billing.change_paymentmethod",
             offered=lambda row: row.state == CardState.PENDING,
-            explain=lambda row: "The gateway is asked whether the card was bound. Nothing is charged.",
+            explain=lambda row: "Checks with the gateway whether the customer saved the card. Nothing is charged.",
             form=EmptyForm,
             carry_out=_check,
         ),
@@ -271,7 +328,7 @@ class CardAdmin(RecordAdmin):
             icon="star",
             permission="billing.change_paymentmethod",
             offered=lambda row: row.state == CardState.ACTIVE and not row.is_default,
-            explain=lambda row: "Open and later invoices are charged on this card, unless they name another.",
+            explain=lambda row: "Open and later invoices are charged to this card, unless they name another.",
             form=EmptyForm,
             carry_out=_default,
         ),
@@ -280,9 +337,22 @@ class CardAdmin(RecordAdmin):
             label="Release the hold",
             icon="lock_open",
             permission="billing.change_paymentmethod",
-            offered=lambda row: row.held_at is not None,
+            offered=lambda row: row.held_at is not None and open_card_proposal(row) is None,
             explain=_explain_free,
+            form=FreeForm,
             carry_out=_free,
+            before=what_it_charges,
+        ),
+        *HOLD_ACTIONS,
+        PersonAction(
+            name="go-on-without",
+            label="Charge another card without its orders",
+            icon="fast_forward",
+            permission="billing.change_paymentmethod",
+            offered=lambda row: row.unreadable_at is not None and to_go_on_without().filter(pk=row.pk).exists(),
+            explain=_explain_go_on,
+            carry_out=_go_on,
+            danger=True,
         ),
         PersonAction(
             name="revoke",
@@ -324,26 +394,34 @@ class CardAdmin(RecordAdmin):
             ("Environment", row.environment),
             ("Default", "yes" if row.is_default else "no"),
             ("Kind", row.kind),
-            ("Bound", moment(row.activated_at, zone)),
+            ("Saved", moment(row.activated_at, zone)),
             ("Gateway's id", code(row.gateway_customer_id)),
             ("Id", code(row.public_id)),
         ]
         if row.state == CardState.PENDING:
-            facts.append(("Bind page", code(row.payment_url)))
+            facts.append(("Card page", code(row.payment_url)))
         if row.bind_outcome:
-            facts.append(("Last try to bind", " ".join((row.bind_outcome, words(row.bind_reason).lower())).strip()))
-        notices = [Words(f"This card is held since it is unexplained: {words(row.held_reason)}.", "danger")]
+            facts.append(
+                ("Last attempt to save it", " ".join((row.bind_outcome, words(row.bind_reason).lower())).strip())
+            )
+        notices = []
+        if row.held_at:
+            notices.append(Words(f"This card is on hold: {reason_words(row.held_reason)}.", "danger"))
+        if row.unreadable_at:
+            notices.append(
+                Words(f"The gateway has not shown its orders since {moment(row.unread_since, zone)}.", "danger")
+            )
         table = tables.attempts(
             tried,
             zone,
             title="Attempts",
-            empty="Never charged.",
+            empty="Not charged yet.",
             more=list_of(tried[0].__class__, f"q={row.public_id}") if tried else "",
         )
         return Page(
             card_words(row),
             row.customer.name,
             CARD_LABELS[row.state],
-            main=[*(notices if row.held_at else []), table],
+            main=[*notices, *(what_it_charges(row) if row.held_at else []), table],
             side=[Facts("Card", facts), timeline([("card", [row.pk])], zone)],
         )

@@ -11,29 +11,40 @@ from zoneinfo import ZoneInfo
 from django.db.models import Count, Exists, F, OuterRef, Q, Sum
 from django.http import HttpRequest
 
-from billing.admin import tables
+from billing.admin import quarantine
 from billing.admin.accounts import InstallationAdmin, stop_notice
-from billing.admin.actions import Button
-from billing.admin.formats import NOTHING, Label, age, link, list_of, moment, money, page_of, words
-from billing.admin.pages import Cell, Table, Words
-from billing.admin.search import id_floor
+from billing.admin.late_money import KIND_WORDS
+from billing.admin.toolkit import tables
+from billing.admin.toolkit.actions import Button
+from billing.admin.toolkit.formats import NOTHING, Label, age, link, list_of, moment, money, page_of, words
+from billing.admin.toolkit.pages import Cell, Table, Words
+from billing.admin.toolkit.search import id_floor
+from billing.charging.cases.holds import to_go_on_without
 from billing.domain.attempts import UNRESOLVED, AttemptState
+from billing.domain.late_money import FoundKind
 from billing.domain.money import display
+from billing.domain.reason_words import reason_words
 from billing.domain.refunds import RefundState
+from billing.domain.subscriptions import Hold, InvoiceState
 from billing.models import (
+    FoundPayment,
     GatewayAccount,
     Heartbeat,
     Installation,
     Invoice,
     PaymentAttempt,
     PaymentMethod,
+    Proposal,
     Refund,
     Subscription,
+    waiting_proposals,
 )
 from billing.models.clock import database_now
 from billing.operating import health
 
-ATTENTION = [AttemptState.NEEDS_HUMAN.value, AttemptState.UNKNOWN.value, AttemptState.IN_PROCESS.value]
+ATTENTION = [AttemptState.NEEDS_REVIEW.value, AttemptState.UNKNOWN.value, AttemptState.IN_PROCESS.value]
+# What stops an invoice that was to be charged by itself.
+HELD_FOR_A_PERSON = [Hold.PRICE_JUMPED.value, Hold.ALWAYS_REFUSED.value, Hold.REVERSED.value]
 LISTED = 8
 # Attempts that were begun so long before today's midnight are still looked at for money that arrived today.
 LATE = timedelta(days=1)
@@ -75,7 +86,7 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the theme's start page shows; called by the theme."""
     user: Any = request.user
     if not (user.has_perm("billing.view_paymentattempt") and user.has_perm("billing.view_invoice")):
-        return {**context, "title": "Start page", "sees_money": False}
+        return {**context, "title": "Dashboard", "sees_money": False}
     now = database_now()
     accounts = list(GatewayAccount.objects.order_by("pk"))
     installation = Installation.objects.get(pk=1)
@@ -89,7 +100,7 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     ]
     return {
         **context,
-        "title": "Start page",
+        "title": "Dashboard",
         "sees_money": True,
         "notices": _notices(installation, accounts, state, zone),
         "tiles": _tiles(state, unresolved["waiting"], days_of(accounts, now)),
@@ -114,17 +125,20 @@ def _notices(
 ) -> list[Words]:
     notices = stop_notice(installation, zone)
     for account in accounts:
+        notices += quarantine.notice(account)
         notices += stop_notice(account, account.time_zone)
     silent = state.silent_queues
     notices += [
-        Words(f"{one[:1].upper()}{one[1:]}.", "warning") for one in state.problems if not one.startswith("queue")
+        Words(f"{one[:1].upper()}{one[1:]}.", "warning")
+        for one in state.problems
+        if not one.startswith("queue") and " has been in quarantine since " not in one
     ]
     if len(silent) == len(health.QUEUES):
-        notices.append(Words("No worker is running: nothing is charged until one is.", "danger"))
+        notices.append(Words("No worker is running. Nothing is charged until one starts.", "danger"))
     elif silent:
-        notices.append(Words(f"No pulse for a minute from: {', '.join(silent)}.", "warning"))
+        notices.append(Words(f"No heartbeat for a minute from: {', '.join(silent)}.", "warning"))
     if not accounts:
-        notices.append(Words("No account yet: open one under Accounts to begin.", "info"))
+        notices.append(Words("No accounts yet. Open one under Accounts to start.", "info"))
     return notices
 
 
@@ -135,16 +149,16 @@ def _tiles(state: health.Health, waiting: int, days: list[Today]) -> list[Tile]:
     invoices, attempts = list_of(Invoice), list_of(PaymentAttempt)
     return [
         Tile(
-            "With a person",
+            "Needs review",
             str(with_a_person),
-            "to be decided by you" if with_a_person else "nothing to decide",
-            f"{attempts}?state__exact=needs_human",
+            "waiting for your decision" if with_a_person else "nothing to review",
+            f"{attempts}?state__exact=needs_review",
             "danger" if with_a_person else "",
         ),
         Tile(
             "Unknown",
             str(waiting),
-            "being checked at the gateway" if waiting else "all outcomes are known",
+            "being checked with the gateway" if waiting else "all outcomes are known",
             f"{attempts}?state__exact=unknown",
             "warning" if waiting else "",
         ),
@@ -188,44 +202,86 @@ def _attention(zone: str) -> Table:
     """The oldest attempts that are not resolved, those with a person first."""
     rows = PaymentAttempt.objects.filter(state__in=ATTENTION, released_at__isnull=True)
     found = list(rows.select_related("invoice__customer").defer("request_body").order_by("pk")[: LISTED * 4])
-    found.sort(key=lambda attempt: (attempt.state != AttemptState.NEEDS_HUMAN, attempt.pk))
+    found.sort(key=lambda attempt: (attempt.state != AttemptState.NEEDS_REVIEW, attempt.pk))
     return tables.attempts(
         found[:LISTED],
         zone,
         title="Unresolved charges",
-        empty="None. Every charge has a known outcome.",
-        more=list_of(PaymentAttempt, "state__exact=needs_human"),
+        empty="No unresolved charges.",
+        more=list_of(PaymentAttempt, "state__exact=needs_review"),
     )
 
 
 def _also_waiting(zone: str) -> list[Table]:
-    """What waits for a person without an outcome being open: money to give back, refunds, held cards; oldest first."""
+    """What waits for a person without an outcome being open: money to give back, proposals, refunds, found payments,
+    invoices that are held, cards that are held or cannot be read; oldest first."""
     surplus = PaymentAttempt.objects.filter(
         state=AttemptState.SURPLUS.value, amount_refunded_minor__lt=F("amount_minor")
     )
-    undecided = Refund.objects.filter(state=RefundState.NEEDS_HUMAN.value)
+    undecided = Refund.objects.filter(state=RefundState.NEEDS_REVIEW.value)
     cases = PaymentAttempt.objects.filter(
-        payment_method=OuterRef("pk"), state=AttemptState.NEEDS_HUMAN.value, released_at=None
+        payment_method=OuterRef("pk"), state=AttemptState.NEEDS_REVIEW.value, released_at=None
     )
     held = PaymentMethod.objects.filter(~Exists(cases), held_at__isnull=False).order_by("held_at")
+    unreadable = to_go_on_without().order_by("unreadable_at")
+    proposed = waiting_proposals().select_related(
+        "attempt__invoice__customer", "invoice__customer", "payment_method__customer"
+    )
+    proposed = proposed.defer("attempt__request_body")
+    stopped = Invoice.objects.filter(hold__in=HELD_FOR_A_PERSON, state=InvoiceState.OPEN.value)
+    found = FoundPayment.objects.filter(decided_at=None)
+    found = found.select_related("attempt__invoice__customer", "invoice__customer")
+    found = found.defer("attempt__request_body")
     rows = [
         [Cell(link(one, name)), Cell(what), Cell(moment(since, zone)), Cell(amount, number=True)]
         for one, name, what, since, amount in (
             *(
-                (one, one.invoice.customer.name, "money that was not owed: give it back", one.settled_at, money(one))
+                (one, one.invoice.customer.name, "overpayment: refund it", one.settled_at, money(one))
                 for one in surplus.select_related("invoice__customer").defer("request_body").order_by("pk")[:LISTED]
             ),
+            *((one, _proposed_about(one), _proposed_what(one), one.proposed_at, NOTHING) for one in proposed[:LISTED]),
             *(
-                (one, one.invoice.customer.name, "a refund that needs a person", one.created_at, money(one))
+                (one, one.invoice.customer.name, "refund needs review", one.created_at, money(one))
                 for one in undecided.select_related("invoice__customer").order_by("pk")[:LISTED]
             ),
             *(
-                (one, one.customer.name, f"a card that is held: {words(one.held_reason)}", one.held_at, NOTHING)
+                (one, _payer(one), KIND_WORDS[FoundKind(one.kind)], one.found_at, money(one))
+                for one in found.order_by("pk")[:LISTED]
+            ),
+            *(
+                (one, one.customer.name, _why_held(one), one.due_at, money(one))
+                for one in stopped.select_related("customer").order_by("due_at", "pk")[:LISTED]
+            ),
+            *(
+                (one, one.customer.name, f"card on hold: {reason_words(one.held_reason)}", one.held_at, NOTHING)
                 for one in held.select_related("customer")[:LISTED]
+            ),
+            *(
+                (one, one.customer.name, "card whose orders the gateway does not show", one.unread_since, NOTHING)
+                for one in unreadable.select_related("customer")[:LISTED]
             ),
         )
     ]
-    return [Table("Also waiting for you", ["Customer", "What", "Since", "Amount"], rows, "")] if rows else []
+    return [Table("Also needs review", ["Customer", "What", "Since", "Amount"], rows, "")] if rows else []
+
+
+def _why_held(one: Invoice) -> str:
+    return f"invoice on hold: {reason_words(one.hold or '')}"
+
+
+def _proposed_about(one: Proposal) -> str:
+    invoice = one.attempt.invoice if one.attempt else one.invoice
+    about = invoice or one.payment_method
+    return about.customer.name if about else NOTHING
+
+
+def _proposed_what(one: Proposal) -> str:
+    return f"awaiting approval: {words(one.kind)}, proposed by {one.proposed_by}"
+
+
+def _payer(one: FoundPayment) -> str:
+    invoice = one.attempt.invoice if one.attempt else one.invoice
+    return invoice.customer.name if invoice else f"transaction {one.gateway_transaction_id}"
 
 
 def _next_due(now: datetime, zone: str) -> Table:
@@ -239,7 +295,7 @@ def _next_due(now: datetime, zone: str) -> Table:
         ]
         for one in due.order_by("next_due_at")[:LISTED]
     ]
-    empty = "Nothing falls due: no subscription is running."
+    empty = "Nothing is due: no subscription is running."
     return Table("Next due", ["Customer", "Plan", "Due", "Amount"], rows, empty, list_of(Subscription))
 
 
@@ -251,7 +307,7 @@ def _workers(state: health.Health, now: datetime) -> Table:
         silent = queue in state.silent_queues
         label = Label("silent", "danger") if silent else Label("running", "success")
         rows.append([Cell(queue), Cell("", label), Cell(age(beat.beat_at, now) if beat else "never")])
-    return Table("Workers", ["Queue", "State", "Last pulse"], rows, "No worker.", list_of(Heartbeat))
+    return Table("Workers", ["Queue", "State", "Heartbeat"], rows, "No workers.", list_of(Heartbeat))
 
 
 def _switches(installation: Installation, accounts: list[GatewayAccount]) -> Table:

@@ -8,12 +8,12 @@ from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from billing.admin.attempts import AttemptAdmin
-from billing.admin.base import HistoryAdmin
-from billing.admin.filters import StateFilter, days
-from billing.admin.formats import NOTHING, link, moment, reason_words, with_zone, words
-from billing.admin.pages import Facts, Page, Verbatim
 from billing.admin.refunds import RefundAdmin
-from billing.admin.search import Search
+from billing.admin.toolkit.base import HistoryAdmin
+from billing.admin.toolkit.filters import StateFilter, days
+from billing.admin.toolkit.formats import NOTHING, link, moment, verdict_words, why_of_evidence, with_zone, words
+from billing.admin.toolkit.pages import Facts, Page, Verbatim
+from billing.admin.toolkit.search import Search
 from billing.models import Evidence, PaymentAttempt, Refund, RefundEvidence
 
 
@@ -23,7 +23,7 @@ class _EvidenceAdmin(HistoryAdmin):
     about: type[Model]
     about_id: str
     search_of_about: Search
-    list_display = ("subject", "source", "verdict", "reason", "recorded")
+    list_display = ("subject", "origin", "result", "why", "recorded")
     list_filter = (("source", StateFilter), days("recorded", column="recorded_at"))
     search_fields = ("pk",)
 
@@ -51,6 +51,18 @@ class _EvidenceAdmin(HistoryAdmin):
     def subject(self, row: Any) -> str:
         return str(row.named)
 
+    @admin.display(description="Source")
+    def origin(self, row: Any) -> str:
+        return words(row.source)
+
+    @admin.display(description="Result")
+    def result(self, row: Any) -> str:
+        return verdict_words(row.verdict)
+
+    @admin.display(description="Reason")
+    def why(self, row: Any) -> str:
+        return why_of_evidence(row) or NOTHING
+
     @admin.display(description="Recorded")
     def recorded(self, row: Any) -> str:
         return moment(row.recorded_at, row.zone)
@@ -62,13 +74,13 @@ class _EvidenceAdmin(HistoryAdmin):
             [
                 ("About", link(about, row.named)),
                 ("Source", words(row.source)),
-                ("Says", words(row.verdict)),
-                ("Why", reason_words(row.reason) or NOTHING),
+                ("Result", verdict_words(row.verdict)),
+                ("Reason", why_of_evidence(row) or NOTHING),
                 ("Recorded", moment(row.recorded_at, row.zone)),
             ],
         )
         told = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
-        title = f"{words(row.source).capitalize()}: {words(row.verdict)}"
+        title = f"{words(row.source).capitalize()}: {verdict_words(row.verdict)}"
         return Page(title, row.named, main=[facts, told])
 
 

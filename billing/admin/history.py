@@ -9,11 +9,22 @@ from django.db.models import Model, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from billing.admin.base import HistoryAdmin
-from billing.admin.filters import AccountFilter, days
-from billing.admin.formats import NOTHING, Label, code, link, moment, money, reason_words, state_words, with_zone, words
-from billing.admin.pages import Facts, Page, Verbatim
-from billing.admin.search import Search
+from billing.admin.toolkit.base import HistoryAdmin
+from billing.admin.toolkit.filters import AccountFilter, days
+from billing.admin.toolkit.formats import (
+    NOTHING,
+    Label,
+    change_words,
+    code,
+    link,
+    moment,
+    money,
+    state_words,
+    why_words,
+    with_zone,
+)
+from billing.admin.toolkit.pages import Facts, Page, Verbatim
+from billing.admin.toolkit.search import Search
 from billing.models import (
     ChargeRun,
     Customer,
@@ -94,14 +105,21 @@ class SubjectAdmin(HistoryAdmin):
 @admin.register(Transition)
 class TransitionAdmin(SubjectAdmin):
     noun, nouns = "change of state", "changes of state"
-    list_display = ("when", "about", "what", "reason", "actor")
+    list_display = ("when", "about", "what", "why", "by")
     list_display_links = ("when",)
     list_filter = (days("when", column="at"),)
 
     @admin.display(description="Change")
     def what(self, row: Transition) -> str:
-        before = f"{state_words(row.subject_type, row.from_state)} → " if row.from_state else ""
-        return f"{before}{state_words(row.subject_type, row.to_state)}"
+        return change_words(row)
+
+    @admin.display(description="Reason")
+    def why(self, row: Transition) -> str:
+        return why_words(row.reason) or NOTHING
+
+    @admin.display(description="By")
+    def by(self, row: Transition) -> str:
+        return row.actor
 
     def page(self, request: HttpRequest, row: Any) -> Page:
         kind = RefundEvidence if row.subject_type == "refund" else Evidence
@@ -110,7 +128,7 @@ class TransitionAdmin(SubjectAdmin):
             ("About", subject_link(row)),
             ("From", state_words(row.subject_type, row.from_state) or NOTHING),
             ("To", state_words(row.subject_type, row.to_state)),
-            ("Why", reason_words(row.reason) or NOTHING),
+            ("Reason", why_words(row.reason) or NOTHING),
             ("Evidence", evidence),
             ("By", row.actor),
             ("When", moment(row.at, row.shown_zone or "UTC")),
@@ -121,7 +139,7 @@ class TransitionAdmin(SubjectAdmin):
 @admin.register(Event)
 class EventAdmin(SubjectAdmin):
     noun, nouns = "event", "events"
-    list_display = ("when", "kind", "about", "public_id")
+    list_display = ("when", "kind", "about", "named")
     list_display_links = ("when",)
     list_filter = (days("created", prefix="evt"),)
     noted_at = "created_at"
@@ -133,6 +151,10 @@ class EventAdmin(SubjectAdmin):
             return queryset.filter(public_id=search_term.strip()), False
         return super().get_search_results(request, queryset, search_term)
 
+    @admin.display(description="Id")
+    def named(self, row: Event) -> str:
+        return row.public_id
+
     def page(self, request: HttpRequest, row: Any) -> Page:
         facts = [
             ("Kind", row.kind),
@@ -140,7 +162,7 @@ class EventAdmin(SubjectAdmin):
             ("When", moment(row.created_at, row.shown_zone or "UTC")),
             ("Id", code(row.public_id)),
         ]
-        told = Verbatim("What is told", json.dumps(row.payload, indent=2, ensure_ascii=False))
+        told = Verbatim("Content", json.dumps(row.payload, indent=2, ensure_ascii=False))
         return Page(row.kind, main=[Facts("Event", facts), told])
 
 
@@ -165,7 +187,7 @@ class GatewayOrderAdmin(HistoryAdmin):
     def explained(self, row: GatewayOrder) -> str:
         if row.attempt is not None:
             return link(row.attempt, f"attempt {row.attempt.number}")
-        return "was there before" if row.in_baseline else "nothing"
+        return "seen before" if row.in_baseline else "nothing"
 
     @admin.display(description="Ordered")
     def ordered(self, row: GatewayOrder) -> str:
@@ -215,7 +237,7 @@ class GatewayTransactionAdmin(HistoryAdmin):
             ("Amount", money(row)),
             ("Status", row.status),
             ("Order", code(row.gateway_order_id)),
-            ("Words", row.words or NOTHING),
+            ("Description", row.words or NOTHING),
             ("First seen", moment(row.first_seen_at, zone)),
             ("Last seen", moment(row.last_seen_at, zone)),
             ("Account", link(row.account, row.account.name)),
@@ -239,29 +261,46 @@ class MachineAdmin(HistoryAdmin):
         return found
 
 
-COUNTS = ("armed", "succeeded", "declined", "not_sent", "in_process", "unknown", "needs_human", "refused")
+COUNTS = {
+    "armed": "Charges",
+    "succeeded": "Paid",
+    "declined": "Declined",
+    "not_sent": "Not sent",
+    "in_process": "In process",
+    "unknown": "Unknown",
+    "needs_review": "Needs review",
+    "refused": "Not started",
+}
 
 
 @admin.register(ChargeRun)
 class ChargeRunAdmin(MachineAdmin):
     noun, nouns = "run", "runs"
-    list_display = ("began", "took", "armed", "succeeded", "declined", "unknown", "refused", "worker")
-    list_filter = (days("began", column="started_at"),)
+    list_display = ("began", "took", "charges", "paid", "declined", "unknown", "refused", "worker")
+    list_filter = (days("started", column="started_at"),)
 
-    @admin.display(description="Began")
+    @admin.display(description="Started")
     def began(self, row: Any) -> str:
         return moment(row.started_at, row.zone or "UTC")
 
-    @admin.display(description="Took")
+    @admin.display(description="Charges")
+    def charges(self, row: ChargeRun) -> int:
+        return row.armed
+
+    @admin.display(description="Paid")
+    def paid(self, row: ChargeRun) -> int:
+        return row.succeeded
+
+    @admin.display(description="Duration")
     def took(self, row: Any) -> str:
         if row.ended_at is None:
             return NOTHING
         return f"{round((row.ended_at - row.started_at) / timedelta(seconds=1))} s"
 
     def page(self, request: HttpRequest, row: Any) -> Page:
-        facts = [("Began", self.began(row)), ("Took", self.took(row)), ("Worker", code(row.worker))]
-        counts = [(words(name).capitalize(), getattr(row, name)) for name in COUNTS]
-        return Page("Run of the engine", self.began(row), main=[Facts("Run", facts), Facts("What came of it", counts)])
+        facts = [("Started", self.began(row)), ("Duration", self.took(row)), ("Worker", code(row.worker))]
+        counts = [(title, getattr(row, name)) for name, title in COUNTS.items()]
+        return Page("Run of the engine", self.began(row), main=[Facts("Run", facts), Facts("Result", counts)])
 
 
 @admin.register(Heartbeat)
@@ -269,12 +308,12 @@ class HeartbeatAdmin(MachineAdmin):
     noun, nouns = "worker", "workers"
     list_display = ("queue", "beat", "worker")
 
-    @admin.display(description="Last pulse")
+    @admin.display(description="Last heartbeat")
     def beat(self, row: Any) -> str:
         return moment(row.beat_at, row.zone or "UTC")
 
     def page(self, request: HttpRequest, row: Any) -> Page:
-        facts = [("Queue", row.queue), ("Last pulse", self.beat(row)), ("Worker", code(row.worker))]
+        facts = [("Queue", row.queue), ("Last heartbeat", self.beat(row)), ("Worker", code(row.worker))]
         return Page(f"Queue {row.queue}", main=[Facts("Worker", facts)])
 
 
@@ -283,7 +322,7 @@ class IdempotencyRecordAdmin(HistoryAdmin):
     noun, nouns = "request with a key", "requests with a key"
     list_display = ("made", "key", "response_status", "account")
     list_select_related = ("account",)
-    list_filter = (("account", AccountFilter), days("made", column="created_at"))
+    list_filter = (("account", AccountFilter), days("created", column="created_at"))
     search_fields = ("key",)
     search_help_text = "Idempotency key"
     search = Search(in_account=("key",))
@@ -291,7 +330,7 @@ class IdempotencyRecordAdmin(HistoryAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("response_body")
 
-    @admin.display(description="Made")
+    @admin.display(description="Created")
     def made(self, row: IdempotencyRecord) -> str:
         return moment(row.created_at, row.account.time_zone)
 
@@ -299,7 +338,7 @@ class IdempotencyRecordAdmin(HistoryAdmin):
         zone = row.account.time_zone
         facts = [
             ("Key", code(row.key)),
-            ("Made", moment(row.created_at, zone)),
+            ("Created", moment(row.created_at, zone)),
             ("Answered", moment(row.finished_at, zone)),
             ("Status", row.response_status or NOTHING),
             ("Account", link(row.account, row.account.name)),

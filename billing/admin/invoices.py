@@ -5,51 +5,31 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from billing.admin import tables
-from billing.admin.actions import Done, Given, PersonAction
-from billing.admin.base import RecordAdmin
-from billing.admin.filters import AccountFilter, CustomerFilter, StateFilter, days
-from billing.admin.formats import (
+from billing.admin.refunds import LOOK, refunds_of
+from billing.admin.toolkit import tables
+from billing.admin.toolkit.base import RecordAdmin
+from billing.admin.toolkit.filters import AccountFilter, CustomerFilter, StateFilter, days
+from billing.admin.toolkit.formats import (
     INVOICE_LABELS,
     code,
     link,
     moment,
     moment_text,
     money,
-    reason_words,
     state_column,
+    why_words,
 )
-from billing.admin.pages import Cell, Facts, Page, Step, Story, Table, Words, timeline
-from billing.admin.refunds import LOOK, refunds_of
-from billing.admin.search import Search
-from billing.audit.explain import Kind, explain
-from billing.charging.resolve import collect_held
-from billing.charging.retry_now import retry_now
+from billing.admin.toolkit.pages import Cell, Facts, Page, Step, Story, Table, Words, timeline
+from billing.admin.toolkit.search import Search
+from billing.admin.ways_out import INVOICE_ACTIONS, what_can_be_done
+from billing.admin.ways_out import notices as proposal_notices
 from billing.domain.attempts import HAS_MONEY
 from billing.domain.money import display
 from billing.domain.subscriptions import InvoiceState
+from billing.explaining.explain import Kind, explain
+from billing.explaining.wording import paid_by
 from billing.models import Invoice, PaymentAttempt
 from billing.models.clock import database_now
-
-
-def _retry(row: Invoice, given: Given) -> Done:
-    retry_now(invoice=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The invoice is tried now; a worker charges the card in a moment.")
-
-
-def _collect(row: Invoice, given: Given) -> Done:
-    collect_held(invoice=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The invoice does not wait any more; a worker charges the card in a moment.")
-
-
-def _why_collect(row: Invoice) -> str:
-    why = tables.HOLD_WORDS[row.hold] if row.hold else "does not wait"
-    return f"The invoice {why}. Collecting it charges the card now."
-
-
-def _may_retry(row: Invoice) -> bool:
-    waits = row.state == InvoiceState.OPEN and row.next_attempt_at is not None
-    return row.hold is None and (waits or row.state == InvoiceState.UNCOLLECTIBLE)
 
 
 @admin.register(Invoice)
@@ -68,30 +48,7 @@ class InvoiceAdmin(RecordAdmin):
     search_help_text = "Customer or invoice id"
     search = Search(exact=("public_id",), customer="customer_id")
     state_label = state_column(INVOICE_LABELS)
-    person_actions = (
-        PersonAction(
-            name="retry-now",
-            label="Retry now",
-            icon="replay",
-            permission="billing.change_invoice",
-            offered=_may_retry,
-            explain=lambda row: (
-                f"{display(row.amount_minor, row.currency)} is charged now instead of at the next try. "
-                "All checks are made as always; an attempt that is not resolved comes first."
-            ),
-            carry_out=_retry,
-        ),
-        PersonAction(
-            name="collect",
-            label="Collect after all",
-            icon="bolt",
-            permission="billing.change_invoice",
-            offered=lambda row: row.state == InvoiceState.OPEN and row.hold is not None,
-            explain=_why_collect,
-            carry_out=_collect,
-        ),
-        LOOK,
-    )
+    person_actions = (*INVOICE_ACTIONS, LOOK)
 
     @admin.display(description="Customer")
     def who(self, row: Invoice) -> str:
@@ -115,15 +72,17 @@ class InvoiceAdmin(RecordAdmin):
     def page(self, request: HttpRequest, row: Any) -> Page:
         zone = row.account.time_zone
         tried = list(row.attempts.select_related("invoice__customer", "payment_method").order_by("-number"))
-        table = tables.attempts(tried, zone, title="Attempts", empty="Not charged yet.", of_one=True)
+        table = tables.attempts(tried, zone, title="Attempts", empty="No attempts yet.", of_one=True)
         subjects = [("invoice", [row.pk]), ("attempt", [attempt.pk for attempt in tried])]
         return Page(
             f"{row.description}, {money(row)}",
             f"{row.customer.name}, due {moment_text(row.due_at, zone)}",
             INVOICE_LABELS[row.state],
             main=[
+                *proposal_notices(row),
                 *_notices(row, tried, zone),
                 _story(row),
+                *what_can_be_done(row, request),
                 table,
                 *_refunds(row, tried),
                 _lines(row),
@@ -135,8 +94,8 @@ class InvoiceAdmin(RecordAdmin):
 
 def _notices(row: Invoice, tried: list[PaymentAttempt], zone: str) -> list[Words]:
     found = []
-    if any(attempt.state == "needs_human" for attempt in tried):
-        found.append(Words("An attempt needs a person's decision; the invoice waits for it.", "danger"))
+    if any(attempt.state == "needs_review" for attempt in tried):
+        found.append(Words("An attempt needs review. The invoice waits for the decision.", "danger"))
     if row.state == InvoiceState.OPEN:
         colour = "warning" if row.hold or row.refusal else "info"
         found.append(Words(tables.what_is_next(row, zone, sentence=True), colour))
@@ -150,7 +109,7 @@ def _story(row: Invoice) -> Story:
         Step(named.get(line.kind) or moment(line.at, told.zone), line.text, ", ".join(line.evidence), "")
         for line in told.lines
     ]
-    return Story("Why was the customer charged, or why not?", told.summary, steps)
+    return Story("Why was the customer charged, or not?", told.summary, steps)
 
 
 def _refunds(row: Invoice, tried: list[PaymentAttempt]) -> list[Table]:
@@ -175,7 +134,7 @@ def _facts(row: Invoice, zone: str) -> Facts:
         rows.append(("Subscription", link(row.subscription, row.subscription.plan.name)))
         rows.append(("Period", f"number {(row.period_index or 0) + 1}"))
     else:
-        rows.append(("Kind", "charged once"))
+        rows.append(("Kind", "one-off"))
     rows += [
         ("Account", link(row.account, row.account.name)),
         ("Due", moment(row.due_at, zone)),
@@ -185,8 +144,12 @@ def _facts(row: Invoice, zone: str) -> Facts:
     ]
     if row.closed_at:
         rows.append(("Closed", moment(row.closed_at, zone)))
-    if why := reason_words(row.state_reason):
-        rows.append(("Why", why))
+    if why := why_words(row.state_reason):
+        rows.append(("Reason", why))
+    if payment := row.outside_payments.first() if row.state == InvoiceState.PAID else None:
+        rows.append(("Paid elsewhere", f"{paid_by(payment, to_staff=True)}, recorded by {payment.recorded_by}"))
+        if payment.confirmed_by:
+            rows.append(("Confirmed by", payment.confirmed_by))
     if row.amount_refunded_minor:
         rows.append(("Refunded", display(row.amount_refunded_minor, row.currency)))
     return Facts("Invoice", [*rows, ("Id", code(row.public_id))])

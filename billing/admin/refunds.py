@@ -11,13 +11,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from billing.admin import fields
-from billing.admin.actions import Done, Given, PersonAction
-from billing.admin.base import RecordAdmin
 from billing.admin.case_parts import invoice_facts
-from billing.admin.fields import ReasonForm
-from billing.admin.filters import AccountFilter, StateFilter, days
-from billing.admin.formats import (
+from billing.admin.toolkit import fields
+from billing.admin.toolkit.actions import Done, Given, PersonAction
+from billing.admin.toolkit.base import RecordAdmin
+from billing.admin.toolkit.fields import ReasonForm
+from billing.admin.toolkit.filters import AccountFilter, StateFilter, days
+from billing.admin.toolkit.formats import (
     NOTHING,
     REFUND_LABELS,
     card_words,
@@ -27,25 +27,27 @@ from billing.admin.formats import (
     moment_text,
     money,
     page_of,
-    reason_words,
     state_column,
+    verdict_words,
+    why_of_evidence,
+    why_words,
     words,
 )
-from billing.admin.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
-from billing.admin.search import Search
-from billing.charging.limits import Limits
-from billing.charging.look import look_at_gateway
-from billing.charging.refund import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
+from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
+from billing.admin.toolkit.search import Search
+from billing.charging.reading.refresh import look_at_gateway
+from billing.charging.refunds.ask import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.money import display
 from billing.domain.refunds import REVERSE_WINDOW, RefundState
 from billing.models import Invoice, PaymentAttempt, Refund, RefundEvidence
 from billing.models.clock import database_now
+from billing.operating.timings import Limits
 
 MOST_ROWS = 50
 RESOLUTION_WORDS = {
-    RefundResolution.REFUNDED: "Refunded: the money went back",
-    RefundResolution.NOT_REFUNDED: "Not refunded: no money went back, and it may be asked for again",
+    RefundResolution.REFUNDED: "Refunded: the money was returned to the card",
+    RefundResolution.NOT_REFUNDED: "Not refunded: no money was returned, and it can be refunded again",
 }
 
 
@@ -58,10 +60,14 @@ class RefundForm(ReasonForm):
         required=False,
         decimal_places=2,
         min_value=Decimal("0.01"),
-        help_text="Empty: all that is left. Whether a part can go back depends on the card's bank.",
+        help_text="Leave empty to refund all that is left. Partial refunds depend on the card's bank.",
         widget=UnfoldAdminDecimalFieldWidget(attrs={"inputmode": "decimal", "step": "0.01"}),
     )
-    field_order = ("amount", "reason", "token")
+    given_back = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    field_order = ("amount", "reason", "given_back", "token")
+
+    def prepare(self, row: Any) -> None:
+        self.initial["given_back"] = row.amount_refunded_minor
 
 
 def _refund(row: PaymentAttempt, given: Given) -> Done:
@@ -72,13 +78,14 @@ def _refund(row: PaymentAttempt, given: Given) -> Done:
         reason=given.reason,
         actor=given.actor,
         now=given.now,
+        given_back_minor=given.data.get("given_back"),
     )
-    return Done(f"{money(refund)} goes back; a worker sends it in a moment.", page_of(refund))
+    return Done(f"Refund of {money(refund)} requested. A worker sends it in a moment.", page_of(refund))
 
 
 def _reverse(row: PaymentAttempt, given: Given) -> Done:
     refund = request_reverse(attempt=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The payment is reversed; a worker sends it in a moment.", page_of(refund))
+    return Done("Reversal requested. A worker sends it in a moment.", page_of(refund))
 
 
 def _left(row: PaymentAttempt) -> int:
@@ -92,9 +99,11 @@ def _may_reverse(row: PaymentAttempt, now: datetime) -> bool:
 
 def _why_refund(row: PaymentAttempt) -> str:
     left = display(_left(row), row.currency)
-    what = "money that was not owed" if row.state == AttemptState.SURPLUS else "a payment"
-    rest = "" if row.state == AttemptState.SURPLUS else " The invoice stays paid, and is never charged again."
-    return f"Up to {left} of {what} goes back to the card it came from. This cannot be taken back.{rest}"
+    what = "overpayment" if row.state == AttemptState.SURPLUS else "payment"
+    rest = "" if row.state == AttemptState.SURPLUS else " The invoice stays paid and is never charged again."
+    gone = row.amount_refunded_minor
+    before = f" {display(gone, row.currency)} was refunded before." if gone else ""
+    return f"Refunds up to {left} of the {what} to the card it came from.{before} This cannot be undone.{rest}"
 
 
 REFUND = PersonAction(
@@ -117,9 +126,8 @@ REVERSE = PersonAction(
     permission="billing.add_refund",
     offered=lambda row: _left(row) > 0 and _may_reverse(row, database_now()),
     explain=lambda row: (
-        f"The whole payment of {display(row.amount_minor, row.currency)} is taken back as if it had not been. The "
-        "gateway allows it for 15 minutes after the charge. The invoice is open again afterwards and waits for your "
-        "decision."
+        f"Cancels the whole payment of {display(row.amount_minor, row.currency)}. The gateway allows this for 15 "
+        "minutes after the charge. The invoice is then open again and needs review."
     ),
     carry_out=_reverse,
     danger=True,
@@ -128,18 +136,18 @@ REVERSE = PersonAction(
 
 def _look(row: Invoice, given: Given) -> Done:
     read = look_at_gateway(invoice=row, limits=Limits.from_settings(), now=given.now)
-    return Done(f"{read} card{'' if read == 1 else 's'} read at the gateway; what was news is below.")
+    return Done(f"{read} card{'' if read == 1 else 's'} read at the gateway. New findings are below.")
 
 
 LOOK = PersonAction(
     name="look",
-    label="Look at the gateway",
+    label="Check with Revenue Monster",
     icon="visibility",
     permission="billing.change_invoice",
     offered=lambda row: row.attempt_count > 0,
     explain=lambda row: (
-        "The cards that the invoice was tried on, and its payments, are read at the gateway now. Late payments, and "
-        "refunds that somebody made in the gateway's own portal, are written down. Nothing is charged."
+        "Reads this invoice's cards and payments at Revenue Monster. Late payments, and refunds made in the Revenue "
+        "Monster portal, are recorded. Nothing is charged."
     ),
     carry_out=_look,
 )
@@ -163,11 +171,11 @@ def refunds_of(row: PaymentAttempt | Invoice) -> Table:
         ]
         for one in row.refunds.order_by("-pk")[:MOST_ROWS]
     ]
-    return Table("Refunds", ["Refund", "State", "Amount"], rows, "Nothing was given back.")
+    return Table("Refunds", ["Refund", "State", "Amount"], rows, "No refunds.")
 
 
 def _why(row: Refund) -> str:
-    why = reason_words(row.state_reason)
+    why = why_words(row.state_reason)
     return format_html('<span class="k-sub">{}</span>', why) if why else ""
 
 
@@ -190,12 +198,12 @@ def _resolve(row: Refund, given: Given) -> Done:
         limits=Limits.from_settings(),
         now=given.now,
     )
-    return Done(f"The refund is closed: {REFUND_LABELS[state].text}.")
+    return Done(f"Refund closed: {REFUND_LABELS[state].text}.")
 
 
 def _withdraw(row: Refund, given: Given) -> Done:
     withdraw(refund=row, reason=given.reason, actor=given.actor, limits=Limits.from_settings(), now=given.now)
-    return Done("The refund is withdrawn; nothing was sent.")
+    return Done("Refund withdrawn. Nothing was sent.")
 
 
 @admin.register(Refund)
@@ -207,7 +215,7 @@ class RefundAdmin(RecordAdmin):
         ("state", StateFilter),
         ("origin", StateFilter),
         ("account", AccountFilter),
-        days("asked", prefix="ref"),
+        days("requested", prefix="ref"),
     )
     search_fields = ("public_id",)
     search_help_text = "Refund id"
@@ -219,10 +227,11 @@ class RefundAdmin(RecordAdmin):
             label="Resolve",
             icon="gavel",
             permission="billing.change_refund",
-            offered=lambda row: row.state == RefundState.NEEDS_HUMAN,
+            offered=lambda row: row.state == RefundState.NEEDS_REVIEW,
             explain=lambda row: (
-                "Say what really happened, after looking at the evidence beside this form and at the gateway's own "
-                "portal. The decision is final and becomes evidence itself."
+                "Check the evidence beside this form and the Revenue Monster portal first, then choose what "
+                "happened. Kitaran reads the payment once more and refuses a decision that it contradicts. The "
+                "decision is final."
             ),
             form=ResolveRefundForm,
             carry_out=_resolve,
@@ -235,7 +244,9 @@ class RefundAdmin(RecordAdmin):
             icon="cancel",
             permission="billing.change_refund",
             offered=lambda row: row.state == RefundState.REQUESTED,
-            explain=lambda row: f"{money(row)} does not go back. Only what was not sent yet can be withdrawn.",
+            explain=lambda row: (
+                f"Withdraws the refund of {money(row)}. Only a refund that was not sent yet can be withdrawn."
+            ),
             carry_out=_withdraw,
         ),
     )
@@ -255,11 +266,11 @@ class RefundAdmin(RecordAdmin):
     def amount(self, row: Refund) -> str:
         return money(row)
 
-    @admin.display(description="Why")
+    @admin.display(description="Details")
     def why(self, row: Refund) -> str:
-        return reason_words(row.state_reason) or NOTHING
+        return why_words(row.state_reason) or NOTHING
 
-    @admin.display(description="Asked")
+    @admin.display(description="Requested")
     def asked(self, row: Refund) -> str:
         return moment(row.created_at, row.account.time_zone)
 
@@ -279,15 +290,18 @@ class RefundAdmin(RecordAdmin):
 
 def _notices(row: Refund, zone: str) -> list[Words]:
     match RefundState(row.state):
-        case RefundState.NEEDS_HUMAN:
-            return [Words("The gateway does not show what became of this refund: a person decides.", "danger")]
+        case RefundState.NEEDS_REVIEW:
+            return [Words("The gateway does not show the outcome of this refund. It needs review.", "danger")]
         case RefundState.UNKNOWN:
-            text = "The outcome is not known yet; the gateway is asked until it is. It is never sent again."
+            text = (
+                "The outcome is unknown. Kitaran checks with the gateway until it is known. The refund is never sent "
+                "again."
+            )
             if row.next_check_at:
-                text += f" Next look: {moment_text(row.next_check_at, zone)}."
+                text += f" Next check: {moment_text(row.next_check_at, zone)}."
             return [Words(text, "warning")]
         case RefundState.REQUESTED:
-            why = f": {reason_words(row.state_reason)}" if row.state_reason else ""
+            why = f": {why_words(row.state_reason)}" if row.state_reason else ""
             return [Words(f"Not sent yet{why}.", "info")]
         case _:
             return []
@@ -298,13 +312,13 @@ def _evidence(row: Refund) -> Table:
     rows = [
         [
             Cell(link(one, words(one.source))),
-            Cell(words(one.verdict)),
-            Cell(reason_words(one.reason) or NOTHING),
+            Cell(verdict_words(one.verdict)),
+            Cell(why_of_evidence(one) or NOTHING),
             Cell(moment(one.recorded_at, zone)),
         ]
         for one in RefundEvidence.objects.filter(refund_id=row.pk).order_by("-pk")[:MOST_ROWS]
     ]
-    return Table("Evidence", ["Source", "Says", "Why", "When"], rows, "Nothing was heard about this refund yet.")
+    return Table("Evidence", ["Source", "Result", "Details", "When"], rows, "No evidence yet.")
 
 
 def _facts(row: Refund, zone: str) -> Facts:
@@ -316,12 +330,12 @@ def _facts(row: Refund, zone: str) -> Facts:
             ("Attempt", link(row.attempt, f"number {row.attempt.number}")),
             ("Card", card_words(row.attempt.payment_method)),
             ("Amount", f"{money(row)}, {words(row.kind)}"),
-            ("Asked by", row.requested_by),
-            ("Because", row.requested_reason),
-            ("Asked", moment(row.created_at, zone)),
-            ("Begun", moment(row.armed_at, zone)),
+            ("Requested by", row.requested_by),
+            ("Reason", row.requested_reason),
+            ("Requested", moment(row.created_at, zone)),
+            ("Started", moment(row.armed_at, zone)),
             ("Closed", moment(row.settled_at, zone)),
-            ("Why", reason_words(row.state_reason) or NOTHING),
+            ("Details", why_words(row.state_reason) or NOTHING),
             ("Transaction", code(row.attempt.gateway_transaction_id)),
             ("Id", code(row.public_id)),
         ],
@@ -331,4 +345,4 @@ def _facts(row: Refund, zone: str) -> Facts:
 def _request(row: Refund) -> list[Verbatim]:
     if row.armed_at is None:
         return []
-    return [Verbatim("The request, as it was frozen", f"{row.request_method} {row.request_url}")]
+    return [Verbatim("Signed request", f"{row.request_method} {row.request_url}")]

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from billing.admin.formats import choice_words
+from billing.admin.toolkit.formats import choice_words
 
 Entry = tuple[str, str, str]  # title, icon of the theme's own font, model
 
@@ -30,7 +30,9 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Invoices", "receipt_long", "invoice"),
             ("Attempts", "bolt", "paymentattempt"),
             ("Refunds", "undo", "refund"),
-            ("Proposals", "how_to_vote", "proposal"),
+            ("Answers without a charge", "help", "orphananswer"),
+            ("Approvals", "how_to_vote", "proposal"),
+            ("Found payments", "travel_explore", "foundpayment"),
             ("Gateway orders", "list_alt", "gatewayorder"),
             ("Gateway transactions", "swap_horiz", "gatewaytransaction"),
         ),
@@ -51,6 +53,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
         (
             ("Stop switch", "front_hand", "installation"),
             ("Workers", "monitor_heart", "heartbeat"),
+            ("Daily reports", "summarize", "reportday"),
             ("Accounts", "store", "gatewayaccount"),
             ("API keys", "key", "apikey"),
         ),
@@ -66,7 +69,7 @@ STAFF: Sequence[tuple[str, str, str, str]] = (
 def menu(request: HttpRequest) -> list[dict[str, Any]]:
     """The side bar: what the user may see, in groups."""
     groups: list[dict[str, Any]] = [
-        {"items": [{"title": "Start page", "icon": "home", "link": reverse_lazy("admin:index")}]}
+        {"items": [{"title": "Dashboard", "icon": "home", "link": reverse_lazy("admin:index")}]}
     ]
     for title, entries in MENU:
         items = [_item(request, name, icon, "billing", model) for name, icon, model in entries]

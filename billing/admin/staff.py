@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from billing.admin.base import ThemedAdmin
+from billing.admin.toolkit.base import ThemedAdmin
 
 if TYPE_CHECKING:
     ThemedUserAdmin = DjangoUserAdmin[User]

@@ -7,13 +7,13 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
-from billing.admin import fields, tables
-from billing.admin.actions import Creation, Done, Given, PersonAction
-from billing.admin.base import RecordAdmin
 from billing.admin.customers import CHARGE_NOW
-from billing.admin.fields import ActionForm
-from billing.admin.filters import AccountFilter, CustomerFilter, StateFilter, days
-from billing.admin.formats import (
+from billing.admin.toolkit import fields, tables
+from billing.admin.toolkit.actions import Creation, Done, Given, PersonAction
+from billing.admin.toolkit.base import RecordAdmin
+from billing.admin.toolkit.fields import ActionForm
+from billing.admin.toolkit.filters import AccountFilter, CustomerFilter, StateFilter, days
+from billing.admin.toolkit.formats import (
     CARD_LABELS,
     NOTHING,
     SUBSCRIPTION_LABELS,
@@ -23,17 +23,21 @@ from billing.admin.formats import (
     link,
     list_of,
     moment,
+    moment_text,
     money,
     page_of,
     price_words,
     schedule_words,
     state_column,
-    words,
     zone_city,
 )
-from billing.admin.pages import Facts, Page, Words, timeline
-from billing.admin.search import Search
+from billing.admin.toolkit.pages import Facts, Page, Words, timeline
+from billing.admin.toolkit.search import Search
 from billing.domain.catch_up import CatchUp
+from billing.domain.counts import counted
+from billing.domain.money import Price
+from billing.domain.reason_words import reason_words
+from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval
 from billing.domain.subscriptions import ENDED, RUNNING, CardState, Collector, SubscriptionState
 from billing.models import Customer, GatewayAccount, Invoice, PaymentMethod, Plan, Subscription
@@ -47,7 +51,7 @@ DATES_SHOWN = 5
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 CATCH_UP_WORDS: dict[str, str] = {
     CatchUp.ALL: "charge all, at most three at once",
-    CatchUp.LATEST_ONLY: "charge the latest only",
+    CatchUp.LATEST_ONLY: "charge only the latest",
     CatchUp.SKIP: "skip them",
     CatchUp.ASK: "ask a person",
 }
@@ -55,7 +59,9 @@ CATCH_UP_WORDS: dict[str, str] = {
 
 class PlanForm(ActionForm):
     account = fields.one_of("Account", GatewayAccount.objects.order_by("pk"))
-    code = fields.text("Code", help_text="Your own short name. The same code again makes a new version.", most=60)
+    code = fields.text(
+        "Code", help_text="Your own short name. Using the same code again creates a new version.", most=60
+    )
     name = fields.text("Name", help_text="Customers see it.", most=100)
     amount = fields.amount("Price in RM")
     interval = fields.choice("Interval", [(i.value, i.value.lower()) for i in Interval], initial="MONTHLY")
@@ -69,10 +75,10 @@ class PlanForm(ActionForm):
         help_text="For monthly plans.",
         initial=-1,
     )
-    every = fields.number("Every", least=1, initial=1, help_text="2 with weekly: every second week.")
-    charge_time = fields.text("Charge time", help_text="Such as 09:00, by the clocks of the account.", most=8)
+    every = fields.number("Every", least=1, initial=1, help_text="2 with weekly means every second week.")
+    charge_time = fields.text("Charge time", help_text="Such as 09:00, in the account's time zone.", most=8)
     trial_days = fields.number("Trial days", initial=0)
-    repetitions = fields.number("Repetitions", required=False, least=1, help_text="Left out: without end.")
+    repetitions = fields.number("Repetitions", required=False, least=1, help_text="Leave empty for no end.")
 
     def prepare(self, row: Any) -> None:
         self.initial.setdefault("charge_time", "09:00")
@@ -85,17 +91,19 @@ def _create_plan(given: Given) -> Done:
         account=data["account"],
         code=data["code"],
         name=data["name"],
-        amount_minor=fields.minor(data["amount"]),
-        interval=data["interval"],
-        target=target,
-        every=data["every"],
-        charge_time=data["charge_time"],
-        zone=data["account"].time_zone,
+        price=Price(fields.minor(data["amount"])),
+        recurrence=Recurrence.parse(
+            interval=data["interval"],
+            target=target,
+            every=data["every"],
+            charge_time=data["charge_time"],
+            zone=data["account"].time_zone,
+        ),
         trial_days=data["trial_days"],
         repetitions=data["repetitions"],
         now=given.now,
     )
-    return Done(f"{plan.name}, version {plan.version}, can be sold.", page_of(plan))
+    return Done(f"{plan.name}, version {plan.version}, created.", page_of(plan))
 
 
 @admin.register(Plan)
@@ -108,7 +116,7 @@ class PlanAdmin(RecordAdmin):
     search_help_text = "Name, code or id"
     creation = Creation(
         label="Add a plan",
-        explain="A plan that was sold is never edited: a change is a new version of the same code.",
+        explain="Plans are never edited. A change creates a new version of the same code.",
         form=PlanForm,
         carry_out=_create_plan,
         button="Add plan",
@@ -135,8 +143,8 @@ class PlanAdmin(RecordAdmin):
         facts = [
             ("Price", money(row)),
             ("Schedule", schedule_words(row)),
-            ("Trial", f"{row.trial_days} days" if row.trial_days else "none"),
-            ("Repetitions", row.repetitions or "without end"),
+            ("Trial", counted(row.trial_days, "day") if row.trial_days else "none"),
+            ("Repetitions", row.repetitions or "no end"),
             ("Code", f"{row.code}, version {row.version}"),
             ("Account", link(row.account, row.account.name)),
             ("Since", moment(row.created_at, zone)),
@@ -148,7 +156,10 @@ class PlanAdmin(RecordAdmin):
 
 class CardForm(ActionForm):
     card = fields.one_of(
-        "Card", PaymentMethod.objects.none(), required=False, help_text="Left out: the customer's default card."
+        "Card",
+        PaymentMethod.objects.none(),
+        required=False,
+        help_text="Leave empty to use the customer's default card.",
     )
 
     def prepare(self, row: Any) -> None:
@@ -162,36 +173,38 @@ class StartForm(ActionForm):
         "Customer", Subscription._meta.get_field("customer"), Customer.objects.order_by("pk")
     )
     plan = fields.found_by_name("Plan", Subscription._meta.get_field("plan"), Plan.objects.order_by("pk"))
-    reference = fields.text("Reference", help_text="Your own name for the subscription; once per account.")
-    charge_at_start = fields.tick("Charge once at the start", help_text="Else the first charge is on the first day.")
+    reference = fields.text("Reference", help_text="Your own id for the subscription. Unique in the account.")
+    charge_at_start = fields.tick(
+        "Charge once at the start", help_text="Otherwise the first charge is on the first scheduled day."
+    )
 
 
 def _start(given: Given) -> Done:
     data = {name: given.data[name] for name in ("customer", "plan", "reference", "charge_at_start")}
     started = start_subscription(**data, now=given.now, actor=given.actor)
     waits = started.state == SubscriptionState.INCOMPLETE
-    how = "It begins when the customer has bound a card." if waits else "It has begun."
-    return Done(f"The subscription was created. {how}", page_of(started))
+    how = "It starts when the customer saves a card." if waits else "It has started."
+    return Done(f"Subscription created. {how}", page_of(started))
 
 
 def _pause(row: Subscription, given: Given) -> Done:
     pause(subscription=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The subscription is paused.")
+    return Done("Subscription paused.")
 
 
 def _resume(row: Subscription, given: Given) -> Done:
     resume(subscription=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The subscription runs again.")
+    return Done("Subscription resumed.")
 
 
 def _cancel(row: Subscription, given: Given) -> Done:
     cancel(subscription=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("The subscription is cancelled.")
+    return Done("Subscription cancelled.")
 
 
 def _change_card(row: Subscription, given: Given) -> Done:
     update_subscription(subscription=row, payment_method=given.data["card"], actor=given.actor, now=given.now)
-    return Done("The card of this subscription was changed.")
+    return Done("Card changed.")
 
 
 @admin.register(Subscription)
@@ -212,7 +225,7 @@ class SubscriptionAdmin(RecordAdmin):
     state_label = state_column(SUBSCRIPTION_LABELS)
     creation = Creation(
         label="Start a subscription",
-        explain="The price and the schedule are the plan's. Without a card it waits until the customer binds one.",
+        explain="Price and schedule come from the plan. Without a card it waits until the customer saves one.",
         form=StartForm,
         carry_out=_start,
         button="Start subscription",
@@ -221,7 +234,7 @@ class SubscriptionAdmin(RecordAdmin):
         PersonAction(
             **CHARGE_NOW,  # type: ignore[arg-type]
             offered=lambda row: row.state not in ENDED,
-            explain=lambda row: f"{row.customer.name} is charged once more, beside the subscription.",
+            explain=lambda row: f"Charges {row.customer.name} once, in addition to the subscription.",
         ),
         PersonAction(
             name="pause",
@@ -230,8 +243,8 @@ class SubscriptionAdmin(RecordAdmin):
             permission="billing.change_subscription",
             offered=lambda row: row.state in RUNNING,
             explain=lambda row: (
-                "Nothing falls due and nothing is charged until it is resumed. Nothing is owed for the time between; "
-                "invoices that are open wait."
+                "Nothing falls due and nothing is charged until it is resumed. Nothing is owed for the time in "
+                "between. Open invoices wait."
             ),
             carry_out=_pause,
         ),
@@ -241,7 +254,7 @@ class SubscriptionAdmin(RecordAdmin):
             icon="play_arrow",
             permission="billing.change_subscription",
             offered=lambda row: row.state == SubscriptionState.PAUSED,
-            explain=lambda row: "The next charge is on the next day of its schedule. Open invoices are tried again.",
+            explain=lambda row: "The next charge is on the next scheduled day. Open invoices are tried again.",
             carry_out=_resume,
         ),
         PersonAction(
@@ -250,7 +263,7 @@ class SubscriptionAdmin(RecordAdmin):
             icon="credit_card",
             permission="billing.change_subscription",
             offered=lambda row: row.state not in ENDED,
-            explain=lambda row: "Open and later invoices of this subscription are charged on the card.",
+            explain=lambda row: "Open and later invoices of this subscription are charged to the new card.",
             form=CardForm,
             carry_out=_change_card,
         ),
@@ -261,8 +274,8 @@ class SubscriptionAdmin(RecordAdmin):
             permission="billing.change_subscription",
             offered=lambda row: row.state not in ENDED,
             explain=lambda row: (
-                "It ends now and cannot be resumed. Open invoices stay owed, but are collected only by a person's "
-                "decision; an attempt under way is followed to its end."
+                "The subscription ends now and cannot be resumed. Open invoices stay owed, but are collected only if "
+                "a person decides so. An attempt under way is followed to its end."
             ),
             carry_out=_cancel,
             danger=True,
@@ -312,24 +325,30 @@ class SubscriptionAdmin(RecordAdmin):
 def notices(row: Subscription, card: PaymentMethod | None, owed: list[Invoice]) -> Iterator[tuple[str, str]]:
     """What to know about the subscription before anything else."""
     if row.state == SubscriptionState.INCOMPLETE:
-        yield "It begins when the customer has a card that can be charged. Nothing is owed until then.", "info"
+        yield "It starts when the customer has a card that can be charged. Nothing is owed until then.", "info"
+    if row.open_failed_at is not None and row.open_again_at is not None and row.next_due_at is not None:
+        due, again = (moment_text(at, row.time_zone) for at in (row.next_due_at, row.open_again_at))
+        waits = f"The period due on {due} could not be opened, so it is not charged: {row.open_error}."
+        yield f"{waits} Kitaran tries again at {again}.", "danger"
+    elif row.open_failed_at is not None:
+        yield f"A period due before it stopped could not be opened and was not charged: {row.open_error}.", "danger"
     if row.state == SubscriptionState.PAUSED:
         yield "Paused: nothing falls due and nothing is charged until it is resumed.", "warning"
     if row.state == SubscriptionState.PAST_DUE:
-        yield "A payment was declined. It is tried again on the days below.", "warning"
+        yield "A payment was declined. The next tries are below.", "warning"
     if row.collector == Collector.GATEWAY.value:
-        yield "The gateway charges this subscription by its own schedule; nothing is charged from here.", "info"
+        yield "The gateway charges this subscription on its own schedule. Kitaran charges nothing.", "info"
     if card is not None and card.held_at and row.state not in ENDED:
-        yield f"The card is held ({words(card.held_reason)}): nothing is charged on it.", "danger"
-    if any(attempt.state == "needs_human" for invoice in owed for attempt in invoice.attempts.all()):
-        yield "An attempt needs a person's decision: look at the evidence and resolve it.", "danger"
+        yield f"The card is on hold ({reason_words(card.held_reason)}). It is not charged.", "danger"
+    if any(attempt.state == "needs_review" for invoice in owed for attempt in invoice.attempts.all()):
+        yield "An attempt needs review. Check the evidence and resolve it.", "danger"
 
 
 def _dates_of(row: Subscription) -> Facts:
     dates = next_dates(row, count=DATES_SHOWN)
     listed = format_html_join("", "<span>{}</span><br>", ((moment(at, row.time_zone),) for at in dates))
     if not dates:
-        over = "Ended" if row.state in ENDED else "None while it does not run"
+        over = "Ended" if row.state in ENDED else "None while it is not running"
         return Facts("Next dates", [("Due", over)])
     rows: list[tuple[str, Any]] = [("Due", listed), ("Amount", f"{money(row)} each")]
     if row.repetitions:
@@ -339,7 +358,7 @@ def _dates_of(row: Subscription) -> Facts:
 
 def _card_of(card: PaymentMethod | None, row: Subscription) -> Facts:
     if card is None:
-        return Facts("Card", [("Card", format_html("none; bind one for {}", link(row.customer, row.customer.name)))])
+        return Facts("Card", [("Card", format_html("none; save one for {}", link(row.customer, row.customer.name)))])
     chosen = "of this subscription" if row.payment_method_id else "the customer's default"
     return Facts(
         "Card", [("Card", link(card, card_words(card))), ("State", CARD_LABELS[card.state].text), ("Use", chosen)]
@@ -357,7 +376,7 @@ def _facts_of(row: Subscription) -> Facts:
             ("Reference", row.reference),
             ("Account", link(row.account, row.account.name)),
             ("Created", moment(row.created_at, zone)),
-            ("Began", moment(row.activated_at, zone)),
+            ("Started", moment(row.activated_at, zone)),
             *([("Trial ends", moment(row.trial_ends_at, zone))] if row.trial_ends_at else []),
             *([("Ended", moment(row.ended_at, zone))] if row.ended_at else []),
             ("Counted from", anchor),

@@ -21,7 +21,11 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Refund: ("attempt", "invoice"),
 }
 # What it names of rows that point to it, in one more query for all.
-PREFETCHED: dict[type[Model], tuple[str, ...]] = {PaymentAttempt: ("proposals",)}
+PREFETCHED: dict[type[Model], tuple[str, ...]] = {
+    Invoice: ("outside_payments", "proposals"),
+    PaymentAttempt: ("proposals",),
+    PaymentMethod: ("proposals",),
+}
 PREFIXES: dict[type[Model], str] = {
     Customer: "cus",
     PaymentMethod: "pm",
@@ -46,7 +50,7 @@ def find(account: GatewayAccount, model: type[Row], public_id: str) -> Row:
     """The row that an address names. Raises Problem `not_found`, for another account's rows too."""
     row = rows_of(account, model).filter(public_id=public_id).first() if _ID.fullmatch(public_id) else None
     if row is None:
-        raise Problem("not_found", "There is no such object in this account.")
+        raise Problem("not_found", "No such object in this account.")
     return row
 
 
@@ -55,7 +59,7 @@ def refer(account: GatewayAccount, model: type[Row], public_id: str, field: str)
     try:
         return find(account, model, public_id)
     except Problem:
-        raise invalid(field, "not_found", "there is no such object in this account") from None
+        raise invalid(field, "not_found", "no such object in this account") from None
 
 
 def taken(account: GatewayAccount, model: type[Any], reference: str, error: Exception) -> Exception:
@@ -63,7 +67,7 @@ def taken(account: GatewayAccount, model: type[Any], reference: str, error: Exce
     row = rows_of(account, model).filter(reference=reference).first()
     if row is None:
         return error
-    message = f"is the reference of {row.public_id}"
+    message = f"must be unique in the account; {row.public_id} has it"
     field = {"field": "reference", "rule": "unique", "message": message}
     problem = Problem("reference_taken", f"reference: {message}", existing=row.public_id)
     problem.errors = [field]

@@ -64,4 +64,4 @@ class HasScope(BasePermission):
         if needed is None or needed in caller.key.scopes:
             return True
         held = ", ".join(caller.key.scopes)
-        raise Problem("scope_missing", f"This takes the scope {needed}; the key has {held}.", scope=needed)
+        raise Problem("scope_missing", f"The scope {needed} is required; the key has {held}.", scope=needed)

@@ -15,9 +15,9 @@ _INVOICE_ID = "inv_06cs5z5s2g8x4jwc6e0nphk3vd"
 _ATTEMPT_ID = "att_06cs5z6c7m1r5p9t2hxq8wn4ye"
 
 
-def told_as(example: dict[str, Any]) -> Callable[[Any], Any]:
+def output_example(example: dict[str, Any]) -> Callable[[Any], Any]:
     """Shows the object as `example` wherever it is answered."""
-    shown = OpenApiExample("As it is told", example, response_only=True)
+    shown = OpenApiExample("As received", example, response_only=True)
     return extend_schema_serializer(examples=[shown])
 
 
@@ -65,8 +65,23 @@ REFUND = _sent(
     {"attempt": _ATTEMPT_ID, "amount_minor": 500, "reason": "one coffee was cold"},
 )
 RESOLVE_REFUND = _sent(
-    "After a look at the gateway's portal",
+    "After a check in the gateway's portal",
     {"resolution": "refunded", "reason": "the portal shows it as refunded on 16 January"},
+)
+PAID_ELSEWHERE = _sent(
+    "By bank transfer",
+    {"method": "bank_transfer", "reference": "FT-2291", "paid_date": "2026-01-15", "reason": "seen on the statement"},
+)
+FOUND_PAYMENT = _sent(
+    "After a backup was restored",
+    {"transaction_id": "260115032329300020839212", "reason": "the portal shows it for this period"},
+)
+VOID = _sent("A mistake", {"reason": "the customer had cancelled before"})
+WRITE_OFF = _sent("Not collected any more", {"reason": "the customer moved away"})
+COLLECT = _sent("Collect again", {"reason": "the customer asked to be charged"})
+CLEAR_HOLD = _sent(
+    "With an order set aside",
+    {"reason": "sold at the till", "charge_although": ["1768447409310077001"]},
 )
 SWITCH = _sent("With a reason", {"reason": "prices are being checked"})
 RESOLVE = _sent(
@@ -79,7 +94,7 @@ RESOLVE_MANY = _sent(
     "After an outage",
     {"attempts": _TWO_ATTEMPTS, "resolution": "not_charged", "reason": "the gateway confirmed that it took nothing"},
 )
-RELEASE_MANY = _sent("After an outage", {"attempts": _TWO_ATTEMPTS, "reason": "the gateway looks into it"})
+RELEASE_MANY = _sent("After an outage", {"attempts": _TWO_ATTEMPTS, "reason": "the gateway is investigating"})
 TWO_DATES = {"dates": ["2026-01-31T01:00:00Z", "2026-02-28T01:00:00Z"]}
 
 _SCHEDULE = {
@@ -167,6 +182,8 @@ AN_INVOICE = {
     "refusal": None,
     "created_at": "2026-01-15T03:23:03.000914Z",
     "closed_at": "2026-01-15T03:23:29.310077Z",
+    "paid_elsewhere": None,
+    "proposal": None,
 }
 AN_ATTEMPT = {
     "id": _ATTEMPT_ID,
@@ -200,8 +217,7 @@ AN_EXPLANATION = {
         {
             "at": "2026-01-15T03:23:29.310077Z",
             "kind": "paid",
-            "text": "Attempt 1: the gateway answered that the money was taken, 26 seconds after it was written down. "
-            "This paid the invoice.",
+            "text": "Attempt 1: the gateway answered that the money was taken. This paid the invoice.",
             "evidence": ["att_06cs5z6c7m1r5p9t2hxq8wn4ye", "transaction 260115032329300020839212"],
         },
     ],
@@ -233,6 +249,8 @@ AN_ACCOUNT = {
     "is_stopped": False,
     "stopped_at": None,
     "stopped_reason": "",
+    "is_paused": False,
+    "paused_reason": "",
     "created_at": "2026-01-02T07:45:00.330914Z",
 }
 A_PROPOSAL = {
@@ -248,7 +266,7 @@ A_PROPOSAL = {
     "decided_reason": "",
 }
 _CASE_ATTEMPT = AN_ATTEMPT | {
-    "state": "needs_human",
+    "state": "needs_review",
     "state_reason": "order_without_marker",
     "gateway_transaction_id": None,
     "gateway_order_id": None,
@@ -296,14 +314,48 @@ A_CASE = {
     "choices": [
         {
             "decision": "not_charged",
-            "invoice": "No try is counted; the invoice stays open and is charged again at once.",
+            "invoice": "No try is counted. The invoice stays open and is charged again now.",
             "next_charge_at": "2026-01-16T02:11:09.402117Z",
-            "subscription": "The subscription stays as it is.",
+            "subscription": "The subscription is unchanged.",
             "card": "The card is charged for its other invoices again.",
         }
     ],
     "proposals": [A_PROPOSAL],
     "second_person": True,
+}
+A_HOLD = {
+    "payment_method": _CARD_ID,
+    "is_held": True,
+    "reason": "unexplained_order",
+    "charges": [
+        {
+            "invoice": _INVOICE_ID,
+            "description": "Coffee club",
+            "amount_minor": 1990,
+            "currency": "MYR",
+            "due_at": "2026-01-15T03:23:02.771203Z",
+        }
+    ],
+    "total_minor": 1990,
+    "orders": [
+        {
+            "gateway_order_id": "1768447409310077001",
+            "gateway_transaction_id": "260115032329300020839212",
+            "status": "SUCCESS",
+            "amount_minor": 1990,
+            "currency": "MYR",
+            "ordered_at": "2026-01-15T03:23:29Z",
+        }
+    ],
+    "may_be_paid": [
+        {
+            "order": "1768447409310077001",
+            "transaction_id": "260115032329300020839212",
+            "invoice": _INVOICE_ID,
+            "why": "names_the_invoice",
+        }
+    ],
+    "proposal": None,
 }
 OUTCOMES = {
     "results": [
@@ -313,7 +365,7 @@ OUTCOMES = {
             "outcome": "refused",
             "state": "declined",
             "proposal": None,
-            "error": {"field": "attempt", "rule": "state", "message": "is declined, not with a person"},
+            "error": {"field": "attempt", "rule": "state", "message": "must need review; it is declined"},
         },
     ]
 }

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ MOST_METADATA_NAME = 64
 MOST_METADATA_DEPTH = 4
 MOST_METADATA_BYTES = 8192
 MOST_URL = 2000
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IN_URL = re.compile(r"[\x21-\x5b\x5d-\x7e]+", re.ASCII)  # visible ASCII without the backslash
 
@@ -24,7 +25,7 @@ _IN_URL = re.compile(r"[\x21-\x5b\x5d-\x7e]+", re.ASCII)  # visible ASCII withou
 class Text(serializers.CharField):
     """Text, trimmed, without control characters."""
 
-    default_error_messages = {"characters": "must not hold control characters"}  # noqa: RUF012
+    default_error_messages = {"characters": "must not contain control characters"}  # noqa: RUF012
 
     def __init__(self, *, pattern: str = "", rule: str = "", **options: Any) -> None:
         super().__init__(**options)
@@ -83,7 +84,7 @@ class Choice(serializers.ChoiceField):
     }
 )
 class Target(serializers.Field[Any, Any, Any, Any]):
-    """The day of a schedule, as Revenue Monster writes it ("1") or as a number; `Schedule.parse` is its judge."""
+    """The day of a schedule, as Revenue Monster writes it "1" or as a number; `Schedule.parse` is its judge."""
 
     default_error_messages = {"invalid": 'must be a whole number, such as 1 or "1"'}  # noqa: RUF012
 
@@ -104,15 +105,33 @@ class LocalTime(serializers.Field[Any, Any, Any, Any]):
         try:
             return read_charge_time(data if isinstance(data, str) else None)
         except ScheduleError as error:
-            raise serializers.ValidationError(error.rule, "time_of_day") from error
+            raise serializers.ValidationError(error.message, error.rule) from error
 
     def to_representation(self, value: time) -> str:
         return value.isoformat("seconds" if value.second else "minutes")
 
 
+@extend_schema_field({"type": "string", "format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})
+class Day(serializers.Field[Any, Any, Any, Any]):
+    """A calendar day: "2026-03-02"."""
+
+    default_error_messages = {"invalid": 'must be a day, such as "2026-03-02"'}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> date:
+        if not isinstance(data, str) or not _DAY.fullmatch(data):
+            self.fail("invalid")
+        try:
+            return date.fromisoformat(data)
+        except ValueError:
+            self.fail("invalid")
+
+    def to_representation(self, value: date) -> str:
+        return value.isoformat()
+
+
 @extend_schema_field({"type": "string", "format": "date-time"})
 class Instant(serializers.Field[Any, Any, Any, Any]):
-    """An instant in UTC, RFC 3339 with a Z. Only ever told, never taken."""
+    """An instant in UTC, RFC 3339 with a Z. Only ever answered, never taken."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(read_only=True, **options)
@@ -129,10 +148,10 @@ class Metadata(serializers.Field[Any, Any, Any, Any]):
 
     default_error_messages = {  # noqa: RUF012
         "invalid": "must be a JSON object",
-        "too_many": f"has at most {MOST_METADATA_MEMBERS} members",
-        "name": f"has names of 1 to {MOST_METADATA_NAME} characters",
-        "too_deep": f"is nested at most {MOST_METADATA_DEPTH} deep",
-        "too_large": f"is at most {MOST_METADATA_BYTES} bytes of JSON",
+        "too_many": f"must have at most {MOST_METADATA_MEMBERS} members",
+        "name": f"must have names of 1 to {MOST_METADATA_NAME} characters",
+        "too_deep": f"must be nested at most {MOST_METADATA_DEPTH} levels deep",
+        "too_large": f"must be at most {MOST_METADATA_BYTES} bytes of JSON",
     }
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -165,7 +184,7 @@ class WebAddress(serializers.Field[Any, Any, Any, Any]):
     """An absolute http or https address of at most 2000 characters."""
 
     default_error_messages = {  # noqa: RUF012
-        "web_address": "must be an absolute http:// or https:// address, without user name and spaces"
+        "web_address": "must be an absolute http:// or https:// URL without a user name or spaces"
     }
 
     def to_internal_value(self, data: Any) -> str:
@@ -184,7 +203,7 @@ class WebAddress(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-# Docstrings of bodies are told in the documentation; this one is for readers of the code.
+# Docstrings of bodies are shown in the documentation; this one is for readers of the code.
 class Body(serializers.Serializer[Any]):
     # The body of a request: members that it does not know are refused, so that a slip is not overlooked.
 
@@ -192,7 +211,7 @@ class Body(serializers.Serializer[Any]):
         if isinstance(data, dict):
             unknown = sorted(set(data) - set(self.fields))
             if unknown:
-                message = "is not a member of this request"
+                message = "unknown member; not part of this request"
                 raise serializers.ValidationError(
                     {name[:100]: serializers.ValidationError(message, "unknown").detail for name in unknown}
                 )

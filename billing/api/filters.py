@@ -41,7 +41,7 @@ class InstantField(forms.Field):
     """An RFC 3339 instant with its offset, between the years 1970 and 9000."""
 
     default_error_messages = {  # noqa: RUF012
-        "instant": "must be an instant with its offset, such as 2026-01-31T00:00:00Z"
+        "instant": "must be a date and time with an offset, such as 2026-01-31T00:00:00Z"
     }
 
     def to_python(self, value: Any) -> datetime | None:
@@ -64,7 +64,10 @@ class InstantFilter(django_filters.Filter):  # type: ignore[misc]
 
 def states(enum: type[StrEnum]) -> django_filters.ChoiceFilter:
     return django_filters.ChoiceFilter(
-        field_name="state", choices=[(member.value, member.value) for member in enum], help_text="Only this state."
+        field_name="state",
+        choices=[(member.value, member.value) for member in enum],
+        help_text="Only this state.",
+        error_messages={"invalid_choice": f"must be one of {', '.join(enum)}; got %(value)s"},
     )
 
 
@@ -81,13 +84,13 @@ def before(field: str, words: str) -> InstantFilter:
 
 
 class Created(django_filters.FilterSet):  # type: ignore[misc]
-    created_from = since("created_at", "Created at this instant or later.")
-    created_before = before("created_at", "Created before this instant.")
+    created_from = since("created_at", "Created at or after this time.")
+    created_before = before("created_at", "Created before this time.")
 
 
 class CustomerFilters(Created):
-    reference = named("reference", "The merchant's own reference, whole.")
-    email = named("email", "The e-mail address, whole and as it was written.")
+    reference = named("reference", "The merchant's own reference, exact match.")
+    email = named("email", "The e-mail address, exact match.")
 
 
 class PaymentMethodFilters(Created):
@@ -103,17 +106,17 @@ class SubscriptionFilters(Created):
     state = states(SubscriptionState)
     customer = named("customer__public_id", "Only this customer's (`cus_…`).")
     plan = named("plan__public_id", "Only on this plan (`plan_…`).")
-    reference = named("reference", "The merchant's own reference, whole.")
-    next_due_from = since("next_due_at", "Next due at this instant or later.")
-    next_due_before = before("next_due_at", "Next due before this instant.")
+    reference = named("reference", "The merchant's own reference, exact match.")
+    next_due_from = since("next_due_at", "Next due at or after this time.")
+    next_due_before = before("next_due_at", "Next due before this time.")
 
 
 class InvoiceFilters(Created):
     state = states(InvoiceState)
     customer = named("customer__public_id", "Only this customer's (`cus_…`).")
     subscription = named("subscription__public_id", "Only of this subscription (`sub_…`).")
-    due_from = since("due_at", "Due at this instant or later.")
-    due_before = before("due_at", "Due before this instant.")
+    due_from = since("due_at", "Due at or after this time.")
+    due_before = before("due_at", "Due before this time.")
 
 
 class AttemptFilters(django_filters.FilterSet):  # type: ignore[misc]
@@ -121,8 +124,8 @@ class AttemptFilters(django_filters.FilterSet):  # type: ignore[misc]
     invoice = named("invoice__public_id", "Only of this invoice (`inv_…`).")
     customer = named("invoice__customer__public_id", "Only this customer's (`cus_…`).")
     payment_method = named("payment_method__public_id", "Only on this card (`pm_…`).")
-    armed_from = since("armed_at", "Armed at this instant or later.")
-    armed_before = before("armed_at", "Armed before this instant.")
+    armed_from = since("armed_at", "Started at or after this time.")
+    armed_before = before("armed_at", "Started before this time.")
 
 
 class RefundFilters(Created):

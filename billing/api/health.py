@@ -25,5 +25,6 @@ class HealthView(APIView):
             "due_but_unclaimed": health.due_but_unclaimed,
             "stopped": health.stopped,
             "with_a_person": health.with_a_person,
+            "found_payments": health.found_payments,
         }
         return Response(body, status=200 if health.ok else 503)

@@ -69,9 +69,7 @@ class KeyUse:
 
     def __init__(self, account: GatewayAccount, key: str, request_hash: str, now: datetime) -> None:
         if not _KEY.fullmatch(key):
-            raise Problem(
-                "invalid_idempotency_key", "An Idempotency-Key is 1 to 255 visible ASCII characters without spaces."
-            )
+            raise Problem("invalid_idempotency_key", "Must be 1 to 255 visible ASCII characters without spaces.")
         self._account = account
         self._key = key
         self._hash = request_hash
@@ -120,7 +118,7 @@ class KeyUse:
         if record.request_hash != self._hash:
             raise Problem(
                 "idempotency_key_reused",
-                "The key was used for a request with another address or body. Use a new key for a new request.",
+                "The key was used for a request with another path or body. Use a new key for a new request.",
             )
         if record.response_status is not None:
             return Response(record.response_body, status=record.response_status, headers={REPLAYED: "true"})
@@ -130,7 +128,7 @@ class KeyUse:
 
     @staticmethod
     def _still_running() -> Problem:
-        return Problem("request_in_progress", "Wait a moment and send the same request again to get its answer.")
+        return Problem("request_in_progress", "Wait a moment, then send the same request again to get its response.")
 
     def _claimed(self) -> dict[str, Any]:
         return {

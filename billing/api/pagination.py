@@ -22,7 +22,7 @@ class KeysetPagination(BasePagination):
         if cursor := request.query_params.get("cursor"):
             last = view.get_queryset().filter(public_id=cursor.replace("\x00", "")).values_list("pk", flat=True).first()
             if last is None:
-                raise invalid("cursor", "unknown_cursor", "is not the next_cursor of a page of this list")
+                raise invalid("cursor", "unknown_cursor", "must be the next_cursor of a page of this list")
             queryset = queryset.filter(pk__lt=last)
         page = list(queryset.order_by("-pk")[: limit + 1])
         self.next_cursor = page[limit - 1].public_id if len(page) > limit else None
@@ -51,13 +51,13 @@ class KeysetPagination(BasePagination):
             {
                 "name": "limit",
                 "in": "query",
-                "description": "How many objects a page has at most.",
+                "description": "The most objects on a page.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT},
             },
             {
                 "name": "cursor",
                 "in": "query",
-                "description": "The `next_cursor` of the page before; left out for the first page.",
+                "description": "The `next_cursor` of the previous page. Leave out for the first page.",
                 "schema": {"type": "string"},
             },
         ]

@@ -32,14 +32,14 @@ class StrictJSONParser(BaseParser):
     ) -> Any:
         raw = stream.read(MAX_BODY_BYTES + 1)
         if len(raw) > MAX_BODY_BYTES:
-            raise Problem("body_too_large", f"A body is at most {MAX_BODY_BYTES} bytes.")
+            raise Problem("body_too_large", f"The request body must be at most {MAX_BODY_BYTES} bytes.")
         try:
             value = json.loads(
                 raw.decode(), object_pairs_hook=_members, parse_float=_number, parse_constant=_refuse_constant
             )
         except (ValueError, RecursionError) as error:
-            said = str(error) if isinstance(error, json.JSONDecodeError | _DoubledError) else "it cannot be read"
-            raise ParseError(f"The body is not JSON: {said}") from None
+            why = str(error) if isinstance(error, json.JSONDecodeError | _DoubledError) else "it could not be parsed"
+            raise ParseError(f"The request body must be JSON: {why}") from None
         _check(value, "", 0)
         return value
 
@@ -63,7 +63,7 @@ class _DoubledError(ValueError):
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _DoubledError("a member comes twice in one object")
+        raise _DoubledError("duplicate member in one object")
     return members
 
 
@@ -81,10 +81,10 @@ def _refuse_constant(name: str) -> None:
 def _check(value: Any, path: str, depth: int) -> None:
     """Refuses characters that cannot be stored, wherever they are, and nesting without end."""
     if depth > MAX_DEPTH:
-        raise ValidationError({path.partition(".")[0]: ValidationError("is nested too deep", "too_deep").detail})
+        raise ValidationError({path.partition(".")[0]: ValidationError("nested too deeply", "too_deep").detail})
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
-            message = "holds NUL or half of a character, which cannot be stored"
+            message = "must not contain NUL or half of a surrogate pair"
             raise ValidationError({path or "non_field_errors": ValidationError(message, "characters").detail})
     elif isinstance(value, dict):
         for name, member in value.items():

@@ -12,15 +12,9 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing.charging.charge_now import ChargeNowError
-from billing.charging.holds import ResolutionError
-from billing.charging.refund import RefundError
-from billing.domain.money import MoneyError
-from billing.domain.schedules import ScheduleError
+from billing.domain.errors import RefusedError
 from billing.gateway.connection import GatewayUnavailableError
-from billing.subscriptions.cards import CardError
-from billing.subscriptions.plans import PlanError
-from billing.subscriptions.start import SubscriptionError
+from billing.models.bulk.sql import HeldError
 
 logger = logging.getLogger(__name__)
 
@@ -28,25 +22,28 @@ CONTENT_TYPE = "application/problem+json"
 
 # Every code that the API answers with: its HTTP status and its title, which never change for a code.
 CODES: dict[str, tuple[int, str]] = {
-    "malformed_json": (400, "The body is not JSON"),
-    "invalid_request": (400, "The request breaks a rule"),
-    "unknown_parameter": (400, "The address has a query parameter that means nothing here"),
-    "invalid_idempotency_key": (400, "The Idempotency-Key cannot be used"),
-    "key_missing": (401, "No API key was given"),
-    "key_invalid": (401, "The API key is wrong or was revoked"),
+    "malformed_json": (400, "The request body is not JSON"),
+    "invalid_request": (400, "The request is not valid"),
+    "unknown_parameter": (400, "Unknown or repeated query parameter"),
+    "invalid_idempotency_key": (400, "The Idempotency-Key is not valid"),
+    "key_missing": (401, "The API key is missing"),
+    "key_invalid": (401, "The API key is unknown or revoked"),
     "scope_missing": (403, "The API key lacks a scope"),
-    "not_found": (404, "There is nothing here"),
-    "method_not_allowed": (405, "This address does not take that method"),
-    "reference_taken": (409, "The reference is in use"),
-    "state_conflict": (409, "The state does not permit it"),
+    "not_found": (404, "Not found"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "reference_taken": (409, "The reference is already in use"),
+    "state_conflict": (409, "The state does not allow this"),
     "request_in_progress": (409, "The first request with this Idempotency-Key is still running"),
-    "body_too_large": (413, "The body is too large"),
-    "unsupported_media_type": (415, "The body must be application/json"),
-    "idempotency_key_reused": (422, "The Idempotency-Key belongs to another request"),
-    "internal_error": (500, "Something went wrong on our side"),
-    "gateway_unavailable": (502, "The payment gateway gave no usable answer"),
-    "database_unavailable": (503, "The database is not reachable"),
+    "body_too_large": (413, "The request body is too large"),
+    "unsupported_media_type": (415, "The request body must be application/json"),
+    "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
+    "internal_error": (500, "Internal error"),
+    "gateway_unavailable": (502, "The payment gateway gave no usable response"),
+    "database_unavailable": (503, "The database is unavailable"),
 }
+
+# What passes by itself, and when it is worth asking again.
+RETRY_AFTER_SECONDS = {"request_in_progress": 1, "gateway_unavailable": 30, "database_unavailable": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +86,34 @@ def invalid(field: str, rule: str, message: str) -> Problem:
 
 
 def handler(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception handler: whatever a view raises becomes a problem; nothing unexpected is told outside."""
+    """DRF's exception handler: whatever a view raises becomes a problem; nothing unexpected is shown outside."""
     problem = as_problem(error)
     if problem is None:
         _log_unexpected(error, context)
-        problem = Problem("internal_error", "It was logged. The request may be sent again with its Idempotency-Key.")
+        problem = Problem(
+            "internal_error", "The error was logged. You can send the request again with its Idempotency-Key."
+        )
     headers = {"WWW-Authenticate": error.auth_header} if hasattr(error, "auth_header") else {}
+    if problem.code in RETRY_AFTER_SECONDS:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS[problem.code])
     return Response(problem.body(), status=problem.status_code, headers=headers, content_type=CONTENT_TYPE)
 
 
 def as_problem(error: Exception) -> Problem | None:
-    """What the caller is told of `error`; None for what was not expected."""
+    """The problem that the caller gets for `error`; None for what was not expected."""
     match error:
         case Problem():
             return error
         case exceptions.APIException() | Http404() | PermissionDenied():
             return _of_framework(error)
         case GatewayUnavailableError():
-            return Problem("gateway_unavailable", "Nothing was changed and no money has moved. Try again later.")
-        case OperationalError() | InterfaceError():
+            return Problem("gateway_unavailable", "Nothing was changed and no money moved. Try again later.")
+        case OperationalError() | InterfaceError() | HeldError():
             return Problem("database_unavailable", "Nothing was changed. Try again later.")
-        case _:
+        case RefusedError():
             return _of_use_case(error)
+        case _:
+            return None
 
 
 def _of_framework(error: Exception) -> Problem | None:
@@ -121,47 +124,27 @@ def _of_framework(error: Exception) -> Problem | None:
         case exceptions.NotAuthenticated():
             return Problem("key_missing", "Send the header `Authorization: Bearer kit_…`.")
         case exceptions.AuthenticationFailed():
-            return Problem("key_invalid", "The key in the Authorization header is not one that is in use.")
+            return Problem("key_invalid", "The key in the Authorization header is unknown or revoked.")
         case exceptions.MethodNotAllowed():
-            return Problem("method_not_allowed", "The Allow header lists the methods that this address takes.")
+            return Problem("method_not_allowed", "The Allow header lists the allowed methods.")
         case exceptions.UnsupportedMediaType():
-            return Problem("unsupported_media_type", "Send JSON, and the header `Content-Type: application/json`.")
+            return Problem("unsupported_media_type", "Send JSON with the header `Content-Type: application/json`.")
         case exceptions.ParseError():
             return Problem("malformed_json", str(error.detail))
         case exceptions.NotFound() | Http404():
-            return Problem("not_found", "This address, or the object that it names, does not exist.")
+            return Problem("not_found", "This path, or the object that it names, does not exist.")
         case _:
             return None
 
 
-# The domain's words for a schedule's fields, as (field of the API, rule).
-_SCHEDULE_FIELDS = {
-    "zone": ("time_zone", "unknown_time_zone"),
-    "target": ("target", "target_of_interval"),
-    "interval": ("interval", "invalid_choice"),
-    "every": ("every", "out_of_range"),
-    "charge_time": ("charge_time", "time_of_day"),
-}
+# Fields that the API calls by another name.
+_FIELDS = {"zone": "time_zone"}
 
 
-def _of_use_case(error: Exception) -> Problem | None:
-    match error:
-        case ScheduleError():
-            field, rule = _SCHEDULE_FIELDS.get(error.field, (error.field, "invalid"))
-            return invalid(field, rule, error.rule)
-        case MoneyError():
-            return invalid(error.field, "invalid", error.rule)
-        case SubscriptionError() | CardError() | PlanError() | ChargeNowError() | RefundError():
-            field, _, message = str(error).partition(": ")
-            if field == "state" or isinstance(error, CardError):
-                return Problem("state_conflict", message)
-            return invalid(field, "not_usable", message)
-        case ResolutionError():
-            if error.rule == "state":
-                return Problem("state_conflict", str(error))
-            return invalid(error.field, error.rule, error.message)
-        case _:
-            return None
+def _of_use_case(error: RefusedError) -> Problem:
+    if error.rule == "state":
+        return Problem("state_conflict", error.message if error.field == "state" else str(error))
+    return invalid(_FIELDS.get(error.field, error.field), error.rule, error.message)
 
 
 def _flatten(details: Any, path: str) -> Iterable[FieldError]:

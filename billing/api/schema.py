@@ -19,10 +19,11 @@ _KEY_PARAMETER = OpenApiParameter(
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]{1,255}$"},
     OpenApiParameter.HEADER,
     description=(
-        "Your own unique name for this request, such as a random UUID. Sent again with the same body it gets the same "
-        "answer (with the header `Idempotent-Replayed: true`) and nothing is done twice; while the first runs it gets "
-        "409, with another address or body 422. A request that was refused or failed leaves its key free. Optional, "
-        "and recommended on every POST: without it, a repeated POST acts twice."
+        "Your own unique name for this request, such as a random UUID. The same key with the same body returns the "
+        "first response again (with the header `Idempotent-Replayed: true`), and nothing is done twice. While the "
+        "first request runs the response is 409; with another path or body it is 422. A request that was refused or "
+        "failed leaves its key free. Optional, and recommended on every POST: without it, a repeated POST acts "
+        "twice."
     ),
 )
 _ALWAYS = (
@@ -51,6 +52,7 @@ def operation(
 
     def decorate(method: Any) -> Any:
         method.problem_codes = tuple(codes)
+        method.lists = lists
         return extend_schema(
             operation_id=operation_id,
             summary=summary,
@@ -68,6 +70,10 @@ class Schema(AutoSchema):
 
     def get_tags(self) -> list[str]:
         return [cast("Any", self.view).tag]
+
+    def _is_list_view(self, serializer: Any = None) -> bool:  # noqa: ARG002
+        """A list is wrapped in its description and would not be seen as one: its parameters would be missing."""
+        return bool(getattr(getattr(self.view, self.method.lower()), "lists", False))
 
     def get_override_parameters(self) -> list[Any]:
         shared: list[Any] = []
@@ -94,10 +100,10 @@ class Schema(AutoSchema):
         for status, codes in sorted(by_status.items()):
             words = "; ".join(f"`{code}`: {CODES[code][1]}" for code in codes)
             response = OpenApiResponse(ProblemSerializer, description=words, examples=[_example(codes[0])])
-            told = self._get_response_for_code(  # type: ignore[no-untyped-call]
+            body = self._get_response_for_code(  # type: ignore[no-untyped-call]
                 response, str(status), [CONTENT_TYPE], direction
             )
-            bodies[str(status)] = told
+            bodies[str(status)] = body
         return bodies
 
     def _codes(self) -> list[str]:
@@ -128,7 +134,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "kit_…",
-            "description": "An API key of `manage.py create_api_key`, shown once. Scopes: read, write, charge.",
+            "description": "An API key from `manage.py create_api_key`. Scopes: read, write, charge.",
         }
 
 

@@ -5,6 +5,7 @@
 3. Load the attempts of those cards (database), so that every order that was read has its attempt by now, and compare.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,9 @@ from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState
 from billing.domain.matching import carries
 from billing.domain.refunds import MAY_HAVE_ACTED
 from billing.gateway.connection import Gateway, GatewayUnavailableError, ListedOrder, ReadTransaction, gateway_for
-from billing.models import GatewayAccount, GatewayOrder, PaymentAttempt, PaymentMethod
+from billing.models import GatewayAccount, GatewayOrder, OutsidePayment, PaymentAttempt, PaymentMethod
+
+logger = logging.getLogger(__name__)
 
 READERS = 8
 _CARDS_AT_ONCE = 200
@@ -28,7 +31,7 @@ _CARDS_AT_ONCE = 200
 
 @dataclass(slots=True)
 class _Reading:
-    """What the gateway said of one card; `failure` when it could not be asked to the end."""
+    """What the gateway showed of one card; `failure` when it could not be asked to the end."""
 
     card: PaymentMethod
     transaction_ids: tuple[str, ...]
@@ -44,17 +47,25 @@ def gateway_violations(*, now: datetime, account_id: int | None = None) -> list[
     found: list[Violation] = []
     accounts = GatewayAccount.objects.order_by("id")
     for account in accounts if account_id is None else accounts.filter(pk=account_id):
-        taken: Counter[str] = Counter()
-        for cards in _cards(account):
-            readings = _read_all(gateway_for(account), cards)
-            for reading in readings:
-                found += _Card(reading, now).compare(taken)
-        found += [
-            Violation("S1", invoice, f"took money {times} times at the gateway, and no more than one may stay.")
-            for invoice, times in sorted(taken.items())
-            if times > 1
-        ]
+        try:
+            found += _of_account(account, now)
+        except Exception as error:  # one account never hides what is wrong with another
+            logger.exception("audit: account %s cannot be compared with the gateway", account.public_id)
+            found.append(Violation("S10", account.public_id, f"could not be compared: {type(error).__name__}."))
     return found
+
+
+def _of_account(account: GatewayAccount, now: datetime) -> list[Violation]:
+    found: list[Violation] = []
+    taken: Counter[str] = Counter()
+    for cards in _cards(account):
+        for reading in _read_all(gateway_for(account), cards):
+            found += _Card(reading, now).compare(taken)
+    return found + [
+        Violation("S1", invoice, f"took money {times} times at the gateway, and no more than one may stay.")
+        for invoice, times in sorted(taken.items())
+        if times > 1
+    ]
 
 
 def _cards(account: GatewayAccount) -> Iterator[list[PaymentMethod]]:
@@ -116,6 +127,12 @@ class _Card:
             )
         )
 
+        self._elsewhere = dict(
+            OutsidePayment.objects.filter(
+                account_id=self._card.account_id, gateway_transaction_id__isnull=False
+            ).values_list("gateway_transaction_id", "invoice__public_id")
+        )
+
     def compare(self, taken: Counter[str]) -> Iterator[Violation]:
         """Adds the successes of each invoice to `taken`."""
         if self._reading.failure:
@@ -123,6 +140,11 @@ class _Card:
             return
         of_attempt: defaultdict[int, list[ListedOrder]] = defaultdict(list)
         for order in self._reading.orders:
+            if invoice := self._elsewhere.get(order.transaction_id):
+                taken[invoice] += order.status in KEPT_BY_THE_GATEWAY
+                continue
+            if not (order.is_understood or order.order_id in self._baseline or self._owners(order)):
+                yield Violation("S10", self._card.public_id, f"has order {order.order_id}, which is not understood.")
             if order.status not in KEPT_BY_THE_GATEWAY or order.order_id in self._baseline:
                 continue
             owners = self._owners(order)
@@ -186,9 +208,9 @@ class _Card:
         return None
 
     def _what_went_back_otherwise(self, attempt: PaymentAttempt) -> str | None:
-        """What the gateway shows as given back beside what our refunds say; an open one may explain the difference.
+        """What the gateway shows as refunded beside what our refunds say; an open one may explain the difference.
 
-        A payment of which the gateway says only that something went back is one of which we must know something."""
+        A payment of which the gateway says only that something was refunded is one of which we must know something."""
         read = self._reading.transactions[attempt.gateway_transaction_id or ""]
         refunds = list(attempt.refunds.all())
         if any(one.state in MAY_HAVE_ACTED or (one.settled_at and one.settled_at >= self._now) for one in refunds):
@@ -197,4 +219,4 @@ class _Card:
         if ours == theirs or (theirs is None and ours):
             return None
         shown = "a part, and not how much" if theirs is None else str(theirs)
-        return f"{ours} of {attempt.amount_minor} {attempt.currency} as given back, and the gateway shows {shown}"
+        return f"{ours} of {attempt.amount_minor} {attempt.currency} as refunded, and the gateway shows {shown}"

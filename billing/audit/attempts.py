@@ -1,7 +1,7 @@
 """S3, S4, S5, S7 and S9: the history of attempts, gone through again from the transitions.
 
 Ids of transitions give the order of events: whoever arms or settles writes them while holding the locks of the
-invoice, the card and the account, so of one invoice, card or switch they are in order, whatever the clocks said.
+invoice, the card and the account, so of one invoice, card or switch they are in order, whatever the clocks showed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,6 +30,7 @@ def violations(account_id: int | None) -> Iterator[Violation]:
     yield from _moves_are_allowed(parameters)
     yield from _money_is_recorded(parameters)
     yield from _switch_was_off(parameters)
+    yield from _quarantine_was_kept(parameters)
 
 
 def _sent_once(parameters: Parameters) -> Iterator[Violation]:
@@ -40,7 +41,10 @@ def _sent_once(parameters: Parameters) -> Iterator[Violation]:
             FROM billing_paymentattempt a
             LEFT JOIN billing_transition t ON t.subject_type = 'attempt' AND t.subject_id = a.id
                                           AND t.to_state = 'sending' AND t.from_state <> 'sending'
-            WHERE OF_ACCOUNT(a.account_id) GROUP BY a.id HAVING count(t.id) <> 1 ORDER BY a.id""",
+            WHERE OF_ACCOUNT(a.account_id) AND (a.recovered_at IS NULL OR EXISTS (
+                SELECT 1 FROM billing_transition b WHERE b.subject_type = 'attempt' AND b.subject_id = a.id
+                AND b.from_state = '' AND b.to_state = 'sending'))
+            GROUP BY a.id HAVING count(t.id) <> 1 ORDER BY a.id""",
         parameters,
     )
     yield from found(
@@ -107,20 +111,20 @@ def _card_was_free(parameters: Parameters) -> Iterator[Violation]:
                 GROUP BY t.subject_id, t.at),
             busy AS (
                 SELECT a.id, a.public_id, a.payment_method_id,
-                       min(s.id) FILTER (WHERE s.to_state = 'sending') AS begun,
+                       min(s.id) FILTER (WHERE s.to_state = 'sending') AS started,
                        LEAST(min(s.id) FILTER (WHERE s.to_state <> ALL(%(unresolved)s)), min(r.id)) AS ended
                 FROM billing_paymentattempt a JOIN steps s ON s.subject_id = a.id
                 LEFT JOIN released r ON r.subject_id = a.payment_method_id AND r.at = a.released_at
                 GROUP BY a.id),
             in_turn AS (
-                SELECT public_id, payment_method_id, id, begun,
+                SELECT public_id, payment_method_id, id, started,
                        max(COALESCE(ended, 9223372036854775807)) OVER (
-                           PARTITION BY payment_method_id ORDER BY begun
+                           PARTITION BY payment_method_id ORDER BY started
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy_until
                 FROM busy)
             SELECT n.public_id, c.public_id
             FROM in_turn n JOIN billing_paymentmethod c ON c.id = n.payment_method_id
-            WHERE n.busy_until > n.begun ORDER BY n.id""",
+            WHERE n.busy_until > n.started ORDER BY n.id""",
         parameters,
     )
     yield from found(
@@ -176,14 +180,34 @@ def _money_is_recorded(parameters: Parameters) -> Iterator[Violation]:
     """Evidence of money made the attempt succeed, be surplus or a person's case, or raised an alarm."""
     yield from found(
         "S7",
-        "is {}, and evidence {} says that it was paid.",
+        "is {}, and evidence {} shows that it was paid.",
         """SELECT a.public_id, a.state, e.id
             FROM billing_evidence e JOIN billing_paymentattempt a ON a.id = e.attempt_id
             WHERE e.verdict = 'paid' AND e.source <> 'holder_ended'
-              AND a.state NOT IN ('succeeded', 'surplus', 'needs_human', 'reversed') AND OF_ACCOUNT(a.account_id)
+              AND a.state NOT IN ('succeeded', 'surplus', 'needs_review', 'reversed') AND OF_ACCOUNT(a.account_id)
               AND NOT EXISTS (SELECT 1 FROM billing_transition t
                               WHERE t.subject_type = 'attempt' AND t.subject_id = a.id AND t.evidence_id = e.id)
             ORDER BY e.id""",
+        parameters,
+    )
+
+
+def _quarantine_was_kept(parameters: Parameters) -> Iterator[Violation]:
+    """What was found at the gateway and written down meanwhile was not armed."""
+    yield from found(
+        "S9",
+        "was armed while the account was in quarantine.",
+        """WITH kept AS (
+                SELECT t.subject_id, t.to_state, t.id AS began,
+                       lead(t.id, 1, 9223372036854775807) OVER (PARTITION BY t.subject_id ORDER BY t.id) AS until
+                FROM billing_transition t WHERE t.subject_type = 'quarantine')
+            SELECT a.public_id
+            FROM kept k
+            JOIN billing_transition armed ON armed.subject_type = 'attempt' AND armed.to_state = 'sending'
+             AND armed.from_state = '' AND armed.id > k.began AND armed.id < k.until
+             AND armed.account_id = k.subject_id
+            JOIN billing_paymentattempt a ON a.id = armed.subject_id AND a.recovered_at IS NULL
+            WHERE k.to_state = 'quarantined' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
         parameters,
     )
 
@@ -202,7 +226,7 @@ def _switch_was_off(parameters: Parameters) -> Iterator[Violation]:
             JOIN billing_transition armed ON armed.subject_type = 'attempt' AND armed.to_state = 'sending'
              AND armed.from_state = '' AND armed.id > s.stopped AND armed.id < s.until
              AND (s.subject_type = 'installation' OR armed.account_id = s.subject_id)
-            JOIN billing_paymentattempt a ON a.id = armed.subject_id
+            JOIN billing_paymentattempt a ON a.id = armed.subject_id AND a.recovered_at IS NULL
             WHERE s.to_state = 'stopped' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
         parameters,
     )

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
-from billing.audit.periods import known_subscriptions, periods_missing
+from billing.audit.periods import UNREADABLE, Known, known_subscriptions, periods_missing
 from billing.domain.attempts import UNRESOLVED, AttemptState
 from billing.domain.subscriptions import RUNNING, InvoiceState
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
@@ -107,7 +107,7 @@ def outcome_of(invoice: Invoice, attempts: Sequence[AttemptState], *, now: datet
             return Outcome.SENDING
         case S.UNKNOWN | S.IN_PROCESS:
             return Outcome.CHECKING
-        case S.NEEDS_HUMAN | S.SURPLUS | S.REVERSED | S.SUCCEEDED:
+        case S.NEEDS_REVIEW | S.SURPLUS | S.REVERSED | S.SUCCEEDED:
             return Outcome.WITH_A_PERSON  # money came or went, and the invoice is not paid by it
         case S.DECLINED:
             return Outcome.DECLINED
@@ -125,11 +125,15 @@ def missed(*, account_id: int, start: Start, now: datetime) -> int:
 
 def missing_periods(*, account_id: int, now: datetime) -> int:
     """Periods of running subscriptions that were due by `now` and have no invoice, worked out from the schedule."""
-    return sum(
-        len(periods_missing(one, now=now, opened_within=timedelta(0)))
-        for one in known_subscriptions(account_id)
-        if one.state in RUNNING
-    )
+    return sum(_missing(one, now) for one in known_subscriptions(account_id) if one.state in RUNNING)
+
+
+def _missing(one: Known, now: datetime) -> int:
+    """One at least, when the periods of a subscription that is due cannot be worked out."""
+    try:
+        return len(periods_missing(one, now=now, opened_within=timedelta(0)))
+    except UNREADABLE:
+        return int(one.next_due_at is not None and one.next_due_at <= now)
 
 
 def double_charges(*, account_id: int, charges: Iterable[Mapping[str, Any]]) -> int:

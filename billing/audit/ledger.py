@@ -9,7 +9,7 @@ from billing.audit.counts import KEPT_BY_THE_GATEWAY
 from billing.audit.violation import Violation
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState
 from billing.domain.refunds import RefundKind, RefundOrigin
-from billing.models import PaymentAttempt, PaymentMethod, Refund
+from billing.models import OutsidePayment, PaymentAttempt, PaymentMethod, Refund
 
 _MARKER = re.compile(r"[0-9A-Z]{12}")
 _TAKEN = KEPT_BY_THE_GATEWAY | {"FULL_REFUNDED"}
@@ -29,16 +29,20 @@ def ledger_violations(
     counts those of refunds by the refund's id, and of reversals by the order's; names that are not ours are others'."""
     cards = set(PaymentMethod.objects.filter(account_id=account_id).values_list("gateway_customer_id", flat=True))
     attempts = PaymentAttempt.objects.filter(account_id=account_id).select_related("invoice").order_by("id")
-    books = _Books({attempt.marker: attempt for attempt in attempts})
-    strangers: set[str] = set()
+    elsewhere = OutsidePayment.objects.filter(account_id=account_id, gateway_transaction_id__isnull=False)
+    books = _Books(
+        {attempt.marker: attempt for attempt in attempts},
+        dict(elsewhere.values_list("gateway_transaction_id", "invoice__public_id")),
+    )
+    unexplained: set[str] = set()
     for charge in charges:
         if charge["customer_id"] in cards:
             books.enter(charge)
         else:
-            strangers.add(marker_of(charge))
+            unexplained.add(marker_of(charge))
     return [
         *books.violations(),
-        *books.post_violations(posts, strangers),
+        *books.post_violations(posts, unexplained),
         *_refund_post_violations(account_id, refund_posts or {}),
     ]
 
@@ -50,10 +54,12 @@ def marker_of(charge: Mapping[str, Any]) -> str:
 
 
 class _Books:
-    """The attempts of an account by marker, and what the ledger has of each."""
+    """The attempts of an account by marker, and what the ledger has of each. `elsewhere` are invoices by the
+    transaction that a person found at the gateway."""
 
-    def __init__(self, attempts: dict[str, PaymentAttempt]) -> None:
+    def __init__(self, attempts: dict[str, PaymentAttempt], elsewhere: Mapping[str | None, str]) -> None:
         self._attempts = attempts
+        self._elsewhere = elsewhere
         self._of: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._unexplained: list[Mapping[str, Any]] = []
 
@@ -70,22 +76,31 @@ class _Books:
             charges = self._of[marker]
             kept[attempt.invoice.public_id] += sum(charge["status"] in KEPT_BY_THE_GATEWAY for charge in charges)
             yield from _compare(attempt, charges)
+        kept.update(
+            self._elsewhere[charge["transaction_id"]]
+            for charge in self._unexplained
+            if charge["status"] in KEPT_BY_THE_GATEWAY and charge["transaction_id"] in self._elsewhere
+        )
         for invoice, times in kept.items():
             if times > 1:
                 yield Violation(
                     "S1", invoice, f"took money {times} times at the gateway, and no more than one may stay."
                 )
         for charge in self._unexplained:
-            if charge["status"] in KEPT_BY_THE_GATEWAY:
+            if charge["status"] in KEPT_BY_THE_GATEWAY and charge["transaction_id"] not in self._elsewhere:
                 yield Violation("S10", str(charge["transaction_id"]), "took money on a card of ours for no attempt.")
 
-    def post_violations(self, posts: Mapping[str, int], strangers: set[str]) -> Iterator[Violation]:
+    def post_violations(self, posts: Mapping[str, int], unexplained: set[str]) -> Iterator[Violation]:
         for marker, count in posts.items():
             attempt = self._attempts.get(marker)
             if attempt is not None and count > 1:
                 yield Violation("S3", attempt.public_id, f"was sent {count} times.")
-            elif attempt is None and _MARKER.fullmatch(marker) and marker not in strangers:
-                yield Violation("S3", marker, f"was sent {count} times, and is no attempt's.")
+            elif attempt is None and _MARKER.fullmatch(marker) and marker not in unexplained | self._found():
+                yield Violation("S3", marker, f"was sent {count} times, and belongs to no attempt.")
+
+    def _found(self) -> set[str]:
+        """Markers of charges that our books had lost, and that a person found."""
+        return {marker_of(one) for one in self._unexplained if one["transaction_id"] in self._elsewhere}
 
 
 def _refund_post_violations(account_id: int, posts: Mapping[str, int]) -> Iterator[Violation]:
@@ -119,7 +134,7 @@ def _compare(attempt: PaymentAttempt, charges: list[Mapping[str, Any]]) -> Itera
             yield Violation(
                 "S10",
                 attempt.public_id,
-                f"counts {attempt.amount_refunded_minor} as given back, and the gateway {fits[0]['refunded']}.",
+                f"counts {attempt.amount_refunded_minor} as refunded, and the gateway {fits[0]['refunded']}.",
             )
     elif taken and state not in UNRESOLVED:
         yield Violation("S10", attempt.public_id, f"is {state}, and the gateway took its money.")

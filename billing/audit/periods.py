@@ -23,6 +23,8 @@ from billing.domain.subscriptions import RUNNING, Collector, SubscriptionState
 # Workers open what is due every few seconds; what nobody opened for this long was missed.
 OPENED_WITHIN = timedelta(minutes=10)
 _CHUNK = 5000
+# A schedule that cannot be read, such as one of a time zone that is not known, is one violation and no crash.
+UNREADABLE = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,10 @@ class Known:
 def violations(account_id: int | None, *, now: datetime) -> Iterator[Violation]:
     """L1 and L5 of the account, or of all."""
     for one in known_subscriptions(account_id):
-        yield from _missing(one, now)
-        yield from _counted(one)
-        yield from _next(one)
+        try:
+            yield from [*_missing(one, now), *_counted(one), *_next(one)]
+        except UNREADABLE as error:
+            yield Violation("L1", one.public_id, f"has periods that cannot be worked out: {error}.")
 
 
 def known_subscriptions(account_id: int | None) -> Iterator[Known]:

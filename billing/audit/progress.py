@@ -8,10 +8,10 @@ from django.conf import settings
 
 from billing.audit.queries import found
 from billing.audit.violation import Violation
-from billing.charging.limits import Limits
-from billing.charging.reconcile import LEASE, PATIENCE
+from billing.charging.reading.reconcile import LEASE, PATIENCE
 from billing.domain.arming import Environment
 from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED
+from billing.operating.timings import Limits
 
 Parameters = Mapping[str, Any]
 # The sweeper comes every few seconds; workers that are restarted take longer.
@@ -37,6 +37,17 @@ def violations(account_id: int | None, *, now: datetime, limits: Limits) -> Iter
     yield from _is_asked_about(parameters)
     yield from _is_alerted(parameters)
     yield from _goes_on(parameters)
+    yield from _is_accounted_for(parameters)
+
+
+def _is_accounted_for(parameters: Parameters) -> Iterator[Violation]:
+    yield from found(
+        "L3",
+        "was answered {} on {:%Y-%m-%d %H:%M:%S} UTC, and no row in this database accounts for the answer.",
+        """SELECT o.marker, o.verdict, o.recorded_at FROM billing_orphananswer o
+            WHERE o.matched_at IS NULL AND OF_ACCOUNT(o.account_id) ORDER BY o.id""",
+        parameters,
+    )
 
 
 def _leaves_sending(parameters: Parameters) -> Iterator[Violation]:
@@ -55,10 +66,10 @@ def _is_asked_about(parameters: Parameters) -> Iterator[Violation]:
         "L3",
         "is {}, and {}.",
         """SELECT a.public_id, a.state,
-                   CASE WHEN a.next_check_at IS NULL THEN 'nobody asks about it again'
+                   CASE WHEN a.next_check_at IS NULL THEN 'no check is planned'
                         WHEN a.armed_at < late.since
-                        THEN 'no person has heard of it since ' || to_char(a.armed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
-                        ELSE 'nobody asked when it was time' END
+                        THEN 'has been so since ' || to_char(a.armed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+                        ELSE 'its check is late' END
             FROM billing_paymentattempt a JOIN billing_gatewayaccount g ON g.id = a.account_id
             CROSS JOIN LATERAL (SELECT %(unknown_since)s - make_interval(
                                     hours => COALESCE(g.retry_after_absence_hours, 0)) AS since) late
@@ -79,12 +90,12 @@ def _is_alerted(parameters: Parameters) -> Iterator[Violation]:
                        ELSE 'needed a person, and raised ' || alerts.times || ' alerts' END
             FROM billing_paymentattempt a
             LEFT JOIN (SELECT subject_id, count(*) AS times FROM billing_transition
-                       WHERE subject_type = 'attempt' AND to_state = 'needs_human' AND from_state <> to_state
+                       WHERE subject_type = 'attempt' AND to_state = 'needs_review' AND from_state <> to_state
                        GROUP BY subject_id) t ON t.subject_id = a.id
             LEFT JOIN (SELECT subject_id, count(*) AS times FROM billing_event
-                       WHERE subject_type = 'attempt' AND kind = 'attempt.needs_human'
+                       WHERE subject_type = 'attempt' AND kind = 'attempt.needs_review'
                        GROUP BY subject_id) e ON e.subject_id = a.id
-            CROSS JOIN LATERAL (SELECT GREATEST(COALESCE(t.times, 0), (a.state = 'needs_human')::int) AS times) came
+            CROSS JOIN LATERAL (SELECT GREATEST(COALESCE(t.times, 0), (a.state = 'needs_review')::int) AS times) came
             CROSS JOIN LATERAL (SELECT COALESCE(e.times, 0) AS times) alerts
             WHERE came.times <> alerts.times AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
         parameters,
@@ -104,7 +115,7 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
     )
     yield from found(
         "L6",
-        "is {}, and is on the work list all the same.",
+        "is {}, and is still on the work list.",
         """SELECT i.public_id, i.state FROM billing_invoice i
             WHERE i.next_attempt_at IS NOT NULL AND (i.state <> 'open' OR i.hold IS NOT NULL)
               AND OF_ACCOUNT(i.account_id) ORDER BY i.id""",
@@ -118,10 +129,13 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
             CROSS JOIN LATERAL (SELECT max(t.at) AS at FROM billing_transition t
                                 WHERE t.to_state = 'running' AND t.from_state = 'stopped'
                                   AND (t.subject_type = 'installation' AND t.subject_id = 1
-                                       OR t.subject_type = 'account' AND t.subject_id = g.id)) started
+                                       OR t.subject_type = 'account' AND t.subject_id = g.id)
+                                   OR t.to_state = 'lifted' AND t.subject_type = 'quarantine'
+                                  AND t.subject_id = g.id) started
             CROSS JOIN LATERAL (SELECT GREATEST(i.next_attempt_at, i.created_at, started.at) AS at) since
             WHERE i.next_attempt_at < %(asked_before)s AND since.at < %(asked_before)s AND i.refusal IS NULL
-              AND g.stopped_at IS NULL AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
+              AND g.stopped_at IS NULL AND g.quarantined_at IS NULL
+              AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
               AND (g.environment <> %(live)s OR %(allow_live)s) AND OF_ACCOUNT(i.account_id)
             ORDER BY i.id""",
         parameters,

@@ -1,4 +1,4 @@
-"""Asking for violations in SQL. A query may use the words below, so that each is said in one place.
+"""Asking for violations in SQL. A query may use the words below, so that each is defined in one place.
 
 OF_ACCOUNT(column)  is true for the account that is asked about, or for all (parameter `account`);
 MONEY_KEPT          the attempt `a` has money that the customer did not get back;

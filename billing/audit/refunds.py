@@ -1,4 +1,4 @@
-"""What the invariants say of money that goes back: S1, S3, S4, S7, S9, S10, L2, L3 and L4 of refunds.
+"""What the invariants say of refunds: S1, S3, S4, S7, S9, S10, L2, L3 and L4 of refunds.
 
 The order of events is that of the transitions' ids, as with attempts.
 """
@@ -10,9 +10,9 @@ from typing import Any
 from billing.audit.progress import SWEPT_WITHIN, TAKEN_UP_WITHIN
 from billing.audit.queries import found
 from billing.audit.violation import Violation
-from billing.charging.limits import Limits
-from billing.charging.refund_worker import PATIENCE
+from billing.charging.refunds.worker import PATIENCE
 from billing.domain.refunds import GIVEN_BACK, MAY_HAVE_ACTED, OPEN, REFUND_MOVES, WAITING
+from billing.operating.timings import Limits
 
 Parameters = Mapping[str, Any]
 
@@ -47,7 +47,7 @@ def violations(account_id: int | None, *, now: datetime, limits: Limits) -> Iter
 def _not_more_than_was_taken(parameters: Parameters) -> Iterator[Violation]:
     yield from found(
         "S1",
-        "took {} {}, and {} of it went back or still may.",
+        "took {} {}, and {} of it was refunded or still may be.",
         """SELECT a.public_id, a.amount_minor, a.currency, sum(r.amount_minor)
             FROM billing_refund r JOIN billing_paymentattempt a ON a.id = r.attempt_id
             WHERE r.state = ANY(%(counted)s) AND OF_ACCOUNT(a.account_id)
@@ -106,7 +106,7 @@ def _not_charged_again(parameters: Parameters) -> Iterator[Violation]:
     """A surplus was never the invoice's, and a reversal says that there was no payment."""
     yield from found(
         "S4",
-        "was armed for invoice {}, of which refund {} had given money back.",
+        "was armed for invoice {}, of which refund {} had refunded money.",
         """SELECT b.public_id, i.public_id, r.public_id
             FROM billing_refund r
             JOIN billing_invoice i ON i.id = r.invoice_id
@@ -153,13 +153,13 @@ def _moves_are_allowed(parameters: Parameters) -> Iterator[Violation]:
 
 
 def _counted(parameters: Parameters) -> Iterator[Violation]:
-    """Money that went back is recorded, whatever state it finds."""
+    """Refunded money is recorded, whatever state it finds."""
     yield from found(
         "S7",
-        "is {}, and evidence {} says that the money went back.",
+        "is {}, and evidence {} shows that the money was refunded.",
         """SELECT r.public_id, r.state, e.id
             FROM billing_refundevidence e JOIN billing_refund r ON r.id = e.refund_id
-            WHERE e.verdict = 'refunded' AND r.state NOT IN ('succeeded', 'needs_human') AND OF_ACCOUNT(r.account_id)
+            WHERE e.verdict = 'refunded' AND r.state NOT IN ('succeeded', 'needs_review') AND OF_ACCOUNT(r.account_id)
               AND NOT EXISTS (SELECT 1 FROM billing_event v WHERE v.kind = 'refund.alarm'
                                 AND v.subject_type = 'refund' AND v.subject_id = r.id)
             ORDER BY e.id""",
@@ -167,7 +167,7 @@ def _counted(parameters: Parameters) -> Iterator[Violation]:
     )
     yield from found(
         "S7",
-        "counts {} as given back, and its refunds come to {}.",
+        "counts {} as refunded, and its refunds come to {}.",
         """SELECT a.public_id, a.amount_refunded_minor, back.sum
             FROM billing_paymentattempt a
             CROSS JOIN LATERAL (SELECT COALESCE(sum(r.amount_minor), 0) AS sum FROM billing_refund r
@@ -177,7 +177,7 @@ def _counted(parameters: Parameters) -> Iterator[Violation]:
     )
     yield from found(
         "S7",
-        "counts {} as given back, and the attempt that paid it {}.",
+        "counts {} as refunded, and the attempt that paid it {}.",
         """SELECT i.public_id, i.amount_refunded_minor, a.amount_refunded_minor
             FROM billing_paymentattempt a JOIN billing_invoice i ON i.id = a.invoice_id
             WHERE a.state = 'succeeded' AND i.amount_refunded_minor <> a.amount_refunded_minor
@@ -219,7 +219,7 @@ def _orders_agree(parameters: Parameters) -> Iterator[Violation]:
     """What the gateway showed of a payment after it was in our books; a refund that may have acted explains it."""
     yield from found(
         "S10",
-        "counts {} of {} {} as given back, and the gateway has its order {} as {}.",
+        "counts {} of {} {} as refunded, and the gateway has its order {} as {}.",
         """SELECT a.public_id, a.amount_refunded_minor, a.amount_minor, a.currency, o.gateway_order_id, o.status
             FROM billing_gatewayorder o JOIN billing_paymentattempt a ON a.id = o.attempt_id
             WHERE MONEY_KEPT AND o.gateway_order_id = a.gateway_order_id AND o.last_seen_at >= a.settled_at
@@ -246,7 +246,7 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
         """SELECT r.public_id, r.state,
                    CASE WHEN r.next_check_at IS NULL THEN 'nobody looks at it again'
                         WHEN r.state = 'unknown' AND r.armed_at < %(unknown_since)s
-                        THEN 'no person has heard of it since ' || to_char(r.armed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+                        THEN 'has been so since ' || to_char(r.armed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
                         ELSE 'nobody looked when it was time' END
             FROM billing_refund r
             WHERE r.state = ANY(%(waiting)s) AND OF_ACCOUNT(r.account_id)
@@ -264,11 +264,11 @@ def _is_alerted(parameters: Parameters) -> Iterator[Violation]:
         """SELECT r.public_id, CASE came.times WHEN 0 THEN 'never' WHEN 1 THEN 'once' ELSE came.times || ' times' END,
                    alerts.times
             FROM billing_refund r
-            CROSS JOIN LATERAL (SELECT GREATEST(count(*), (r.state = 'needs_human')::int) AS times
+            CROSS JOIN LATERAL (SELECT GREATEST(count(*), (r.state = 'needs_review')::int) AS times
                                 FROM billing_transition t WHERE t.subject_type = 'refund' AND t.subject_id = r.id
-                                  AND t.to_state = 'needs_human') came
+                                  AND t.to_state = 'needs_review') came
             CROSS JOIN LATERAL (SELECT count(*) AS times FROM billing_event e WHERE e.subject_type = 'refund'
-                                  AND e.subject_id = r.id AND e.kind = 'refund.needs_human') alerts
+                                  AND e.subject_id = r.id AND e.kind = 'refund.needs_review') alerts
             WHERE came.times <> alerts.times AND OF_ACCOUNT(r.account_id) ORDER BY r.id""",
         parameters,
     )

@@ -28,7 +28,7 @@ _TITLES = {
     UNSURE: "We are checking your card",
     REVOKED: "This card is no longer in use",
 }
-# What the merchant's own page is told: the words of the API, and pending while nobody knows better.
+# What the merchant's own page gets: the words of the API, and pending while nobody knows better.
 _STATUS = {
     BOUND: "active",
     PENDING: "pending",

@@ -9,7 +9,6 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from billing.callbacks.hints import Hint, look_sooner
-from billing.charging.limits import Limits
 from billing.models.clock import database_now
 from rm_gateway.notifications import MAX_BODY_BYTES, parse_notify
 from rm_gateway.parsing import ParseError
@@ -23,9 +22,9 @@ def notify(request: HttpRequest) -> HttpResponse:
     if len(body) > MAX_BODY_BYTES:
         return HttpResponse("too large", status=413, content_type="text/plain")
     try:
-        told = parse_notify(method=request.method or "", query=request.META.get("QUERY_STRING", ""), body=body)
+        notification = parse_notify(method=request.method or "", query=request.META.get("QUERY_STRING", ""), body=body)
     except ParseError:
         return HttpResponse("OK", content_type="text/plain")
-    hint = Hint(gateway_customer_id=told.customer_id, gateway_order_id=told.order_id)
-    look_sooner(hint=hint, limits=Limits.from_settings(), now=database_now())
+    hint = Hint(gateway_customer_id=notification.customer_id, gateway_order_id=notification.order_id)
+    look_sooner(hint=hint, now=database_now())
     return HttpResponse("OK", content_type="text/plain")

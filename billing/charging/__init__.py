@@ -1,1 +1,3 @@
-"""Arm, send, settle: the one way by which money is asked for, and everything that finds out what came of it."""
+"""Charging: the way of every money request, from the due invoice to the last look.
+
+The rooms read top-down: collecting, recovery, cases, reading, refunds, attempts, protocol."""

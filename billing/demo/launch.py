@@ -1,4 +1,4 @@
-"""The outer process: starts PostgreSQL and Valkey, and then the command itself once more, told where they are.
+"""The outer process: starts PostgreSQL and Valkey, and then the command itself once more, with their addresses.
 
 Django reads its database settings once, when a process starts; so the process that starts the servers is not the
 one that uses them. With DATABASE_URL and REDIS_URL set there is no outer process.
@@ -73,7 +73,7 @@ class _Relay:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        with _handling(self._heard):
+        with _handling(self._stop):
             yield
 
     def run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -87,7 +87,7 @@ class _Relay:
             return 1
         return status
 
-    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if self.deaf:
             return
         if self._child is None:
@@ -100,11 +100,11 @@ class _Relay:
 @contextmanager
 def interruptible(hurry: Callable[[], None]) -> Iterator[None]:
     """The first signal to end raises KeyboardInterrupt; every later one calls `hurry`."""
-    heard: list[int] = []
+    signals: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        heard.append(number)
-        if len(heard) == 1:
+        signals.append(number)
+        if len(signals) == 1:
             raise KeyboardInterrupt
         hurry()
 
@@ -115,8 +115,8 @@ def interruptible(hurry: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal (unless `nohup` ignores that) reach `handler`."""
-    heard = [number for number in _SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    handled = [number for number in _SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
@@ -135,7 +135,7 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = file.read().strip() or "unknown"
             raise embedded.AlreadyRunning(
-                f"{data_dir} is in use: its demo or services run already (process {holder})."
+                f"{data_dir} is in use: its demo or services are already running (process {holder})."
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

@@ -95,7 +95,7 @@ def run_services(options: Options) -> int:
             while True:
                 signal.pause()
         except KeyboardInterrupt:
-            options.write("Stopping: charges that are under way are waited for (Ctrl-C again: not even for them) …")
+            options.write("Stopping: waiting for the charges under way (Ctrl-C again: do not wait) …")
         finally:
             connection.close()
             supervisor.end()
@@ -203,7 +203,7 @@ class Demo:
             )
             self._over = self._snapshot.counts.finished and self._every_queue_was_served()
         except Error as error:
-            trouble = f"PostgreSQL does not answer ({type(error).__name__}); trying again"
+            trouble = f"PostgreSQL does not answer ({type(error).__name__}); retrying"
             self._over = False
             connection.close()
         self._screen.show(self._snapshot, self._addresses, trouble=trouble)
@@ -222,11 +222,11 @@ class Demo:
         missed = counts.missed(account_id=account_id, start=self._start, now=now)
         complaints = []
         if double:
-            complaints.append(f"{double} successes in the simulator's ledger are one too many.")
+            complaints.append(f"The simulator's ledger has {double} double charges.")
         if missed:
             complaints.append(f"{missed} due periods have no invoice, or no attempt to collect it.")
         if not self._over:
-            complaints.append(f"After {self._options.seconds} s not everything is settled: {_still_open(counted)}.")
+            complaints.append(f"Not everything is settled after {self._options.seconds} s: {_still_open(counted)}.")
         numbers: dict[str, int | float] = {
             "due": counted.due,
             "paid": counted.paid,

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from billing.accounts.change_account import change_account
 from billing.accounts.gateway_accounts import move_simulator, open_account
 from billing.demo.catalogue import MERCHANT, SEEDS, Begins, Seed
 from billing.demo.simulator import Hello, SimulatorError, bind_as_browser
 from billing.domain.arming import Environment
+from billing.domain.money import Price
+from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval, Schedule, occurrences
 from billing.domain.subscriptions import CardState
 from billing.models import Customer, GatewayAccount, PaymentMethod, Plan, Subscription
@@ -21,7 +24,7 @@ from billing.subscriptions.plans import create_plan
 from billing.subscriptions.start import start_subscription
 
 LONGEST_INTERVAL = timedelta(days=40)
-# A subscription that is due has begun so long before its occurrence: on the same day, and before it.
+# A subscription that is due has started so long before its occurrence: on the same day, and before it.
 LEAD = timedelta(minutes=40)
 _CHARGE_TIMES = (time(9, 0), time(6, 0))
 _BEFORE, _AFTER = timedelta(hours=1), timedelta(minutes=10)
@@ -37,7 +40,8 @@ def find_account(hello: Hello) -> GatewayAccount | None:
 
 
 def create_account(hello: Hello, *, now: datetime) -> GatewayAccount:
-    return open_account(
+    """The simulator lists an order at once, so that a false refusal is found out without an hour's wait."""
+    account = open_account(
         name=MERCHANT,
         environment=Environment.SIMULATOR,
         client_id=hello.client_id,
@@ -49,6 +53,10 @@ def create_account(hello: Hello, *, now: datetime) -> GatewayAccount:
         api_url=hello.api_url,
         now=now,
     )
+    changes, reason = {"list_lag_seconds": 0}, "the simulator's lists do not lag"
+    change_account(account=account, changes=changes, reason=reason, actor="demo", now=now)
+    account.refresh_from_db()
+    return account
 
 
 def seed(account: GatewayAccount, *, return_url: str, clock: Callable[[], datetime]) -> int:
@@ -87,12 +95,8 @@ def _plan(account: GatewayAccount, one: Seed, charge_time: time, *, now: datetim
         account=account,
         code=one.plan_code,
         name=one.product,
-        amount_minor=one.amount_minor,
-        interval=one.interval,
-        target=one.target,
-        every=one.every,
-        charge_time=charge_time,
-        zone=account.time_zone,
+        price=Price(one.amount_minor),
+        recurrence=Recurrence(Interval(one.interval), one.target, one.every, charge_time, account.time_zone),
         trial_days=one.trial_days,
         now=now,
     )
@@ -116,7 +120,7 @@ def _card(customer: Customer, one: Seed, *, return_url: str, now: datetime) -> N
     card = start_binding(customer=customer, return_url=return_url, now=now)
     bound = bind_as_browser(card.payment_url, card=one.card.value, name=one.customer)
     if not (bound and confirm_binding(card=card, now=now)):
-        raise SimulatorError(f"The card of {one.customer} was not bound.")
+        raise SimulatorError(f"The card of {one.customer} was not saved.")
 
 
 def beginning(one: Seed, *, charge_time: time, zone: str, now: datetime) -> datetime:

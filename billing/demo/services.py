@@ -93,7 +93,8 @@ def engine(place: Place, *, port: int) -> tuple[Service, ...]:
     return (
         place.service(
             WEB,
-            *("gunicorn", "config.wsgi", "--bind", f"{HOST}:{port}", "--workers", "1", "--threads", "4"),
+            *("gunicorn", "config.wsgi", "--worker-class", "config.web.Worker", "--bind", f"{HOST}:{port}"),
+            *("--workers", "1", "--threads", "4"),
             *("--graceful-timeout", "3", "--access-logfile", "-", "--no-control-socket"),
         ),
         place.service(

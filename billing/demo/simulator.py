@@ -35,10 +35,10 @@ def read_hello(path: Path) -> Hello | None:
     """What the simulator wrote at its last start; None when there is nothing whole."""
     try:
         text = path.read_text(encoding="utf-8")
-        said = json.loads(text) if text.endswith("\n") else None
+        hello = json.loads(text) if text.endswith("\n") else None
     except (OSError, ValueError):
         return None
-    return Hello(**{name: str(said[name]) for name in Hello.__slots__}) if isinstance(said, dict) else None
+    return Hello(**{name: str(hello[name]) for name in Hello.__slots__}) if isinstance(hello, dict) else None
 
 
 def wait_for(path: Path, *, port: int, has_died: Callable[[], bool]) -> Hello:
@@ -67,11 +67,11 @@ def bind_as_browser(payment_url: str, *, card: str, name: str) -> bool:
     The address that the browser is sent to is not opened. Raises SimulatorError."""
     status, _, page = _call("GET", payment_url)
     if status != 200 or "<form" not in page:
-        raise SimulatorError(f"The bind page answered {status}.")
+        raise SimulatorError(f"The card page answered {status}.")
     form = {"number": card, "name": name, "expiry": "12/39", "cvv": "123", "action": "bind"}
     status, location, _ = _call("POST", payment_url, form)
     if status != 303:
-        raise SimulatorError(f"The bind page refused the form ({status}).")
+        raise SimulatorError(f"The card page refused the form ({status}).")
     return parse_qs(urlsplit(location).query).get("status") == ["SUCCESS"]
 
 

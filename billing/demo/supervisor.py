@@ -51,11 +51,11 @@ class _Kept:
 
 
 class Supervisor:
-    """Runs services from `start()` to `end()`. `tell` gets a sentence for everything that people should know."""
+    """Runs services from `start()` to `end()`. `show` gets a sentence for everything that people should know."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, show: Callable[[str], None]) -> None:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self._tell = tell
+        self._show = show
         self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
         self._stop_wanted = threading.Event()
@@ -121,10 +121,10 @@ class Supervisor:
         except OSError as error:
             kept.restarts = kept.restarts.after_life(0)
             kept.start_at = now + kept.restarts.pause_seconds
-            self._tell(f"{kept.service.name} could not be started: {error}")
+            self._show(f"{kept.service.name} could not be started: {error}")
             return
         if kept.ended:
-            self._tell(f"{kept.service.name} {kept.ended}; started again")
+            self._show(f"{kept.service.name} {kept.ended}; restarted")
 
     def _stop(self, group: list[_Kept]) -> None:
         asked = time.monotonic()
@@ -142,7 +142,7 @@ class Supervisor:
 
     def _kill(self, kept: _Kept) -> None:
         if kept.process is not None:
-            self._tell(f"{kept.service.name} did not end when it was asked to, and was killed")
+            self._show(f"{kept.service.name} did not stop in time and was killed")
             _kill(kept.process)
 
 

@@ -31,7 +31,7 @@ class Screen(Protocol):
         """The state of things; without a snapshot nothing is known yet."""
 
     def close(self) -> None:
-        """The show is over: what is said from now on stands below it."""
+        """The show is over: what is printed from now on stands below it."""
 
 
 def screen() -> Screen:
@@ -63,23 +63,23 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """The table, drawn in place; what is said stands below it."""
+    """The table, drawn in place; what is printed stands below it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop", transient=False)
         self._messages: deque[str] = deque(maxlen=MESSAGES_SHOWN)
         self._warnings: deque[str] = deque(maxlen=WARNINGS_SHOWN)
-        self._begun = False
+        self._started = False
 
     def say(self, text: str) -> None:
-        if self._begun:
+        if self._started:
             self._messages.append(text)
         else:
             self._console.print(Text(text))
 
     def warn(self, text: str) -> None:
-        if self._begun:
+        if self._started:
             self._warnings.append(text)
         else:
             self._console.print(Text(text, style="yellow"))
@@ -87,8 +87,8 @@ class LiveScreen:
     def show(self, snapshot: Snapshot | None, addresses: Mapping[str, str], *, trouble: str = "") -> None:
         if snapshot is None:
             return
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             self._live.start()
         messages = Text("\n".join(self._messages), style="dim", no_wrap=True, overflow="ellipsis")
         parts: list[RenderableType] = [_header(snapshot, addresses), table(snapshot)]
@@ -99,8 +99,8 @@ class LiveScreen:
         self._live.update(Group(*parts), refresh=True)
 
     def close(self) -> None:
-        if self._begun:
-            self._begun = False
+        if self._started:
+            self._started = False
             self._live.stop()
 
 

@@ -8,6 +8,8 @@ from typing import assert_never
 from billing.audit.counts import RunCounts, Start, count_run
 from billing.domain.attempts import AttemptState
 from billing.domain.money import display
+from billing.domain.reason_words import reason_words
+from billing.domain.reasons import Reason
 from billing.domain.subscriptions import InvoiceState, SubscriptionState
 from billing.models import Invoice, PaymentAttempt, Subscription, Transition
 from billing.subscriptions.activate import schedule_of
@@ -103,7 +105,7 @@ def _state(
     if invoice.state == InvoiceState.PAID:
         return "paid", "green"
     if attempt is None:
-        return ("asks a person", "magenta") if invoice.hold else ("due", "bold")
+        return ("needs review", "magenta") if invoice.hold else ("due", "bold")
     return _attempt_words(attempt)
 
 
@@ -117,15 +119,15 @@ def _attempt_words(attempt: PaymentAttempt) -> tuple[str, str]:
         case S.DECLINED:
             return "declined", "red"
         case S.UNKNOWN:
-            return f"unknown (look {attempt.checks_done + 1})", "yellow"
+            return f"unknown (check {attempt.checks_done + 1})", "yellow"
         case S.IN_PROCESS:
             return "in process", "yellow"
-        case S.NEEDS_HUMAN:
-            return "needs a person", "magenta"
+        case S.NEEDS_REVIEW:
+            return "needs review", "magenta"
         case S.NOT_SENT | S.NOT_CHARGED:
             return "not charged", "bold"
         case S.SURPLUS:
-            return "surplus money", "magenta"
+            return "overpayment", "magenta"
         case S.REVERSED:
             return "reversed", "magenta"
         case _:
@@ -157,16 +159,16 @@ def _sentence(change: Transition, customer: str) -> str:
     after, reason = change.to_state, change.reason
     doubtful = change.from_state in (S.UNKNOWN, S.IN_PROCESS)
     if after == S.UNKNOWN:
-        why = "its worker is gone" if reason == "sender_lost" else "the answer was lost"
-        return f"{customer}: {why}; nothing is repeated, the card's orders are read"
+        why = "its worker is gone" if reason == Reason.SENDER_LOST else "the answer was lost"
+        return f"{customer}: {why}; the charge is not repeated, the card's orders are read"
     if after == S.IN_PROCESS:
-        return f"{customer}: the gateway has not finished; it is asked again"
-    if after == S.NEEDS_HUMAN:
-        return f"{customer}: no trace at the gateway after the last look; a person decides"
+        return f"{customer}: the gateway has not finished; Kitaran checks again"
+    if after == S.NEEDS_REVIEW:
+        return f"{customer}: not found at the gateway after the last check; needs review"
     if after == S.DECLINED:
-        return f"{customer}: declined ({reason}); tried again by the dunning days"
+        return f"{customer}: declined ({reason_words(reason)}); retried on the retry days"
     if after == S.SUCCEEDED and doubtful:
-        return f"{customer}: the money had been taken; found in the card's orders, paid"
+        return f"{customer}: the money was taken; found in the card's orders, paid"
     if after in (S.SUCCEEDED, S.SENDING):
         return ""
-    return f"{customer}: {after.replace('_', ' ')} ({reason})"
+    return f"{customer}: {after.replace('_', ' ')} ({reason_words(reason)})"

@@ -32,9 +32,13 @@ class Refusal(StrEnum):
     ALREADY_REFUNDED = "already_refunded"
     PREFLIGHT_MISSING = "preflight_missing"
     PREFLIGHT_FOUND_MONEY = "preflight_found_money"
+    LISTS_MAY_LAG = "lists_may_lag"  # the gateway's lists need not show yet what the last attempt did
+    CARD_UNREADABLE = "card_unreadable"  # a card's orders could not be read for long: a person decides
     REQUEST_IMPOSSIBLE = "request_impossible"
     CONSTRAINT = "constraint"
     GATEWAY_UNAVAILABLE = "gateway_unavailable"  # no token to be had: nothing is armed without one
+    ACCOUNT_PAUSED = "account_paused"  # the account pauses by itself, or waits for a person; its page says why
+    NO_SENDER = "no_sender"  # this machine starts no threads
 
 
 LOOK_AGAIN: dict[Refusal, timedelta] = {
@@ -51,9 +55,13 @@ LOOK_AGAIN: dict[Refusal, timedelta] = {
     Refusal.ALREADY_REFUNDED: timedelta(days=1),
     Refusal.PREFLIGHT_MISSING: timedelta(seconds=5),
     Refusal.PREFLIGHT_FOUND_MONEY: timedelta(minutes=15),
+    Refusal.LISTS_MAY_LAG: timedelta(hours=1),  # or sooner: at the invoice's `look_from_at`
+    Refusal.CARD_UNREADABLE: timedelta(hours=1),
     Refusal.REQUEST_IMPOSSIBLE: timedelta(hours=1),
     Refusal.CONSTRAINT: timedelta(minutes=15),
     Refusal.GATEWAY_UNAVAILABLE: timedelta(0),  # at every tick
+    Refusal.ACCOUNT_PAUSED: timedelta(0),
+    Refusal.NO_SENDER: timedelta(0),
 }
 
 
@@ -62,7 +70,9 @@ class ArmFacts:
     """Everything that arm re-checks, read under lock.
 
     `subscription_state` is None for a one-off invoice, and where a person decided to collect regardless of it;
-    `card_state` is None when there is no card."""
+    `card_state` is None when there is no card. `card_given_up`: a person went on without the card's orders, which
+    cannot be read; `tried_card_held`: a card that the invoice was tried on before is held. A look that began before
+    `look_from_at` excludes nothing."""
 
     subscription_state: SubscriptionState | None
     collected_by_gateway: bool
@@ -70,6 +80,7 @@ class ArmFacts:
     card_kind: CardKind | None
     card_environment: Environment | None
     card_held: bool
+    card_given_up: bool
     card_has_unresolved_attempt: bool
     invoice_has_holder: bool
     amount_minor: int
@@ -78,6 +89,8 @@ class ArmFacts:
     account_limit_minor: int
     preflight_needed: bool
     preflight_at: datetime | None
+    look_from_at: datetime | None
+    tried_card_held: bool = False
 
 
 def refusal(facts: ArmFacts, now: datetime) -> Refusal | None:
@@ -93,14 +106,20 @@ def refusal(facts: ArmFacts, now: datetime) -> Refusal | None:
         (facts.card_kind is CardKind.RECURRING, Refusal.CARD_HAS_GATEWAY_SCHEDULE),
         (facts.card_state is not CardState.ACTIVE, Refusal.CARD_NOT_ACTIVE),
         (facts.card_held, Refusal.CARD_HELD),
+        (facts.card_given_up, Refusal.CARD_UNREADABLE),
         (facts.card_has_unresolved_attempt, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT),
+        (facts.tried_card_held, Refusal.PREFLIGHT_FOUND_MONEY),
         (facts.card_environment is not facts.account_environment, Refusal.ENVIRONMENT_DIFFERS),
         (facts.amount_minor > facts.account_limit_minor, Refusal.ABOVE_LIMIT),
         (facts.amount_refunded_minor > 0, Refusal.ALREADY_REFUNDED),
-        (facts.preflight_needed and not _fresh(facts.preflight_at, now), Refusal.PREFLIGHT_MISSING),
+        (facts.preflight_needed and not _fresh(facts, now), Refusal.PREFLIGHT_MISSING),
     )
     return next((reason for fails, reason in checks if fails), None)
 
 
-def _fresh(preflight_at: datetime | None, now: datetime) -> bool:
-    return preflight_at is not None and timedelta(0) <= now - preflight_at <= PREFLIGHT_FRESH
+def _fresh(facts: ArmFacts, now: datetime) -> bool:
+    """Whether the look is recent, and began after everything that it must exclude could be seen."""
+    at = facts.preflight_at
+    if at is None or (facts.look_from_at is not None and at < facts.look_from_at):
+        return False
+    return timedelta(0) <= now - at <= PREFLIGHT_FRESH

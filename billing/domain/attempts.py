@@ -10,23 +10,26 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, assert_never
 
+from billing.domain.reasons import Reason
+
 
 class AttemptState(StrEnum):
     SENDING = "sending"  # armed: the one POST may be leaving, on its way, or lost with its process
     SUCCEEDED = "succeeded"  # money taken, and this attempt pays the invoice
-    DECLINED = "declined"  # the gateway said FAILED
+    DECLINED = "declined"  # the gateway answered FAILED
     NOT_SENT = "not_sent"  # provably nothing was executed; costs no try
     IN_PROCESS = "in_process"  # the gateway has it and has not finished
     UNKNOWN = "unknown"  # the money may or may not have moved
     NOT_CHARGED = "not_charged"  # was unknown; shown by evidence that no money moved
-    NEEDS_HUMAN = "needs_human"  # evidence contradicts or is exhausted: a person decides
+    NEEDS_REVIEW = "needs_review"  # evidence contradicts or is exhausted: a person decides
     SURPLUS = "surplus"  # money that arrived although the invoice had its money or owed none
     REVERSED = "reversed"  # the gateway took a success back
 
 
 S = AttemptState
-HOLDS_PLACE = frozenset({S.SENDING, S.UNKNOWN, S.IN_PROCESS, S.NEEDS_HUMAN, S.SUCCEEDED})
-UNRESOLVED = frozenset({S.SENDING, S.UNKNOWN, S.IN_PROCESS, S.NEEDS_HUMAN})
+HOLDS_PLACE = frozenset({S.SENDING, S.UNKNOWN, S.IN_PROCESS, S.NEEDS_REVIEW, S.SUCCEEDED})
+UNRESOLVED = frozenset({S.SENDING, S.UNKNOWN, S.IN_PROCESS, S.NEEDS_REVIEW})
+CHECKED = frozenset({S.UNKNOWN, S.IN_PROCESS})  # read at the gateway until evidence closes them
 ENDED_WITHOUT_MONEY = frozenset({S.DECLINED, S.NOT_SENT, S.NOT_CHARGED})
 HAS_MONEY = frozenset({S.SUCCEEDED, S.SURPLUS})
 
@@ -34,13 +37,13 @@ HAS_MONEY = frozenset({S.SUCCEEDED, S.SURPLUS})
 MOVES: frozenset[tuple[AttemptState, AttemptState]] = frozenset(
     {
         *((S.SENDING, to) for to in (S.SUCCEEDED, S.DECLINED, S.NOT_SENT, S.IN_PROCESS, S.UNKNOWN)),
-        *((S.SENDING, to) for to in (S.NEEDS_HUMAN, S.SURPLUS)),
+        *((S.SENDING, to) for to in (S.NEEDS_REVIEW, S.SURPLUS)),
         *(
             (waiting, to)
             for waiting in (S.UNKNOWN, S.IN_PROCESS)
-            for to in (S.SUCCEEDED, S.DECLINED, S.NOT_CHARGED, S.NEEDS_HUMAN, S.SURPLUS)
+            for to in (S.SUCCEEDED, S.DECLINED, S.NOT_CHARGED, S.NEEDS_REVIEW, S.SURPLUS)
         ),
-        *((S.NEEDS_HUMAN, to) for to in (S.SUCCEEDED, S.DECLINED, S.NOT_CHARGED, S.SURPLUS)),
+        *((S.NEEDS_REVIEW, to) for to in (S.SUCCEEDED, S.DECLINED, S.NOT_CHARGED, S.SURPLUS)),
         *((ended, to) for ended in ENDED_WITHOUT_MONEY for to in (S.SUCCEEDED, S.SURPLUS)),
         (S.SURPLUS, S.SUCCEEDED),
         (S.SUCCEEDED, S.REVERSED),
@@ -49,12 +52,8 @@ MOVES: frozenset[tuple[AttemptState, AttemptState]] = frozenset(
 )
 
 
-# Why an attempt is *not charged*, or *reversed*: its transaction had taken the money and given it back.
-FOUND_REVERSED = "reversed_at_the_gateway"
-
-
 class Source(StrEnum):
-    """Who told us."""
+    """Where a finding comes from."""
 
     ANSWER = "answer"  # the HTTP answer to the one POST, or the lack of one
     ORDER_LIST = "order_list"  # a complete read of the card's orders, with the transactions behind them
@@ -66,7 +65,7 @@ class Source(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What we were told."""
+    """What a finding means for the money."""
 
     PAID = "paid"
     DECLINED = "declined"
@@ -83,10 +82,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing we were told about an attempt, in our own words.
+    """What one response, order list or decision shows about an attempt.
 
     `detail` is what is kept verbatim but redacted; `amount_minor` is in the currency's minor unit;
-    `marker` is the marker seen in the gateway's record (None: the record echoed none).
+    `marker` is the marker seen in the gateway's record (None: the record echoed none). `nothing_left`: provably no
+    byte of the request left this machine. `read_at` is when the complete read began that was made for this attempt.
     """
 
     verdict: Verdict
@@ -100,7 +100,9 @@ class Finding:
     transaction_id: str | None = None
     order_id: str | None = None
     retry_after_seconds: int | None = None
-    stops_account: bool = False
+    kind: str = ""  # of a failure, as the gateway's client calls it: connect, timeout, signature, validation, …
+    nothing_left: bool = False
+    read_at: datetime | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -119,6 +121,7 @@ class AttemptFacts:
     place_taken: bool  # another attempt of the invoice holds the place
     money_wanted: bool  # the invoice is open or uncollectible: money for it is still owed
     transaction_claimed: bool = False  # another attempt already carries the finding's transaction
+    transaction_reversed: bool = False  # the finding's transaction was seen reversed
     found_reversed: bool = False  # it ended because its own transaction was seen reversed
 
 
@@ -130,12 +133,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    reason: str
+    """The state stands, and nobody needs to know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The state stands, but a person must hear of it: the evidence contradicts what is recorded."""
+    """The state stands, but an alarm is recorded: the evidence contradicts what is recorded."""
 
     reason: str
 
@@ -146,64 +149,66 @@ def decide(
     """What `finding` does to `attempt`; `reversed_settles_after` is how old an attempt must be before a
     reversal seen at the gateway closes it."""
     state = attempt.state
-    if state is S.NEEDS_HUMAN and finding.source is not Source.OPERATOR:
-        return Alarm("evidence_while_with_a_person") if finding.verdict is Verdict.PAID else Stay("with_a_person")
+    if state is S.NEEDS_REVIEW and finding.source is not Source.OPERATOR:
+        return Alarm(Reason.EVIDENCE_WHILE_WITH_A_PERSON) if finding.verdict is Verdict.PAID else Stay()
     match finding.verdict:
         case Verdict.PAID:
             return _paid(attempt, finding)
         case Verdict.DECLINED:
             return _declined(attempt, finding)
         case Verdict.IN_PROCESS:
-            return Move(S.IN_PROCESS, "in_process") if state is S.SENDING else Stay("still_in_process")
+            return Move(S.IN_PROCESS, Reason.IN_PROCESS) if state is S.SENDING else Stay()
         case Verdict.REVERSED:
             return _reversed(attempt, finding, now=now, settles_after=reversed_settles_after)
         case Verdict.NOT_SENT:
             if state is S.SENDING:
                 return Move(S.NOT_SENT, finding.reason)
+            if state is S.IN_PROCESS:  # the gateway's own record of it outweighs an answer that says it has none
+                return Stay()
             # The sweeper was first: the attempt had become unknown, and now it is shown that nothing left.
-            return Move(S.NOT_CHARGED, finding.reason) if state in UNRESOLVED else Stay("already_ended")
+            return Move(S.NOT_CHARGED, finding.reason) if state in UNRESOLVED else Stay()
         case Verdict.UNCLEAR:
-            return Move(S.UNKNOWN, finding.reason) if state is S.SENDING else Stay("still_unclear")
+            return Move(S.UNKNOWN, finding.reason) if state is S.SENDING else Stay()
         case Verdict.ABSENT:
-            return Stay("absent")
+            return Stay()
         case Verdict.ABSENT_FOR_LONG:
-            return Move(S.NOT_CHARGED, "absent_for_long") if state is S.UNKNOWN else Stay("absent")
+            return Move(S.NOT_CHARGED, Reason.ABSENT_FOR_LONG) if state is S.UNKNOWN else Stay()
         case Verdict.ABSENT_AT_LAST | Verdict.CONTRADICTION:
             return _to_a_person(state, finding)
         case Verdict.PERSON_NOT_CHARGED:
-            return Move(S.NOT_CHARGED, finding.reason) if state is S.NEEDS_HUMAN else Stay("not_with_a_person")
+            return Move(S.NOT_CHARGED, finding.reason) if state is S.NEEDS_REVIEW else Stay()
         case _:
             assert_never(finding.verdict)
 
 
-def mismatch(attempt: AttemptFacts, finding: Finding) -> str | None:
+def mismatch(attempt: AttemptFacts, finding: Finding) -> Reason | None:
     """Why a success cannot be this attempt's, or None. A field that the gateway left out is not compared."""
     if finding.amount_minor != attempt.amount_minor:
-        return "amount_differs"
+        return Reason.AMOUNT_DIFFERS
     if finding.currency != attempt.currency:
-        return "currency_differs"
+        return Reason.CURRENCY_DIFFERS
     if finding.store_id is not None and attempt.store_id and finding.store_id != attempt.store_id:
-        return "store_differs"
-    return _anothers(attempt, finding) or (None if finding.transaction_id else "transaction_id_missing")
+        return Reason.STORE_DIFFERS
+    return _anothers(attempt, finding) or (None if finding.transaction_id else Reason.TRANSACTION_ID_MISSING)
 
 
-def _anothers(attempt: AttemptFacts, finding: Finding) -> str | None:
-    """Why what was said is about another attempt, or None."""
+def _anothers(attempt: AttemptFacts, finding: Finding) -> Reason | None:
+    """Why the finding is about another attempt, or None."""
     if finding.gateway_customer_id is not None and finding.gateway_customer_id != attempt.gateway_customer_id:
-        return "card_differs"
+        return Reason.CARD_DIFFERS
     if finding.marker is not None and finding.marker != attempt.marker:
-        return "marker_differs"
-    return "transaction_id_claimed" if attempt.transaction_claimed else None
+        return Reason.MARKER_DIFFERS
+    return Reason.TRANSACTION_ID_CLAIMED if attempt.transaction_claimed else None
 
 
 def _declined(attempt: AttemptFacts, finding: Finding) -> Move | Stay | Alarm:
     state = attempt.state
     if state in HAS_MONEY:
-        return Alarm("declined_after_money")
+        return Alarm(Reason.DECLINED_AFTER_MONEY)
     if state not in UNRESOLVED:
-        return Stay("already_ended")
+        return Stay()
     if wrong := _anothers(attempt, finding):
-        return Alarm(wrong) if state is S.NEEDS_HUMAN else Move(S.NEEDS_HUMAN, wrong)
+        return Alarm(wrong) if state is S.NEEDS_REVIEW else Move(S.NEEDS_REVIEW, wrong)
     return Move(S.DECLINED, finding.reason)
 
 
@@ -211,19 +216,20 @@ def _paid(attempt: AttemptFacts, finding: Finding) -> Move | Stay | Alarm:
     state = attempt.state
     if finding.source is Source.HOLDER_ENDED:
         heir = state is S.SURPLUS and attempt.money_wanted and not attempt.place_taken
-        return Move(S.SUCCEEDED, "holder_ended_without_money") if heir else Stay("no_heir")
+        return Move(S.SUCCEEDED, Reason.HOLDER_ENDED_WITHOUT_MONEY) if heir else Stay()
     if state in HAS_MONEY:
         known = attempt.transaction_id in (None, finding.transaction_id)
-        return Stay("already_paid") if known else Alarm("second_transaction")
-    if state is S.REVERSED or (attempt.found_reversed and finding.transaction_id == attempt.transaction_id):
-        return Alarm("paid_after_reversal")  # an answer that was kept, for one, is older than what was read since
+        return Stay() if known else Alarm(Reason.SECOND_TRANSACTION)
+    found_reversed = attempt.found_reversed and finding.transaction_id == attempt.transaction_id
+    if state is S.REVERSED or attempt.transaction_reversed or found_reversed:
+        return Alarm(Reason.PAID_AFTER_REVERSAL)  # an answer that was kept, for one, is older than what was read since
     if wrong := mismatch(attempt, finding):
-        if state in UNRESOLVED and state is not S.NEEDS_HUMAN:
-            return Move(S.NEEDS_HUMAN, wrong)
+        if state in UNRESOLVED and state is not S.NEEDS_REVIEW:
+            return Move(S.NEEDS_REVIEW, wrong)
         return Alarm(wrong)
     if attempt.place_taken or not attempt.money_wanted:
-        return Move(S.SURPLUS, "money_not_owed")
-    return Move(S.SUCCEEDED, "late_money" if state in ENDED_WITHOUT_MONEY else finding.reason or "paid")
+        return Move(S.SURPLUS, Reason.MONEY_NOT_OWED)
+    return Move(S.SUCCEEDED, Reason.LATE_MONEY if state in ENDED_WITHOUT_MONEY else finding.reason or Reason.PAID)
 
 
 def _reversed(
@@ -232,26 +238,25 @@ def _reversed(
     state = attempt.state
     if state in HAS_MONEY:
         if finding.transaction_id and finding.transaction_id != attempt.transaction_id:
-            return Alarm("reversal_of_another_transaction")
-        return Move(S.REVERSED, FOUND_REVERSED)
+            return Alarm(Reason.REVERSAL_OF_ANOTHER_TRANSACTION)
+        return Move(S.REVERSED, Reason.REVERSED_AT_THE_GATEWAY)
     if state is S.SENDING:
-        return Move(S.UNKNOWN, "reversed_at_first")
+        return Move(S.UNKNOWN, Reason.REVERSED_AT_FIRST)
     if state in UNRESOLVED and now - attempt.armed_at >= settles_after:
-        return Move(S.NOT_CHARGED, FOUND_REVERSED)
-    return Stay("reversed")
+        return Move(S.NOT_CHARGED, Reason.REVERSED_AT_THE_GATEWAY)
+    return Stay()
 
 
 def _to_a_person(state: AttemptState, finding: Finding) -> Move | Stay | Alarm:
-    if state in UNRESOLVED and state is not S.NEEDS_HUMAN:
-        return Move(S.NEEDS_HUMAN, finding.reason or finding.verdict.value)
-    return Alarm(finding.reason) if finding.verdict is Verdict.CONTRADICTION else Stay("already_ended")
+    if state in UNRESOLVED and state is not S.NEEDS_REVIEW:
+        return Move(S.NEEDS_REVIEW, finding.reason or finding.verdict.value)
+    return Alarm(finding.reason) if finding.verdict is Verdict.CONTRADICTION else Stay()
 
 
 # --- words and times around an attempt -----------------------------------------------------------------
 
 # Waits before the next try when nothing was executed, in minutes; the last one repeats.
 NOT_SENT_WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=60))
-NOT_SENT_LIMIT = 20  # this many in a row stop the account
 MOST_RETRY_AFTER = timedelta(hours=24)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from billing.domain.errors import RefusedError
+
 MOST_TRIES = 4
 MOST_DAYS = 30
 DEFAULT_RETRY_DAYS = (3, 7, 14)
@@ -18,7 +20,7 @@ class FinalAction(StrEnum):
     KEEP = "keep"  # stays past due; later periods are charged as they come
 
 
-class DunningError(ValueError):
+class DunningError(RefusedError):
     """A policy that the rules do not allow; the message names the rule."""
 
 
@@ -44,12 +46,19 @@ class GiveUp:
 
 
 def check_retry_days(days: Sequence[int]) -> None:
+    """Raises DunningError unless they are a few rising days after the first try."""
     if len(days) >= MOST_TRIES:
-        raise DunningError(f"retry_days: at most {MOST_TRIES - 1} retries ({MOST_TRIES} tries in all), got {len(days)}")
+        raise DunningError(
+            "retry_days",
+            "invalid",
+            f"must be at most {MOST_TRIES - 1} retries ({MOST_TRIES} tries in all); got {len(days)}",
+        )
     if any(day < 1 or day > MOST_DAYS for day in days):
-        raise DunningError(f"retry_days: each day is between 1 and {MOST_DAYS} after the first try, got {list(days)}")
+        raise DunningError(
+            "retry_days", "invalid", f"each must be from 1 to {MOST_DAYS} days after the first try; got {list(days)}"
+        )
     if list(days) != sorted(set(days)):
-        raise DunningError(f"retry_days: each day is later than the one before, got {list(days)}")
+        raise DunningError("retry_days", "invalid", f"each day must be later than the one before; got {list(days)}")
 
 
 def next_step(policy: DunningPolicy, *, tries: int, first_tried_at: datetime, now: datetime) -> RetryAt | GiveUp:

@@ -3,7 +3,7 @@
 A refund has the three phases of a charge and the same rule: one request, sent once, closed by evidence only.
 `decide` is the only place where a state is chosen; it is pure and total. A refund has one request for life: one
 that was not sent is final, and whoever still wants it asks again. Nobody waits at a till for a refund, a person
-asked for it and is told why it failed, and what most often keeps a request from leaving (a wrong key, a path, a
+requested it and sees why it failed, and what most often keeps a request from leaving (a wrong key, a path, a
 permission) does not heal by itself.
 """
 
@@ -12,16 +12,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
+from billing.domain.errors import RefusedError
+from billing.domain.reasons import Reason
+
 
 class RefundState(StrEnum):
     REQUESTED = "requested"  # asked for; nothing was sent yet
     SENDING = "sending"  # armed: the one POST may be leaving, on its way, or lost with its process
     SUCCEEDED = "succeeded"  # the money goes back
-    REFUSED = "refused"  # the gateway looked at it and said no
+    REFUSED = "refused"  # the gateway refused it
     NOT_SENT = "not_sent"  # provably nothing was executed: it could not be sent, or was withdrawn
     UNKNOWN = "unknown"  # the money may or may not go back
     NOT_REFUNDED = "not_refunded"  # was unknown; shown that no money goes back
-    NEEDS_HUMAN = "needs_human"  # evidence contradicts or is exhausted: a person decides
+    NEEDS_REVIEW = "needs_review"  # evidence contradicts or is exhausted: a person decides
 
 
 class RefundKind(StrEnum):
@@ -37,8 +40,8 @@ class RefundOrigin(StrEnum):
 
 R = RefundState
 # May still give money back: one of these at most for an attempt.
-OPEN = frozenset({R.REQUESTED, R.SENDING, R.UNKNOWN, R.NEEDS_HUMAN})
-MAY_HAVE_ACTED = frozenset({R.SENDING, R.UNKNOWN, R.NEEDS_HUMAN})
+OPEN = frozenset({R.REQUESTED, R.SENDING, R.UNKNOWN, R.NEEDS_REVIEW})
+MAY_HAVE_ACTED = frozenset({R.SENDING, R.UNKNOWN, R.NEEDS_REVIEW})
 ENDED_WITHOUT_REFUND = frozenset({R.REFUSED, R.NOT_SENT, R.NOT_REFUNDED})
 GIVEN_BACK = frozenset({R.SUCCEEDED})
 # Looked at when their time has come: to be armed, or asked about at the gateway.
@@ -51,17 +54,21 @@ REFUND_MOVES: frozenset[tuple[RefundState, RefundState]] = frozenset(
         (R.REQUESTED, R.SENDING),
         (R.REQUESTED, R.NOT_SENT),
         *((R.SENDING, to) for to in (R.SUCCEEDED, R.REFUSED, R.NOT_SENT, R.UNKNOWN)),
-        *((R.UNKNOWN, to) for to in (R.SUCCEEDED, R.REFUSED, R.NOT_REFUNDED, R.NEEDS_HUMAN)),
-        *((R.NEEDS_HUMAN, to) for to in (R.SUCCEEDED, R.NOT_REFUNDED)),
+        *((R.UNKNOWN, to) for to in (R.SUCCEEDED, R.REFUSED, R.NOT_REFUNDED, R.NEEDS_REVIEW)),
+        *((R.NEEDS_REVIEW, to) for to in (R.SUCCEEDED, R.NOT_REFUNDED)),
     }
 )
 
 # How long after a payment the gateway reverses it (GATEWAY notes, section 4.7), counted from arming.
 REVERSE_WINDOW = timedelta(minutes=15)
+# A refund is armed on what the gateway showed this long ago at most.
+LOOK_FRESH = timedelta(seconds=60)
+# Ended by a response or a decision: the gateway may have executed it all the same.
+MAY_HAVE_ACTED_ALL_THE_SAME = frozenset({R.NOT_SENT, R.NOT_REFUNDED})
 
 
 class RefundSource(StrEnum):
-    """Who told us."""
+    """Where a finding comes from."""
 
     ENGINE = "engine"  # our own act: armed, or refused to arm
     ANSWER = "answer"  # the HTTP answer to the one POST, or the lack of one
@@ -72,7 +79,7 @@ class RefundSource(StrEnum):
 
 
 class RefundVerdict(StrEnum):
-    """What we were told."""
+    """What a finding means for the money."""
 
     ARMED = "armed"  # the request is frozen; it may leave
     CANNOT = "cannot"  # it may not be sent, now or later
@@ -88,7 +95,7 @@ class RefundVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefundFinding:
-    """One thing we were told about a refund; `detail` is kept verbatim but redacted."""
+    """What one response, read or decision shows about a refund; `detail` is kept verbatim but redacted."""
 
     verdict: RefundVerdict
     source: RefundSource
@@ -100,7 +107,7 @@ class RefundFinding:
 class SeenMoney:
     """What a transaction at the gateway shows of money given back, in minor units.
 
-    `refunded_minor` is None when that cannot be told; `reversed`: the gateway took the payment itself back."""
+    `refunded_minor` is None when that is not known; `reversed`: the gateway took the payment itself back."""
 
     transaction_id: str
     refunded_minor: int | None
@@ -115,23 +122,23 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    reason: str
+    """The state stands, and nobody needs to know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The state stands, but a person must hear of it."""
+    """The state stands, but an alarm is recorded."""
 
     reason: str
 
 
 def decide(state: RefundState, finding: RefundFinding) -> Move | Stay | Alarm:
     """What `finding` does to a refund in `state`."""
-    if state is R.NEEDS_HUMAN and finding.source is not RefundSource.OPERATOR:
-        return Stay("with_a_person")
+    if state is R.NEEDS_REVIEW and finding.source is not RefundSource.OPERATOR:
+        return Stay()
     if state not in OPEN:
         late = finding.verdict is RefundVerdict.REFUNDED and state in ENDED_WITHOUT_REFUND
-        return Alarm("refunded_after_all") if late else Stay("already_ended")
+        return Alarm(Reason.REFUNDED_AFTER_ALL) if late else Stay()
     match finding.verdict:
         case RefundVerdict.ARMED:
             return _if(state is R.REQUESTED, R.SENDING, finding)
@@ -147,53 +154,103 @@ def decide(state: RefundState, finding: RefundFinding) -> Move | Stay | Alarm:
         case RefundVerdict.UNCLEAR:
             return _if(state is R.SENDING, R.UNKNOWN, finding)
         case RefundVerdict.UNCHANGED:
-            return Stay("unchanged")
+            return Stay()
         case RefundVerdict.NOTHING_AT_LAST | RefundVerdict.CONTRADICTION:
-            return _if(state is R.UNKNOWN, R.NEEDS_HUMAN, finding)
+            return _if(state is R.UNKNOWN, R.NEEDS_REVIEW, finding)
         case RefundVerdict.PERSON_NOT_REFUNDED:
-            return _if(state is R.NEEDS_HUMAN, R.NOT_REFUNDED, finding)
+            return _if(state is R.NEEDS_REVIEW, R.NOT_REFUNDED, finding)
         case _:
             assert_never(finding.verdict)
 
 
 def _if(moves: bool, to: RefundState, finding: RefundFinding) -> Move | Stay:
-    return Move(to, finding.reason or finding.verdict.value) if moves else Stay("not_now")
+    return Move(to, finding.reason or finding.verdict.value) if moves else Stay()
 
 
 def judge(
     seen: SeenMoney, *, kind: RefundKind, amount_minor: int, before_minor: int, transaction_id: str
-) -> tuple[RefundVerdict, str]:
+) -> tuple[RefundVerdict, Reason | None]:
     """What a transaction says about one refund of `amount_minor`, and why; `before_minor` was given back before it.
 
     While a refund is open nothing else of its attempt is written down, so `before_minor` is all that is explained
     otherwise; only a change by exactly this amount is this refund."""
     if seen.transaction_id != transaction_id:
-        return RefundVerdict.UNCLEAR, "another_transaction"
+        return RefundVerdict.UNCLEAR, Reason.ANOTHER_TRANSACTION
     if kind is RefundKind.REVERSE:
         if seen.reversed:
-            return RefundVerdict.REFUNDED, "reversed"
+            return RefundVerdict.REFUNDED, Reason.REVERSED
         if seen.refunded_minor:
-            return RefundVerdict.CONTRADICTION, "refunded_instead"
-        return (RefundVerdict.UNCLEAR, "unclear") if seen.refunded_minor is None else (RefundVerdict.UNCHANGED, "")
+            return RefundVerdict.CONTRADICTION, Reason.REFUNDED_INSTEAD
+        return (
+            (RefundVerdict.UNCLEAR, Reason.UNCLEAR) if seen.refunded_minor is None else (RefundVerdict.UNCHANGED, None)
+        )
     if seen.reversed:
-        return RefundVerdict.CONTRADICTION, "reversed_instead"
+        return RefundVerdict.CONTRADICTION, Reason.REVERSED_INSTEAD
     if seen.refunded_minor is None:
-        return RefundVerdict.UNCLEAR, "amount_unknown"
+        return RefundVerdict.UNCLEAR, Reason.AMOUNT_UNKNOWN
     change = seen.refunded_minor - before_minor
     if change == amount_minor:
-        return RefundVerdict.REFUNDED, "refunded"
-    return (RefundVerdict.UNCHANGED, "") if change == 0 else (RefundVerdict.CONTRADICTION, "amount_differs")
+        return RefundVerdict.REFUNDED, Reason.REFUNDED
+    return (RefundVerdict.UNCHANGED, None) if change == 0 else (RefundVerdict.CONTRADICTION, Reason.AMOUNT_DIFFERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """What the gateway plainly shows against a person's word about a refund: a stable rule, and a sentence."""
+
+    rule: str
+    message: str
+
+
+def contradicted(
+    seen: SeenMoney, *, refunded: bool, kind: RefundKind, amount_minor: int, before_minor: int, transaction_id: str
+) -> Contradiction | None:
+    """Why nobody says that this refund was carried out (`refunded`), or was not; None where the gateway shows the same,
+    nothing that is known, or money that went back otherwise: then a person knows better."""
+    verdict, _ = judge(
+        seen, kind=kind, amount_minor=amount_minor, before_minor=before_minor, transaction_id=transaction_id
+    )
+    if verdict is RefundVerdict.REFUNDED:
+        return None if refunded else Contradiction("refunded_at_the_gateway", "the gateway shows that it was refunded")
+    if not refunded or seen.transaction_id != transaction_id or seen.reversed or seen.refunded_minor is None:
+        return None
+    least = 1 if kind is RefundKind.REVERSE else before_minor + amount_minor
+    if seen.refunded_minor >= least:
+        return None
+    message = f"the gateway shows {seen.refunded_minor} sen of the payment refunded, without this refund"
+    return Contradiction("not_refunded_at_the_gateway", message)
 
 
 def unexplained(seen: SeenMoney, *, explained_minor: int) -> int:
-    """How much the gateway shows as given back beyond what our rows explain; 0 when nothing or not to be told."""
+    """How much the gateway shows as given back beyond what our rows explain; 0 when nothing or not known."""
     if seen.reversed or seen.refunded_minor is None:
         return 0
     return max(seen.refunded_minor - explained_minor, 0)
 
 
+def still_owed(*, amount_minor: int, before_minor: int, refunded_minor: int) -> int:
+    """How much of a refund of `amount_minor` is still owed, in minor units; `before_minor` was given back before it.
+
+    Who asks for a refund asks for so much more than was given back when they asked. What was given back since, by
+    whom ever, is a part of it: a refund of another process, of an older database, or of the gateway's own portal."""
+    return max(before_minor + amount_minor - refunded_minor, 0)
+
+
+def overtaken(*, amount_minor: int, before_minor: int, refunded_minor: int) -> "RefundEnd | None":
+    """Why a requested refund is not sent because of what was given back since it was asked for, or None.
+
+    A part of it is never sent in its place: a person asked for another amount, and sees first what happened."""
+    if refunded_minor == before_minor:
+        return None
+    left = still_owed(amount_minor=amount_minor, before_minor=before_minor, refunded_minor=refunded_minor)
+    return RefundEnd.PARTLY_GIVEN_BACK if left else RefundEnd.ALREADY_GIVEN_BACK
+
+
 class RefundWait(StrEnum):
     """Why a requested refund is not sent yet; it is looked at again by itself."""
+
+    EARLIER_MAY_HAVE_ACTED = "earlier_may_have_acted"  # the gateway may not show yet what an earlier refund did
+    LOOK_TOO_OLD = "look_too_old"
 
     ACCOUNT_STOPPED = "account_stopped"
     LIVE_NOT_ALLOWED = "live_not_allowed"
@@ -201,13 +258,16 @@ class RefundWait(StrEnum):
     ABOVE_LIMIT = "above_limit"
     GATEWAY_UNAVAILABLE = "gateway_unavailable"
     CONSTRAINT = "constraint"
+    CLOCK = "clock"  # the database's clock may be wrong
 
 
 class RefundEnd(StrEnum):
     """Why a requested refund will never be sent."""
 
     NO_MONEY = "no_money"  # the attempt has no money any more: it was reversed
-    NOT_THAT_MUCH = "not_that_much"  # more was given back meanwhile
+    ALREADY_GIVEN_BACK = "already_given_back"  # all of what was asked for was given back otherwise meanwhile
+    BECAME_THE_PAYMENT = "became_the_payment"  # it was surplus when it was asked back, and pays its invoice now
+    PARTLY_GIVEN_BACK = "partly_given_back"  # a part of it was: whoever wants the rest asks for it
     REVERSE_WINDOW_PASSED = "reverse_window_passed"
     ORDER_UNKNOWN = "order_unknown"
     REQUEST_IMPOSSIBLE = "request_impossible"
@@ -225,18 +285,25 @@ class RefundFacts:
     environment_fits: bool
     account_limit_minor: int
     attempt_has_money: bool
-    captured_minor: int
-    refunded_minor: int
+    became_the_payment: bool  # since it was asked for
+    before_minor: int  # given back when it was asked for
+    refunded_minor: int  # given back now
     order_id: str | None
     charged_at: datetime
+    looked_at: datetime  # when the gateway was asked what was given back
+    shown_by: datetime | None  # by when the gateway shows what an earlier refund of the payment may have done
 
 
 def may_arm(facts: RefundFacts, now: datetime) -> RefundWait | RefundEnd | None:
     """None when the refund may be armed; else why it waits, or why it never will be."""
     if not facts.attempt_has_money:
         return RefundEnd.NO_MONEY
-    if facts.refunded_minor + facts.amount_minor > facts.captured_minor:
-        return RefundEnd.NOT_THAT_MUCH
+    if facts.became_the_payment:
+        return RefundEnd.BECAME_THE_PAYMENT
+    if end := overtaken(
+        amount_minor=facts.amount_minor, before_minor=facts.before_minor, refunded_minor=facts.refunded_minor
+    ):
+        return end
     if facts.kind is RefundKind.REVERSE and (end := cannot_reverse(facts.order_id, facts.charged_at, now)):
         return end
     if facts.stopped:
@@ -247,6 +314,10 @@ def may_arm(facts: RefundFacts, now: datetime) -> RefundWait | RefundEnd | None:
         return RefundWait.ENVIRONMENT_DIFFERS
     if facts.amount_minor > facts.account_limit_minor:
         return RefundWait.ABOVE_LIMIT
+    if facts.shown_by is not None and facts.looked_at < facts.shown_by:
+        return RefundWait.EARLIER_MAY_HAVE_ACTED
+    if not timedelta(0) <= now - facts.looked_at <= LOOK_FRESH:
+        return RefundWait.LOOK_TOO_OLD
     return None
 
 
@@ -257,7 +328,7 @@ def cannot_reverse(order_id: str | None, charged_at: datetime, now: datetime) ->
     return RefundEnd.REVERSE_WINDOW_PASSED if now - charged_at >= REVERSE_WINDOW else None
 
 
-class RefundRuleError(ValueError):
+class RefundRuleError(RefusedError):
     """A refund that cannot be; the message names the field and the rule."""
 
 
@@ -267,10 +338,10 @@ def kind_and_amount(amount_minor: int | None, *, captured_minor: int, refunded_m
     The gateway calls only a refund of the whole, untouched payment full. Raises RefundRuleError."""
     left = captured_minor - refunded_minor
     if left <= 0:
-        raise RefundRuleError("attempt: everything it took was given back already")
+        raise RefundRuleError("attempt", "not_usable", "the payment is already fully refunded")
     amount = left if amount_minor is None else amount_minor
     if amount < 1:
-        raise RefundRuleError("amount_minor: must be more than nothing")
+        raise RefundRuleError("amount_minor", "not_usable", "must be more than 0")
     if amount > left:
-        raise RefundRuleError(f"amount_minor: only {left} of it can still be given back")
+        raise RefundRuleError("amount_minor", "not_usable", f"must be at most {left}, what is left to refund")
     return (RefundKind.FULL if amount == captured_minor else RefundKind.PARTIAL), amount

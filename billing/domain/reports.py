@@ -19,11 +19,14 @@ def days_of(armed_at: datetime) -> tuple[date, date]:
     return day, day + timedelta(days=1)
 
 
-def absence_counts(armed_at: datetime, successes: Mapping[date, Collection[str] | None]) -> bool:
+def absence_counts(armed_at: datetime, successes: Mapping[date, Collection[str] | None], *, read_at: datetime) -> bool:
     """Whether a charge that neither report lists was not made, as far as reports can say so.
 
     `successes` are, by day, the transactions known to us that its report lists; None: it could not be read. Both
-    must have been read, and each day on which the charge can have been made must list one."""
+    must have been read (from `read_at` on, and both days were over by then), and each day on which the charge can
+    have been made must list one."""
+    if read_at.astimezone(REPORT_ZONE).date() <= max(days_of(armed_at)):
+        return False
     possible = {at.astimezone(REPORT_ZONE).date() for at in (armed_at, armed_at + LATEST)}
     return all(successes.get(day) is not None for day in days_of(armed_at)) and all(
         successes.get(day) for day in possible

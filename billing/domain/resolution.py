@@ -16,15 +16,30 @@ class Resolution(StrEnum):
     CHARGED = "charged"
     DECLINED = "declined"
     NOT_CHARGED = "not_charged"
+    CHARGED_AND_GIVEN_BACK = "charged_and_given_back"
+
+
+# Decisions that money was taken; each names the gateway's transaction.
+TOOK_MONEY = frozenset({Resolution.CHARGED, Resolution.CHARGED_AND_GIVEN_BACK})
 
 
 class ProposalKind(StrEnum):
-    """What one person proposes and another confirms: a resolution, or the release of the card."""
+    """What one person proposes and another confirms: about an attempt a resolution or the release of its card; about
+    an invoice that it is closed; about a card that its hold is cleared."""
 
     CHARGED = "charged"
     DECLINED = "declined"
     NOT_CHARGED = "not_charged"
+    CHARGED_AND_GIVEN_BACK = "charged_and_given_back"
     RELEASE = "release"
+    PAID_ELSEWHERE = "paid_elsewhere"
+    VOID = "void"
+    WRITE_OFF = "write_off"
+    CLEAR_HOLD = "clear_hold"
+
+
+# Proposals that money was taken; they name the gateway's transaction.
+NAMES_A_TRANSACTION = frozenset({ProposalKind(one.value) for one in TOOK_MONEY})
 
 
 class ProposalOutcome(StrEnum):
@@ -83,10 +98,13 @@ def second_person_needed(*, amount_minor: int, above_minor: int | None, deciders
     return above_minor is not None and amount_minor > above_minor and deciders > 1
 
 
-def refuse_charged(wanted: Wanted, store_id: str, named: NamedTransaction) -> Refused | None:
-    """Why the transaction cannot be this attempt's money, or None."""
+def refuse_charged(
+    wanted: Wanted, store_id: str, named: NamedTransaction, *, given_back: bool = False
+) -> Refused | None:
+    """Why the transaction cannot be this attempt's money, or None. `given_back`: a person says that all of it went
+    back."""
     for rule, message in (
-        _not_a_success(named),
+        _not_given_back(named) if given_back else _not_a_success(named),
         _not_ours(wanted, store_id, named),
         _not_the_amount(wanted, named),
     ):
@@ -103,42 +121,50 @@ def _not_a_success(named: NamedTransaction) -> tuple[str, str]:
         return NO_OBJECTION
     if named.status == "FULL_REFUNDED":
         return "status_differs", (
-            f"its status is {named.status}: the money was taken and given back. Nothing is kept for this invoice, so "
-            "decide that it was not charged"
+            f"its status is {named.status}: the money was taken and refunded. Decide *charged and refunded*: both are "
+            "then recorded, and the customer is not charged again"
         )
-    return "status_differs", f"its status is {named.status}; only a transaction that succeeded took money"
+    return "status_differs", f"must be a successful transaction; its status is {named.status}"
+
+
+def _not_given_back(named: NamedTransaction) -> tuple[str, str]:
+    if named.status == "FULL_REFUNDED":
+        return NO_OBJECTION
+    return "status_differs", (
+        f"its status is {named.status}: the gateway does not show a full refund. If the money was taken and kept, "
+        "decide *charged*"
+    )
 
 
 def _not_ours(wanted: Wanted, store_id: str, named: NamedTransaction) -> tuple[str, str]:
     if named.claimed_by:
-        return "claimed", f"it explains the attempt {named.claimed_by} already; one transaction explains one attempt"
+        return "claimed", f"already explains attempt {named.claimed_by}; a transaction explains one attempt"
     if named.on_another_card:
-        return "card_differs", "it was made with another card"
+        return "card_differs", "was made with another card"
     if named.store_id is not None and store_id and named.store_id != store_id:
-        return "store_differs", f"it belongs to the store {named.store_id}, the account charges for {store_id}"
+        return "store_differs", f"must belong to store {store_id}; got {named.store_id}"
     if carries(named.words, wanted.marker):
         return NO_OBJECTION
     other = marker_in(named.words)
     if other is not None:
-        return "marker_differs", f"it carries the marker {other}, this attempt's is {wanted.marker}"
+        return "marker_differs", f"must carry the marker {wanted.marker}; got {other}"
     if named.created_at is not None and named.created_at < wanted.armed_at - EARLIEST:
-        return "too_early", "it is older than this attempt"
+        return "too_early", "must not be older than this attempt"
     if not named.card_lists_it:
         return "card_differs", (
-            "it carries no marker and is not among the orders of this card; if it is very new, try again later"
+            "carries no marker and is not among this card's orders; if it is very new, try again later"
         )
     return NO_OBJECTION
 
 
 def _not_the_amount(wanted: Wanted, named: NamedTransaction) -> tuple[str, str]:
     if named.currency != wanted.currency:
-        return "currency_differs", f"it is in {named.currency}, the attempt asked for {wanted.currency}"
+        return "currency_differs", f"must be in {wanted.currency}; got {named.currency}"
     if named.amount_minor != wanted.amount_minor:
         taken, asked = display(named.amount_minor, named.currency), display(wanted.amount_minor, wanted.currency)
         return "amount_differs", (
-            f"it took {taken}, the attempt asked for {asked}. If {taken} was really taken, give it back in full at the "
-            "gateway's portal, and then decide that the attempt was not charged: the invoice is then charged with its "
-            "own amount"
+            f"must be of {asked}; got {taken}. If {taken} was taken, refund it in full in the gateway's portal, then "
+            "decide that the attempt was not charged: the invoice is then charged with its own amount"
         )
     return NO_OBJECTION
 
@@ -147,6 +173,21 @@ def money_of_the_attempt(wanted: Wanted, orders: Sequence[CardOrder]) -> CardOrd
     """An order that is certainly this attempt's and still has the money: nobody may call that *not charged*."""
     return next(
         (order for order in orders if _is_ours(wanted, order) and order.kept and order.status != "FAILED"), None
+    )
+
+
+def given_back_of_the_attempt(wanted: Wanted, orders: Sequence[CardOrder]) -> CardOrder | None:
+    """An order that is certainly this attempt's, over its very amount, whose money all went back by a refund: nobody
+    calls that *not charged*, which would charge the customer again."""
+    return next(
+        (
+            order
+            for order in orders
+            if _is_ours(wanted, order)
+            and order.status == "FULL_REFUNDED"
+            and (order.amount_minor, order.currency) == (wanted.amount_minor, wanted.currency)
+        ),
+        None,
     )
 
 

@@ -6,6 +6,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from billing.domain.errors import RefusedError
+
 MAX_EVERY = 1200
 EARLIEST_YEAR = 1900
 
@@ -19,23 +21,28 @@ _USUAL_GAP = timedelta(hours=3)
 _DATE_LINE = timedelta(hours=20)
 
 
-class ScheduleError(ValueError):
-    """A field of a schedule, or an argument about one, breaks a rule; `field` and `rule` say which, in words."""
+_RULES = {
+    "zone": "unknown_time_zone",
+    "target": "target_of_interval",
+    "interval": "invalid_choice",
+    "every": "out_of_range",
+    "charge_time": "time_of_day",
+}
 
-    def __init__(self, field: str, rule: str) -> None:
-        super().__init__(field, rule)
-        self.field = field
-        self.rule = rule
 
-    def __str__(self) -> str:
-        return f"{self.field}: {self.rule}"
+class ScheduleError(RefusedError):
+    """A field of a schedule, or an argument about one, breaks a rule."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(field, _RULES.get(field, "invalid"), message)
+        self.args = (field, message)
 
 
 class ScheduleEndedError(ScheduleError):
     """No occurrence is left before the calendar ends with the year 9999."""
 
-    def __init__(self, field: str, rule: str = "no occurrence is left before the year 9999 ends") -> None:
-        super().__init__(field, rule)
+    def __init__(self, field: str, message: str = "no occurrence is left before the year 9999 ends") -> None:
+        super().__init__(field, message)
 
 
 def check_integer(field: str, value: object, low: int, high: int | None, rule: str) -> int:
@@ -82,7 +89,7 @@ def read_date(field: str, value: object) -> date:
         if isinstance(value, str) and _DATE.fullmatch(value):
             return date.fromisoformat(value)
     except ValueError as error:
-        raise ScheduleError(field, f"{value} is no day of the calendar") from error
+        raise ScheduleError(field, f"must be a day of the calendar; got {value}") from error
     raise ScheduleError(field, "must be a date, YYYY-MM-DD")
 
 
@@ -94,7 +101,7 @@ def read_charge_time(value: object) -> time:
         if isinstance(value, str) and _TIME.fullmatch(value):
             return time.fromisoformat(value)
     except ValueError as error:
-        raise ScheduleError("charge_time", f"{value} is no time of day") from error
+        raise ScheduleError("charge_time", f"must be a time of day; got {value}") from error
     raise ScheduleError("charge_time", "must be a local time, HH:MM or HH:MM:SS")
 
 
@@ -125,7 +132,7 @@ def _zone_facts(key: str) -> ZoneFacts:
     try:
         tz = ZoneInfo(key)
     except (KeyError, ValueError, OSError) as error:
-        raise ScheduleError("zone", f"{key!r} is not a known IANA time zone") from error
+        raise ScheduleError("zone", f"must be a known IANA time zone; got {key!r}") from error
     skipped: set[int] = set()
     longest = _USUAL_GAP
     moment = datetime(EARLIEST_YEAR, 1, 1, 12, tzinfo=tz)

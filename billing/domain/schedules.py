@@ -313,14 +313,16 @@ def _places(interval: Interval, target: int | None, anchor: date, every: int) ->
     match interval:
         case Interval.DAILY:
             if target is not None:
-                raise ScheduleError("target", "DAILY takes no target")
+                raise ScheduleError("target", f"must be left out for DAILY; got {target}")
             return None, anchor.toordinal(), every
         case Interval.WEEKLY:
-            weekday = check_integer("target", target, 0, 6, "WEEKLY takes 0 (Sunday) to 6 (Saturday)")
+            weekday = check_integer(
+                "target", target, 0, 6, f"must be 0 (Sunday) to 6 (Saturday) for WEEKLY; got {target}"
+            )
             wait = (weekday - anchor.isoweekday()) % 7
             return None, anchor.toordinal() + wait, 7 * every
         case Interval.MONTHLY:
-            rule = "MONTHLY takes -1 (last day), 0 (first day) or 1 to 28"
+            rule = f"must be -1 (last day), 0 (first day) or 1 to 28 for MONTHLY; got {target}"
             if type(target) is int and 29 <= target <= 31:
                 rule += "; use -1 for the last day"
             number = check_integer("target", target, LAST_DAY, 28, rule)
@@ -341,10 +343,10 @@ def _read_target(interval: Interval, target: object) -> int | None:
     if interval is Interval.DAILY:
         if target is None or target in ("", "0") or (type(target) is int and target == 0):
             return None
-        raise ScheduleError("target", "DAILY takes no target")
-    return read_integer("target", target, f"{interval} takes a whole number")
+        raise ScheduleError("target", f"must be left out for DAILY; got {target}")
+    return read_integer("target", target, f"must be a whole number for {interval}")
 
 
 def _check_aware(after: datetime) -> None:
     if after.utcoffset() is None:
-        raise ScheduleError("after", "must be an instant with a time zone, not a naive one")
+        raise ScheduleError("after", "must be a date and time with a time zone")

@@ -49,6 +49,7 @@ INVOICE_MOVES: frozenset[tuple[InvoiceState, InvoiceState]] = frozenset(
         (IS.OPEN, IS.VOID),
         (IS.UNCOLLECTIBLE, IS.PAID),  # late money, or a person collects it
         (IS.UNCOLLECTIBLE, IS.OPEN),
+        (IS.UNCOLLECTIBLE, IS.VOID),
         (IS.PAID, IS.OPEN),  # the gateway reversed the payment
     }
 )
@@ -73,3 +74,6 @@ class Hold(StrEnum):
     CATCH_UP = "catch_up"
     REVERSED = "reversed"
     SUBSCRIPTION_CANCELED = "subscription_canceled"
+    PROPOSAL = "proposal"  # one person proposed to close it, and another one decides
+    ALWAYS_REFUSED = "always_refused"  # the gateway refuses its request as not valid, time after time
+    PRICE_JUMPED = "price_jumped"  # a hundred times what the subscription paid before

@@ -4,6 +4,7 @@ from typing import Any, assert_never
 
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.matching import carries, marker_in
+from billing.domain.reasons import Reason
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict, SeenMoney
 from rm_gateway.errors import Declined, GatewayError, NotSent, Rejected, Throttled
 from rm_gateway.models import Transaction, TransactionStatus
@@ -22,8 +23,6 @@ _KEPT = (
 )
 _KEPT_OF_ORDER = ("id", "title", "detail", "additionalData", "currencyType", "amount")
 _LONGEST_TEXT = 2000
-# Rejections that say the account is set up wrongly: asking again cannot help.
-_STOPS_ACCOUNT = frozenset({"signature", "permission", "path", "environment", "request"})
 
 
 def finding_from_transaction(transaction: Transaction, *, marker: str, source: Source) -> Finding:
@@ -48,13 +47,20 @@ def finding_from_error(error: GatewayError, *, source: Source = Source.ANSWER) -
     code = storable(error.code)
     detail = {"error": type(error).__name__, "kind": error.kind, "code": code, "http_status": error.http_status}
     if not isinstance(error, (NotSent, Rejected)):
-        return Finding(Verdict.UNCLEAR, source, reason=code or error.kind or "unclear", detail=detail)
+        return Finding(
+            Verdict.UNCLEAR,
+            source,
+            reason=code or error.kind or Reason.UNCLEAR,
+            kind=storable(error.kind),
+            detail=detail,
+        )
     return Finding(
         Verdict.NOT_SENT,
         source,
-        reason=code or error.kind or "not_sent",
+        reason=code or error.kind or Reason.NOT_SENT,
         retry_after_seconds=error.retry_after_seconds if isinstance(error, Throttled) else None,
-        stops_account=error.kind in _STOPS_ACCOUNT,
+        kind=storable(error.kind),
+        nothing_left=isinstance(error, NotSent),
         detail=detail,
     )
 
@@ -63,7 +69,7 @@ def finding_from_refund_error(error: GatewayError) -> RefundFinding:
     """What a refund or reversal that raised says: refused, provably nothing happened, or we do not know.
 
     A published refusal says that this request moved nothing; codes that speak of an earlier request
-    (PAYMENT_FULLY_REFUNDED, PAYMENT_REFUNDING) may speak of this one, so that only the transaction tells."""
+    (PAYMENT_FULLY_REFUNDED, PAYMENT_REFUNDING) may speak of this one, so that only the transaction shows it."""
     code = storable(error.code)
     detail = {"error": type(error).__name__, "kind": error.kind, "code": code, "http_status": error.http_status}
     if isinstance(error, Declined):
@@ -146,8 +152,8 @@ def _verdict(transaction: Transaction, source: Source) -> Verdict:
 def _reason(transaction: Transaction) -> str:
     match transaction.status:
         case TransactionStatus.FAILED:
-            return transaction.error_code or "declined"
+            return transaction.error_code or Reason.DECLINED
         case TransactionStatus.UNRECOGNISED:
-            return "status_not_recognised"
+            return Reason.STATUS_NOT_RECOGNISED
         case _:
-            return transaction.status.value.lower()
+            return Reason(transaction.status.value.lower())

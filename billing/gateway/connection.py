@@ -5,7 +5,6 @@ Nothing here runs inside a transaction, and nothing here retries a charge: one `
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,6 +13,7 @@ from typing import TypeVar
 from django.conf import settings
 
 from billing.domain.attempts import Finding, Source
+from billing.domain.clocks import Reading
 from billing.domain.refunds import RefundFinding, RefundKind, SeenMoney
 from billing.gateway.answers import (
     finding_from_error,
@@ -23,22 +23,27 @@ from billing.gateway.answers import (
     redacted,
     storable,
 )
+from billing.gateway.clock import AlignedClock, clock, reading_of, uptime
 from billing.models import GatewayAccount
-from billing.models.encryption import decrypt
+from billing.models.encryption import SecretUnreadableError, decrypt
 from rm_gateway.client import ChargePath, Client, NewCustomer, PreparedRequest, Settings
 from rm_gateway.client import RefundKind as GatewayRefundKind
 from rm_gateway.errors import GatewayError, NotFound
-from rm_gateway.models import Transaction, TransactionStatus
+from rm_gateway.models import OddOrder, Order, Transaction, TransactionStatus
 
 T = TypeVar("T")
 
 __all__ = [
+    "AlignedClock",
+    "CardNotKnownError",
     "Charge",
     "Gateway",
     "GatewayUnavailableError",
     "GiveBack",
-    "NotKnownAtGatewayError",
     "PreparedRequest",
+    "TransactionNotKnownError",
+    "UnusableCredentialsError",
+    "clock",
     "gateway_for",
 ]
 
@@ -47,8 +52,16 @@ class GatewayUnavailableError(Exception):
     """A read or a binding got no usable answer; nothing is known from it. The message is safe for logs."""
 
 
-class NotKnownAtGatewayError(GatewayUnavailableError):
-    """The gateway answered that it knows nothing under this id. Right after a payment that may change."""
+class TransactionNotKnownError(GatewayUnavailableError):
+    """The gateway answered that it knows no such transaction. Right after a payment that may change."""
+
+
+class CardNotKnownError(GatewayUnavailableError):
+    """The gateway answered that it knows no such card."""
+
+
+class UnusableCredentialsError(GatewayUnavailableError):
+    """The account's secrets cannot be read or cannot sign: nothing can be asked. The message is safe for logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +96,15 @@ class CardInfo:
     payment_url: str
 
 
+# The status of an order of which we understand nothing but that it is there.
+NOT_UNDERSTOOD = "NOT_UNDERSTOOD"
+
+
 @dataclass(frozen=True, slots=True)
 class ListedOrder:
-    """One record of a card's complete order list; `created_at` is UTC, or None when the gateway gave none."""
+    """One record of a card's complete order list; `created_at` is UTC, or None when the gateway gave none.
+
+    A record that is not understood has the status NOT_UNDERSTOOD, no amount and no currency: it may be anything."""
 
     order_id: str
     transaction_id: str
@@ -94,6 +113,10 @@ class ListedOrder:
     currency: str
     recurring_reference: str
     created_at: datetime | None
+
+    @property
+    def is_understood(self) -> bool:
+        return self.status != NOT_UNDERSTOOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +149,14 @@ class ReadTransaction:
         """Whether the gateway's own word for it is refunded, wholly or in part."""
         return self.transaction.status in (TransactionStatus.FULL_REFUNDED, TransactionStatus.PARTIAL_REFUNDED)
 
+    @property
+    def went_back_minor(self) -> int:
+        """How much of the payment was refunded or reversed, in minor units; all of it where that is not shown."""
+        seen = self.money
+        if seen.reversed or (seen.refunded_minor is None and self.says_refunded):
+            return self.transaction.amount_minor
+        return seen.refunded_minor or 0
+
 
 class Gateway:
     """The calls of one account. Safe to share between threads."""
@@ -134,11 +165,28 @@ class Gateway:
         self._client = client
 
     def has_token(self) -> bool:
-        return self._client.has_token()
+        """Whether money may be asked for without a call before: there is a token, and the gateway's clock was seen."""
+        return self._client.has_token() and not self._must_ask_the_time()
 
     def ensure_token(self) -> None:
-        """Raises GatewayUnavailableError when the gateway gives no token."""
+        """A token in memory, and the gateway's clock seen lately, by network only where one is missing.
+
+        Raises GatewayUnavailableError when the gateway gives no token or does not answer."""
         _read(self._client.ensure_token)
+        if self._must_ask_the_time():
+            _read(self._client.ask_server_time)
+
+    def _must_ask_the_time(self) -> bool:
+        if not settings.KITARAN_CLOCK_TOLERANCE_SECONDS:
+            return False
+        reading = self.clock_reading
+        return reading is None or uptime() - reading.uptime > clock.reading_serves_for()
+
+    @property
+    def clock_reading(self) -> Reading | None:
+        """The gateway's clock by the answers of this process; no network."""
+        shown = self._client.server_time
+        return None if shown is None else reading_of(shown)
 
     def freeze(self, charge: Charge, *, timestamp: int, charge_path: str) -> PreparedRequest:
         """The signed request for `charge`; no network. `timestamp` is in Unix seconds."""
@@ -207,26 +255,21 @@ class Gateway:
         return CardInfo(info.customer_id, info.is_active, info.is_recurring, info.label, info.payment_url)
 
     def read_card(self, gateway_customer_id: str) -> CardInfo:
-        info = _read(lambda: self._client.get_customer(gateway_customer_id))
+        info = _read(lambda: self._client.get_customer(gateway_customer_id), CardNotKnownError)
         return CardInfo(info.customer_id, info.is_active, info.is_recurring, info.label, info.payment_url)
 
     def read_orders(self, gateway_customer_id: str) -> list[ListedOrder]:
-        """All orders of the card. A list that cannot be read to its end raises: a partial read is no read."""
-        return [
-            ListedOrder(
-                order.order_id,
-                order.transaction_id or "",
-                order.status_text,
-                order.amount_minor,
-                order.currency,
-                order.recurring_reference or "",
-                order.created_at,
-            )
-            for order in _read(lambda: self._client.list_orders(gateway_customer_id))
-        ]
+        """All orders of the card. A list that cannot be read to its end raises: a partial read is no read. One that
+        the gateway does not have raises CardNotKnownError."""
+        records = _read(lambda: self._client.list_records(gateway_customer_id), CardNotKnownError)
+        return [_as_listed(record) for record in records]
 
     def read_transaction(self, transaction_id: str) -> ReadTransaction:
-        return _as_read(_read(lambda: self._client.get_transaction(transaction_id)))
+        """Raises TransactionNotKnownError for one that the gateway does not have, or does not show yet."""
+        try:
+            return _as_read(_read(lambda: self._client.get_transaction(transaction_id), TransactionNotKnownError))
+        except ValueError:  # the id is none that can be asked about
+            raise TransactionNotKnownError("no transaction has such an id") from None
 
     def read_report(self, day: date) -> list[ReportedPayment]:
         """All payments of a day in Malaysia, as far as the gateway has reported them yet."""
@@ -236,40 +279,34 @@ class Gateway:
         ]
 
 
+def _as_listed(order: Order | OddOrder) -> ListedOrder:
+    if isinstance(order, OddOrder):
+        return ListedOrder(order.order_id, order.transaction_id or "", NOT_UNDERSTOOD, 0, "", "", None)
+    return ListedOrder(
+        order.order_id,
+        order.transaction_id or "",
+        order.status_text,
+        order.amount_minor,
+        order.currency,
+        order.recurring_reference or "",
+        order.created_at,
+    )
+
+
 def _as_read(transaction: Transaction) -> ReadTransaction:
     words = storable(f"{transaction.order_detail} {transaction.order_title}")
     return ReadTransaction(transaction, words.strip(), redacted(transaction.raw))
 
 
-def _read(call: Callable[[], T]) -> T:
+def _read(call: Callable[[], T], not_found: type[GatewayUnavailableError] = GatewayUnavailableError) -> T:
     try:
         return call()
     except NotFound as error:
-        raise NotKnownAtGatewayError(f"not found: {error}") from error
+        raise not_found(f"not found: {error}") from error
     except GatewayError as error:
         raise GatewayUnavailableError(f"{type(error).__name__}: {error}") from error
 
 
-class AlignedClock:
-    """The database's clock, carried on by this process's monotonic one: a stepped wall clock does not move it.
-
-    A process that was never told the database's time sends no money, and signs what it reads by the wall clock."""
-
-    def __init__(self) -> None:
-        self._base: tuple[float, float] | None = None
-
-    def align(self, now: datetime) -> None:
-        """`now` was just read from the database."""
-        self._base = (now.timestamp(), time.monotonic())
-
-    def __call__(self) -> float:
-        if self._base is None:
-            return time.time()
-        seconds, read_at = self._base
-        return seconds + (time.monotonic() - read_at)
-
-
-clock = AlignedClock()
 _gateways: dict[int, tuple[str, Gateway]] = {}
 _lock = threading.Lock()
 
@@ -277,12 +314,16 @@ _lock = threading.Lock()
 def gateway_for(account: GatewayAccount) -> Gateway:
     """The account's gateway, one a process, so that its token and connections are used again.
 
-    An account whose URLs or credentials changed gets a new one."""
+    An account whose URLs or credentials changed gets a new one. Raises UnusableCredentialsError where its secrets
+    cannot be decrypted or its key cannot sign."""
     fingerprint = _fingerprint(account)
     with _lock:
         known = _gateways.get(account.pk)
         if known is None or known[0] != fingerprint:
-            known = (fingerprint, Gateway(Client(_client_settings(account), clock=clock)))
+            try:
+                known = (fingerprint, Gateway(Client(_client_settings(account), clock=clock)))
+            except (SecretUnreadableError, ValueError) as error:
+                raise UnusableCredentialsError(f"credentials: {error}") from None
             _gateways[account.pk] = known
         return known[1]
 

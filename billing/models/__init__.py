@@ -1,35 +1,51 @@
 """The rows. Field-level rules and constraints live with each table; triggers in the first migration."""
 
-from billing.models.accounts import ApiKey, GatewayAccount, IdempotencyRecord, Installation
+from billing.models.accounts import ApiKey, GatewayAccount, Host, IdempotencyRecord, Installation
 from billing.models.attempts import Evidence, PaymentAttempt
 from billing.models.customers import Customer, PaymentMethod
 from billing.models.gateway_records import GatewayOrder, GatewayTransaction
 from billing.models.history import Event, Transition
 from billing.models.invoices import Invoice
-from billing.models.proposals import Proposal
+from billing.models.late_money import FoundPayment, ReportDay
+from billing.models.orphans import OrphanAnswer
+from billing.models.outside_payments import OutsidePayment
+from billing.models.pace import AccountDay, AccountPace, RunManifest
+from billing.models.proposals import Proposal, waiting_proposals
 from billing.models.refunds import Refund, RefundEvidence
 from billing.models.runs import ChargeRun, Heartbeat
 from billing.models.subscriptions import Plan, Subscription
+from billing.models.troubles import AccountTrouble, GatewayClock
 
 __all__ = [
+    "AccountDay",
+    "AccountPace",
+    "AccountTrouble",
     "ApiKey",
     "ChargeRun",
     "Customer",
     "Event",
     "Evidence",
+    "FoundPayment",
     "GatewayAccount",
+    "GatewayClock",
     "GatewayOrder",
     "GatewayTransaction",
     "Heartbeat",
+    "Host",
     "IdempotencyRecord",
     "Installation",
     "Invoice",
+    "OrphanAnswer",
+    "OutsidePayment",
     "PaymentAttempt",
     "PaymentMethod",
     "Plan",
     "Proposal",
     "Refund",
     "RefundEvidence",
+    "ReportDay",
+    "RunManifest",
     "Subscription",
     "Transition",
+    "waiting_proposals",
 ]

@@ -1,4 +1,4 @@
-"""Tries to collect an invoice, and everything we were told about each."""
+"""Tries to collect an invoice, and the evidence about each."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -20,7 +20,9 @@ class PaymentAttempt(models.Model):
     """One try to collect an invoice with one card, born *sending* with its request frozen beside it.
 
     `request_*` and the amount never change (trigger). `window_ends_at` is when the request may no longer be
-    sent, `deadline_at` when its sender must have given up, `next_check_at` when the reconciler reads the card."""
+    sent, `deadline_at` when its sender must have given up, `next_check_at` when the reconciler reads the card.
+    `checks_done` complete reads counted towards absence, the last of which began at `rung_at`; `looked_at` is when
+    the reconciler last began to read the card for it, counted or not."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -53,11 +55,15 @@ class PaymentAttempt(models.Model):
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks_done = models.IntegerField(db_default=0)
     checks_failed = models.IntegerField(db_default=0)
+    rung_at = models.DateTimeField(null=True, blank=True)
+    looked_at = models.DateTimeField(null=True, blank=True)
     last_evidence_id = models.BigIntegerField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
     released_by = models.TextField(blank=True, db_default="")
     released_reason = models.TextField(blank=True, db_default="")
+    # Written down from the gateway's records because this database had lost it; `request_*` is then reconstructed.
+    recovered_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = (
@@ -94,7 +100,7 @@ class PaymentAttempt(models.Model):
             ),
             only_if(
                 "released_at",
-                Q(state=AttemptState.NEEDS_HUMAN.value) & ~Q(released_reason="") & ~Q(released_by="")
+                Q(state=AttemptState.NEEDS_REVIEW.value) & ~Q(released_reason="") & ~Q(released_by="")
                 | ~Q(state__in=_values(UNRESOLVED)),
                 name="only_a_card_behind_a_person_is_released",
             ),
@@ -107,7 +113,7 @@ class PaymentAttempt(models.Model):
         indexes = (
             models.Index(
                 fields=("armed_at",),
-                condition=Q(state=AttemptState.NEEDS_HUMAN.value),
+                condition=Q(state=AttemptState.NEEDS_REVIEW.value),
                 name="attempt_with_a_person",
             ),
             models.Index(
@@ -126,7 +132,7 @@ class PaymentAttempt(models.Model):
 
 
 class Evidence(models.Model):
-    """One thing we were told about an attempt: by whom, when, verbatim but redacted. Append-only."""
+    """One finding about an attempt: its source, when, verbatim but redacted. Append-only."""
 
     account_id = models.BigIntegerField()
     attempt_id = models.BigIntegerField()

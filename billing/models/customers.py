@@ -36,7 +36,11 @@ class PaymentMethod(models.Model):
 
     `held_at` pauses the card: something about it is unexplained, and nothing is armed on it. `merchant_return_url`
     is where the merchant wants the browser after our own return page. `bind_outcome` (failed, cancelled or empty)
-    and `bind_reason` are what a browser last claimed on its way back: shown and kept, never believed."""
+    and `bind_reason` are what a browser last claimed on its way back: shown and kept, never believed.
+
+    `unread_since`: reading its orders has failed since; `unreadable_at`: for so long that a person was asked;
+    `given_up_at`: a person went on without its orders. A complete read empties all three. `watch_from_at` is when its
+    last attempt without money ended, `next_watch_at` when the card is read for money that came since."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -56,6 +60,14 @@ class PaymentMethod(models.Model):
     baseline_read_at = models.DateTimeField(null=True, blank=True)
     held_at = models.DateTimeField(null=True, blank=True)
     held_reason = models.TextField(blank=True, db_default="")
+    unread_since = models.DateTimeField(null=True, blank=True)
+    unreadable_at = models.DateTimeField(null=True, blank=True)
+    given_up_at = models.DateTimeField(null=True, blank=True)
+    watch_from_at = models.DateTimeField(null=True, blank=True)
+    next_watch_at = models.DateTimeField(null=True, blank=True)
+    watches_failed = models.IntegerField(db_default=0)
+    # When the newest complete read of the card for a quarantine began.
+    quarantine_read_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     activated_at = models.DateTimeField(null=True, blank=True)
 
@@ -74,8 +86,17 @@ class PaymentMethod(models.Model):
                 name="active_card_has_its_baseline",
             ),
             only_if("held_at", ~Q(held_reason=""), name="held_card_says_why"),
+            only_if("unreadable_at", Q(unread_since__isnull=False), name="only_a_card_that_was_not_read_is_unreadable"),
+            only_if("given_up_at", Q(unreadable_at__isnull=False), name="only_an_unreadable_card_is_given_up"),
+            only_if("next_watch_at", Q(watch_from_at__isnull=False), name="a_watched_card_says_since_when"),
         )
-        indexes = (models.Index(fields=("held_at",), condition=Q(held_at__isnull=False), name="card_held"),)
+        indexes = (
+            models.Index(fields=("held_at",), condition=Q(held_at__isnull=False), name="card_held"),
+            models.Index(fields=("unreadable_at",), condition=Q(unreadable_at__isnull=False), name="card_unreadable"),
+            models.Index(
+                fields=("account", "next_watch_at"), condition=Q(next_watch_at__isnull=False), name="card_to_watch"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.public_id

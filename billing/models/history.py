@@ -21,7 +21,7 @@ class Transition(models.Model):
 
 
 class Event(models.Model):
-    """What the merchant's system is to be told. One per kind, subject and occasion."""
+    """What a merchant's system may want to know. One per kind, subject and occasion."""
 
     public_id = models.TextField(unique=True)
     account_id = models.BigIntegerField()

@@ -17,7 +17,8 @@ class Invoice(models.Model):
 
     `next_attempt_at` is empty while an attempt is unresolved and while `hold` waits for a person. `tries`
     counts attempts that cost a dunning try. `lease_until` and `lease_token` belong to the reader that
-    preflights the invoice; `preflight_at` is when it began to read."""
+    preflights the invoice; `preflight_at` is when it began to read. A look that began before `look_from_at` does not
+    show what an earlier attempt did."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -46,6 +47,7 @@ class Invoice(models.Model):
     refusal = models.TextField(choices=choices(Refusal), null=True, blank=True)
     refused_at = models.DateTimeField(null=True, blank=True)
     preflight_at = models.DateTimeField(null=True, blank=True)
+    look_from_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     lease_token = models.BigIntegerField(db_default=0)
     created_at = models.DateTimeField()
@@ -55,6 +57,8 @@ class Invoice(models.Model):
         constraints = (
             any_of("state", InvoiceState, name="invoice_state_known"),
             models.UniqueConstraint(fields=("subscription", "period_index"), name="one_invoice_per_period"),
+            # Also when a clock stepped back and the schedule was started again: void and skipped ones count too.
+            models.UniqueConstraint(fields=("subscription", "due_at"), name="one_invoice_per_due_date"),
             models.CheckConstraint(
                 condition=Q(subscription__isnull=True, period_index__isnull=True)
                 | Q(subscription__isnull=False, period_index__isnull=False, period_index__gte=0),
@@ -85,6 +89,7 @@ class Invoice(models.Model):
                 condition=Q(next_attempt_at__isnull=False),
                 name="invoice_work_list",
             ),
+            models.Index(fields=("hold", "due_at"), condition=Q(hold__isnull=False), name="invoice_held"),
         )
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Money given back, and everything we were told about each refund."""
+"""Refunds, and the evidence about each."""
 
 from django.db import models
 from django.db.models import Q
@@ -18,9 +18,10 @@ def _values(states: frozenset[RefundState]) -> list[str]:
 class Refund(models.Model):
     """Money of one attempt given back: asked for here (born *requested*), or seen at the gateway (*succeeded*).
 
-    What is asked for never changes, nor does `request_*` once it is armed (trigger); these are empty before and on
-    refunds seen at the gateway. `window_ends_at`, `deadline_at` as with attempts; `next_check_at` is when a requested
-    one is to be armed, and when the transaction of an unknown one is queried."""
+    `refunded_before_minor` is what our books counted as given back when it was asked for: a refund asks for so much
+    more. What is asked for never changes, nor does `request_*` once it is armed (trigger); these are empty before and
+    on refunds seen at the gateway. `window_ends_at`, `deadline_at` as with attempts; `next_check_at` is when a
+    requested one is to be armed, and when the transaction of an unknown one is queried."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -30,6 +31,7 @@ class Refund(models.Model):
     origin = models.TextField(choices=choices(RefundOrigin))
     amount_minor = models.BigIntegerField()
     currency = models.TextField()
+    refunded_before_minor = models.BigIntegerField(db_default=0)
     requested_by = models.TextField()
     requested_reason = models.TextField()
     state = models.TextField(choices=choices(RefundState))
@@ -85,7 +87,7 @@ class Refund(models.Model):
             models.Index(fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="refund_to_look_at"),
             models.Index(fields=("deadline_at",), condition=Q(state=RefundState.SENDING.value), name="refund_sending"),
             models.Index(
-                fields=("created_at",), condition=Q(state=RefundState.NEEDS_HUMAN.value), name="refund_with_a_person"
+                fields=("created_at",), condition=Q(state=RefundState.NEEDS_REVIEW.value), name="refund_with_a_person"
             ),
         )
 
@@ -94,7 +96,7 @@ class Refund(models.Model):
 
 
 class RefundEvidence(models.Model):
-    """One thing we were told about a refund: by whom, when, verbatim but redacted. Append-only."""
+    """One finding about a refund: its source, when, verbatim but redacted. Append-only."""
 
     account_id = models.BigIntegerField()
     refund_id = models.BigIntegerField()

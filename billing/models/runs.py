@@ -15,7 +15,7 @@ class ChargeRun(models.Model):
     not_sent = models.IntegerField(db_default=0)
     in_process = models.IntegerField(db_default=0)
     unknown = models.IntegerField(db_default=0)
-    needs_human = models.IntegerField(db_default=0)
+    needs_review = models.IntegerField(db_default=0)
     refused = models.IntegerField(db_default=0)
 
 

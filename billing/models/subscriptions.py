@@ -98,6 +98,10 @@ class Subscription(ScheduleColumns):
     created_at = models.DateTimeField()
     activated_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    # Its due periods could not be opened: since when, why, and when that is tried again.
+    open_failed_at = models.DateTimeField(null=True, blank=True)
+    open_error = models.TextField(blank=True, db_default="")
+    open_again_at = models.DateTimeField(null=True, blank=True)
     metadata = models.JSONField(default=dict)
 
     class Meta:
@@ -120,10 +124,18 @@ class Subscription(ScheduleColumns):
                 condition=Q(periods_charged__lte=models.F("period_index"), periods_charged__gte=0),
                 name="subscription_counts_its_periods",
             ),
+            models.CheckConstraint(
+                condition=Q(open_failed_at__isnull=True, open_again_at__isnull=True, open_error="")
+                | Q(open_failed_at__isnull=False, open_again_at__isnull=False) & ~Q(open_error=""),
+                name="what_could_not_be_opened_says_why",
+            ),
             *schedule_constraints("subscription"),
         )
         indexes = (
             models.Index(fields=("next_due_at",), condition=Q(next_due_at__isnull=False), name="subscription_due"),
+            models.Index(
+                fields=("open_again_at",), condition=Q(open_again_at__isnull=False), name="subscription_not_opened"
+            ),
         )
 
     def __str__(self) -> str:

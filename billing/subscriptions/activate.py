@@ -1,24 +1,47 @@
 """Beginning: a subscription becomes active when its card is usable, and its schedule is anchored that day."""
 
+import logging
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from billing import doorbell
+from billing.domain.reasons import Reason
 from billing.domain.schedules import Interval, Schedule, occurrence_after
 from billing.domain.subscriptions import CardState, Collector, SubscriptionState
-from billing.models import Customer, PaymentMethod, Subscription, Transition
+from billing.models import Customer, PaymentMethod, Subscription
+from billing.models.bulk.history import record_transition
+from billing.operating import troubles
+
+logger = logging.getLogger(__name__)
 
 
 def activate_waiting(*, customer: Customer, now: datetime) -> None:
-    """Begins the customer's subscriptions that waited for a card. Runs inside the caller's transaction."""
+    """Begins the customer's subscriptions that waited for a card. Runs inside the caller's transaction.
+
+    One that cannot begin, such as for a time zone that does not exist, is noted as a trouble of its account; the card
+    is used, and the others begin."""
     waiting = Subscription.objects.select_for_update().filter(
         customer=customer, state=SubscriptionState.INCOMPLETE.value
     )
     for subscription in waiting.order_by("id"):
         if has_usable_card(subscription):
+            _activate_alone(subscription, now)
+
+
+def _activate_alone(subscription: Subscription, now: datetime) -> None:
+    work = f"begin {subscription.public_id}"
+    try:
+        with transaction.atomic():
             activate(subscription, now=now)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        logger.exception("activate: subscription %s could not start; the others do", subscription.public_id)
+        troubles.note(subscription.account_id, work, error, now=now)
+    else:
+        troubles.clear(subscription.account_id, work)
 
 
 def has_usable_card(subscription: Subscription) -> bool:
@@ -44,7 +67,7 @@ def activate(subscription: Subscription, *, now: datetime, actor: str = "engine"
         first = occurrence_after(schedule_of(subscription), starts_at)
         subscription.occurrence = first.index - 1 if subscription.charge_at_start else first.index
         subscription.next_due_at = starts_at if subscription.charge_at_start else first.due_at
-    change_state(subscription, state, reason="activated", actor=actor, now=now)
+    change_state(subscription, state, reason=Reason.ACTIVATED, actor=actor, now=now)
     if subscription.next_due_at is not None and subscription.next_due_at <= now:
         doorbell.ring_on_commit(doorbell.OPEN_DUE)
 
@@ -52,7 +75,7 @@ def activate(subscription: Subscription, *, now: datetime, actor: str = "engine"
 def schedule_of(subscription: Subscription) -> Schedule:
     """The subscription's schedule, anchored at its activation. It has one from then on."""
     if subscription.anchor_date is None:
-        raise ValueError(f"subscription {subscription.public_id} has not begun")
+        raise ValueError(f"subscription {subscription.public_id} has not started")
     return Schedule(
         Interval(subscription.interval),
         subscription.target,
@@ -83,7 +106,7 @@ def change_state(
                 "ended_at",
             ]
         )
-        Transition.objects.create(
+        record_transition(
             account_id=subscription.account_id,
             subject_type="subscription",
             subject_id=subscription.pk,
@@ -91,5 +114,5 @@ def change_state(
             to_state=state.value,
             reason=reason,
             actor=actor,
-            at=now,
+            now=now,
         )

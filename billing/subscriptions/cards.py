@@ -9,18 +9,23 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing.charging.card_reading import write_baseline
+from billing.domain.errors import RefusedError
+from billing.domain.reasons import Reason
 from billing.domain.subscriptions import CardKind, CardState
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
+from billing.gateway.order_rows import write_baseline
 from billing.ids import new_id
-from billing.models import Customer, PaymentMethod, Transition
+from billing.models import Customer, PaymentMethod
+from billing.models.bulk.history import record_transition
 from billing.subscriptions.activate import activate_waiting
 
 # What the gateway answers about a card holder who has bound no card yet.
 _NOT_BOUND_YET = frozenset({"INVALID_REQUEST"})
 
+# Why a customer's cards are held whose payment was found in the daily reports.
 
-class CardError(ValueError):
+
+class CardError(RefusedError):
     """What was asked of the card is not possible; the message says why."""
 
 
@@ -58,7 +63,7 @@ def start_binding(
             merchant_return_url=merchant_return_url,
             created_at=now,
         )
-        _log(card, "", CardState.PENDING, "binding_started", now, actor=actor)
+        _log(card, "", CardState.PENDING, Reason.BINDING_STARTED, now, actor=actor)
     return card
 
 
@@ -89,13 +94,24 @@ def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
         locked.activated_at = now
         locked.is_default = not PaymentMethod.objects.filter(customer=locked.customer, is_default=True).exists()
         locked.save(update_fields=["state", "label", "baseline_read_at", "activated_at", "is_default"])
-        _log(locked, before.value, CardState.ACTIVE, "bound", now)
+        _log(locked, before.value, CardState.ACTIVE, Reason.BOUND, now)
+        _hold_like_the_others(locked, now)
         activate_waiting(customer=locked.customer, now=now)
     return True
 
 
+def _hold_like_the_others(card: PaymentMethod, now: datetime) -> None:
+    """A payment that was found on a card which is lost may have paid what this card, bound in its place, would be
+    charged for."""
+    others = PaymentMethod.objects.filter(customer_id=card.customer_id, held_reason=Reason.PAYMENT_IN_REPORTS)
+    if others.filter(held_at__isnull=False).exists():
+        PaymentMethod.objects.filter(pk=card.pk, held_at=None).update(
+            held_at=now, held_reason=Reason.PAYMENT_IN_REPORTS
+        )
+
+
 def record_claim(*, card: PaymentMethod, outcome: str, reason: str, now: datetime) -> None:
-    """Keeps what a browser said about a binding that did not happen (`failed` or `cancelled`).
+    """Keeps what a browser reported about a binding that did not happen (`failed` or `cancelled`).
 
     It is a claim, so the state stands; the same claim again adds nothing, and one about a card that is not
     pending is dropped."""
@@ -106,8 +122,8 @@ def record_claim(*, card: PaymentMethod, outcome: str, reason: str, now: datetim
             .update(bind_outcome=outcome, bind_reason=reason, bind_outcome_at=now)
         )
         if claimed:
-            said = f"binding_{outcome}: {reason}" if reason else f"binding_{outcome}"
-            _log(card, CardState.PENDING.value, CardState.PENDING, said, now, actor="browser")
+            why = f"binding_{outcome}: {reason}" if reason else f"binding_{outcome}"
+            _log(card, CardState.PENDING.value, CardState.PENDING, why, now, actor="browser")
 
 
 def make_default(*, card: PaymentMethod, now: datetime) -> None:
@@ -116,7 +132,7 @@ def make_default(*, card: PaymentMethod, now: datetime) -> None:
         cards = PaymentMethod.objects.select_for_update().filter(customer_id=card.customer_id).order_by("id")
         chosen = next(row for row in cards if row.pk == card.pk)
         if chosen.state != CardState.ACTIVE:
-            raise CardError(f"payment_method: only an active card can be the default; this one is {chosen.state}")
+            raise CardError("payment_method", "state", f"must be an active card; this one is {chosen.state}")
         PaymentMethod.objects.filter(customer_id=card.customer_id, is_default=True).update(is_default=False)
         PaymentMethod.objects.filter(pk=card.pk).update(is_default=True)
         activate_waiting(customer=chosen.customer, now=now)
@@ -138,7 +154,7 @@ def revoke_card(*, card: PaymentMethod, reason: str, actor: str, now: datetime) 
 def _log(
     card: PaymentMethod, before: str, after: CardState, reason: str, now: datetime, *, actor: str = "engine"
 ) -> None:
-    Transition.objects.create(
+    record_transition(
         account_id=card.account_id,
         subject_type="card",
         subject_id=card.pk,
@@ -146,5 +162,5 @@ def _log(
         to_state=after.value,
         reason=reason,
         actor=actor,
-        at=now,
+        now=now,
     )

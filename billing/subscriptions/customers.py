@@ -6,13 +6,14 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from billing.domain.errors import RefusedError
 from billing.ids import new_id
 from billing.models import Customer, GatewayAccount
 
 CHANGEABLE = frozenset({"name", "email", "country_code", "phone_number", "metadata"})
 
 
-class ReferenceTakenError(ValueError):
+class ReferenceTakenError(RefusedError):
     """The merchant's reference already names another row of the account."""
 
 
@@ -42,14 +43,16 @@ def create_customer(
                 created_at=now,
             )
     except IntegrityError as error:
-        raise ReferenceTakenError(f"reference: {reference!r} is another customer's of this account") from error
+        raise ReferenceTakenError(
+            "reference", "taken", f"must be unique in the account; another customer has {reference!r}"
+        ) from error
 
 
 def update_customer(*, customer: Customer, changes: Mapping[str, Any]) -> Customer:
-    """Writes new values of `CHANGEABLE` fields. The gateway keeps what it was told when a card was bound."""
+    """Writes new values of `CHANGEABLE` fields. The gateway keeps what it got when the card was saved."""
     unknown = sorted(set(changes) - CHANGEABLE)
     if unknown:
-        raise ValueError(f"{unknown[0]}: is not changed this way")
+        raise ValueError(f"{unknown[0]}: cannot be changed this way")
     for field, value in changes.items():
         setattr(customer, field, value)
     if changes:

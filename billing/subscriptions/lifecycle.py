@@ -4,9 +4,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing.domain.schedules import occurrence_after
+from billing.domain.schedules import Occurrence, ScheduleError, occurrence_after
 from billing.domain.subscriptions import ENDED, RUNNING, Collector, Hold, InvoiceState, SubscriptionState
 from billing.models import Invoice, Subscription
+from billing.models.bulk import opening
+from billing.operating.clocks import is_known_to_be_wrong
 from billing.subscriptions.activate import change_state, schedule_of
 from billing.subscriptions.renew import open_before_ending
 from billing.subscriptions.start import SubscriptionError
@@ -18,7 +20,7 @@ def pause(*, subscription: Subscription, reason: str, actor: str, now: datetime)
     with transaction.atomic():
         locked = _lock(subscription)
         if locked.state not in RUNNING:
-            raise SubscriptionError(f"state: only a running subscription can be paused; this one is {locked.state}")
+            raise SubscriptionError("state", "state", f"must be a running subscription; this one is {locked.state}")
         _open_what_is_due(locked, now)
         locked.next_due_at = None
         change_state(locked, SubscriptionState.PAUSED, reason=reason, actor=actor, now=now)
@@ -26,17 +28,24 @@ def pause(*, subscription: Subscription, reason: str, actor: str, now: datetime)
 
 
 def resume(*, subscription: Subscription, reason: str, actor: str, now: datetime) -> Subscription:
-    """The next period is the first occurrence from now on; what was open before is collected again."""
+    """The next period is the first occurrence from now on; what was open before is collected again.
+
+    When a clock has stepped back since, it is the first occurrence after the last that was opened. While the clock is
+    known to be off it is refused: periods that are still to come would be left out."""
     with transaction.atomic():
         locked = _lock(subscription)
         if locked.state != SubscriptionState.PAUSED:
-            raise SubscriptionError(f"state: only a paused subscription can be resumed; this one is {locked.state}")
+            raise SubscriptionError("state", "state", f"must be a paused subscription; this one is {locked.state}")
+        _require_a_right_clock(locked, now)
         over = locked.repetitions is not None and locked.periods_charged >= locked.repetitions
         if locked.collector == Collector.ENGINE.value and not over:
             after = max(now, locked.trial_ends_at) if locked.trial_ends_at else now
-            following = occurrence_after(schedule_of(locked), after)
             # The charge at the start is owed when the trial ends, if it had not ended yet.
             begins = locked.charge_at_start and locked.trial_ends_at is not None and now < locked.trial_ends_at
+            opened_last = opening.last_due_at(locked.pk)
+            if opened_last is not None and opened_last >= after:
+                after, begins = opened_last, False
+            following = _first_after(locked, after)
             locked.occurrence = following.index - 1 if begins else following.index
             locked.next_due_at = after if begins else following.due_at
         trialing = locked.trial_ends_at is not None and now < locked.trial_ends_at
@@ -55,7 +64,7 @@ def cancel(*, subscription: Subscription, reason: str, actor: str, now: datetime
     with transaction.atomic():
         locked = _lock(subscription)
         if locked.state in ENDED:
-            raise SubscriptionError(f"state: the subscription has ended already; it is {locked.state}")
+            raise SubscriptionError("state", "state", f"must not have ended; the subscription is {locked.state}")
         _open_what_is_due(locked, now)
         locked.next_due_at = None
         change_state(locked, SubscriptionState.CANCELED, reason=reason, actor=actor, now=now)
@@ -65,9 +74,28 @@ def cancel(*, subscription: Subscription, reason: str, actor: str, now: datetime
     return locked
 
 
+def _first_after(locked: Subscription, after: datetime) -> Occurrence:
+    try:
+        return occurrence_after(schedule_of(locked), after)
+    except ScheduleError as error:
+        raise SubscriptionError(error.field, error.rule, f"{error.message}; correct that first") from error
+
+
 def _open_what_is_due(locked: Subscription, now: datetime) -> None:
+    """What fell due before is owed."""
+    _require_a_right_clock(locked, now)
     if open_before_ending(subscription_id=locked.pk, now=now):
         locked.refresh_from_db()
+
+
+def _require_a_right_clock(locked: Subscription, now: datetime) -> None:
+    """Which periods are due, and which are still to come, a wrong clock does not know."""
+    if is_known_to_be_wrong(locked.account.api_url, now):
+        raise SubscriptionError(
+            "clock",
+            "not_usable",
+            "must agree with the gateway's clock, so that all periods due before the change are known; try again later",
+        )
 
 
 def _lock(subscription: Subscription) -> Subscription:

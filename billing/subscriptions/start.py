@@ -6,14 +6,17 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from billing.domain.catch_up import CatchUp
+from billing.domain.errors import RefusedError
+from billing.domain.reasons import Reason
 from billing.domain.subscriptions import Collector, SubscriptionState
 from billing.ids import new_id
-from billing.models import Customer, PaymentMethod, Plan, Subscription, Transition
+from billing.models import Customer, PaymentMethod, Plan, Subscription
+from billing.models.bulk.history import record_transition
 from billing.subscriptions.activate import activate, has_usable_card
 from billing.subscriptions.customers import ReferenceTakenError
 
 
-class SubscriptionError(ValueError):
+class SubscriptionError(RefusedError):
     """What was asked of the subscription is not possible; the message names the field and the rule."""
 
 
@@ -33,9 +36,9 @@ def start_subscription(
 
     Price and schedule are the plan's, copied. Raises SubscriptionError or ReferenceTakenError."""
     if plan.account_id != customer.account_id:
-        raise SubscriptionError("plan: is not one of this account")
+        raise SubscriptionError("plan", "not_usable", "must be one of this account")
     if payment_method is not None and payment_method.customer_id != customer.pk:
-        raise SubscriptionError("payment_method: is not one of this customer")
+        raise SubscriptionError("payment_method", "not_usable", "must be one of this customer")
     try:
         with transaction.atomic():
             subscription = Subscription.objects.create(
@@ -62,18 +65,20 @@ def start_subscription(
                 metadata=metadata or {},
                 created_at=now,
             )
-            Transition.objects.create(
+            record_transition(
                 account_id=customer.account_id,
                 subject_type="subscription",
                 subject_id=subscription.pk,
                 from_state="",
                 to_state=subscription.state,
-                reason="created",
+                reason=Reason.CREATED,
                 actor=actor,
-                at=now,
+                now=now,
             )
             if has_usable_card(subscription):
                 activate(subscription, now=now, actor=actor)
     except IntegrityError as error:
-        raise ReferenceTakenError(f"reference: {reference!r} is another subscription's of this account") from error
+        raise ReferenceTakenError(
+            "reference", "taken", f"must be unique in the account; another subscription has {reference!r}"
+        ) from error
     return subscription

@@ -3,7 +3,7 @@
 from datetime import datetime
 from itertools import islice
 
-from billing.domain.schedules import occurrences
+from billing.domain.schedules import ScheduleError, occurrences
 from billing.models import Subscription
 from billing.subscriptions.activate import schedule_of
 
@@ -17,4 +17,8 @@ def next_dates(subscription: Subscription, *, count: int) -> list[datetime]:
         return []
     if subscription.repetitions is not None:
         count = min(count, max(subscription.repetitions - subscription.periods_charged, 0))
-    return list(islice((first, *islice(occurrences(schedule_of(subscription), first), max(count - 1, 0))), count))
+    try:
+        later = islice(occurrences(schedule_of(subscription), first), max(count - 1, 0))
+    except ScheduleError:  # its schedule cannot be read; the subscription says so itself
+        later = islice((), 0)
+    return list(islice((first, *later), count))

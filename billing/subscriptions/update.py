@@ -7,7 +7,8 @@ from django.db import transaction
 
 from billing.domain.catch_up import CatchUp
 from billing.domain.subscriptions import ENDED, CardState, SubscriptionState
-from billing.models import Invoice, PaymentMethod, Subscription, Transition
+from billing.models import Invoice, PaymentMethod, Subscription
+from billing.models.bulk.history import record_transition
 from billing.subscriptions.activate import activate, has_usable_card
 from billing.subscriptions.start import SubscriptionError
 
@@ -37,7 +38,9 @@ def update_subscription(
     with transaction.atomic():
         locked = Subscription.objects.select_for_update().get(pk=subscription.pk)
         if locked.state in ENDED and (catch_up is not None or not isinstance(payment_method, Keep)):
-            raise SubscriptionError(f"state: the subscription has ended; only its metadata changes ({locked.state})")
+            raise SubscriptionError(
+                "state", "state", f"the subscription is {locked.state}; only its metadata can change"
+            )
         if metadata is not None:
             locked.metadata = metadata
         if catch_up is not None:
@@ -50,9 +53,9 @@ def update_subscription(
 
 def _check_card(subscription: Subscription, card: PaymentMethod) -> None:
     if card.customer_id != subscription.customer_id:
-        raise SubscriptionError("payment_method: is not one of this customer")
+        raise SubscriptionError("payment_method", "not_usable", "must be one of this customer")
     if card.state != CardState.ACTIVE:
-        raise SubscriptionError(f"payment_method: must be an active card; this one is {card.state}")
+        raise SubscriptionError("payment_method", "not_usable", f"must be an active card; this one is {card.state}")
 
 
 def _change_card(subscription: Subscription, card: PaymentMethod | None, *, actor: str, now: datetime) -> None:
@@ -61,7 +64,7 @@ def _change_card(subscription: Subscription, card: PaymentMethod | None, *, acto
     if subscription.payment_method_id == before:
         return
     subscription.save(update_fields=["payment_method"])
-    Transition.objects.create(
+    record_transition(
         account_id=subscription.account_id,
         subject_type="subscription",
         subject_id=subscription.pk,
@@ -69,7 +72,7 @@ def _change_card(subscription: Subscription, card: PaymentMethod | None, *, acto
         to_state=subscription.state,
         reason=f"charged on {card.public_id}" if card else "charged on the default card",
         actor=actor,
-        at=now,
+        now=now,
     )
     if subscription.state == SubscriptionState.INCOMPLETE and has_usable_card(subscription):
         activate(subscription, now=now, actor=actor)

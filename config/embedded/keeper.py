@@ -158,8 +158,8 @@ class Keeper(threading.Thread):
         deadline = time.monotonic() + self.server.ready_seconds
         while not self.server.is_ready(process.pid):
             if process.poll() is not None:
-                status, said = process.returncode, tail(self._log)
-                raise EmbeddedError(f"{name} ended at once with status {status}. {self._log} says:\n{said}")
+                status, output = process.returncode, tail(self._log)
+                raise EmbeddedError(f"{name} ended at once with status {status}. {self._log} says:\n{output}")
             if time.monotonic() > deadline:
                 seconds = self.server.ready_seconds
                 raise EmbeddedError(f"{name} was not ready after {seconds:.0f} s: see {self._log}.")

@@ -60,24 +60,24 @@ class Postgres(Server):
         An interrupted first start so leaves nothing that could be taken for a cluster.
         """
         fresh = self.folder.with_name(self.folder.name + ".new")
-        code, said = 1, ""
+        code, output = 1, ""
         for locale in self._locales():
             shutil.rmtree(fresh, ignore_errors=True)
             make_private_folder(fresh, self.owner)
             command = [self.programs.initdb, "-D", str(fresh), "-U", ROLE, "--encoding=UTF8", *locale]
             command += ["--auth=trust", "--no-instructions", *([] if self.durable else ["--no-sync"])]
-            code, said = runner.run(command, stop=stop, timeout_seconds=_INIT_SECONDS)
+            code, output = runner.run(command, stop=stop, timeout_seconds=_INIT_SECONDS)
             if code == 0:
                 break
         if code != 0:
-            raise EmbeddedError(f"initdb failed with status {code}:\n{said.strip()}")
+            raise EmbeddedError(f"initdb failed with status {code}:\n{output.strip()}")
 
         command = [self.programs.postgres, "--single", "-D", str(fresh), *self._settings(), "template1"]
         statement = f"CREATE DATABASE {DATABASE};\n"
-        code, said = runner.run(command, stop=stop, text=statement, timeout_seconds=_INIT_SECONDS)
+        code, output = runner.run(command, stop=stop, text=statement, timeout_seconds=_INIT_SECONDS)
         # A failed statement does not make the single-user server's exit status anything but 0.
-        if code != 0 or any(word in said for word in ("ERROR:", "FATAL:", "PANIC:")):
-            raise EmbeddedError(f"The database {DATABASE} could not be made:\n{said.strip()}")
+        if code != 0 or any(word in output for word in ("ERROR:", "FATAL:", "PANIC:")):
+            raise EmbeddedError(f"The database {DATABASE} could not be made:\n{output.strip()}")
         fresh.rename(self.folder)
         sync_folder(self.folder.parent)
 

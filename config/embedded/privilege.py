@@ -145,11 +145,11 @@ def check_reachable(owner: Owner, paths: list[Path]) -> None:
     """
     if owner.way is Way.DIRECT:
         return
-    reached, said = Runner(identity_of(owner)).attempt(reachable=[str(path) for path in paths])
+    reached, denied = Runner(identity_of(owner)).attempt(reachable=[str(path) for path in paths])
     if not reached:
         raise EmbeddedError(
             f"The servers run without root's rights, as the user with number {owner.uid} ({owner.way.value}), which "
-            f"cannot open {said}{_closed_parent(said, owner.uid)}. Keep the data folder and the project outside "
+            f"cannot open {denied}{_closed_parent(denied, owner.uid)}. Keep the data folder and the project outside "
             "of it, or start as an ordinary user."
         )
 

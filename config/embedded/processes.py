@@ -63,7 +63,7 @@ class Runner:
             return process.returncode, output.read().decode(errors="replace")
 
     def attempt(self, *, reachable: list[str]) -> tuple[bool, str]:
-        """Whether a child can become unprivileged and then open all these paths, and if not, what it said."""
+        """Whether a child can become unprivileged and then open all these paths, and if not, its output."""
         with tempfile.TemporaryFile() as output:
             process = self._popen([], reachable, Signals.SIGKILL, output, subprocess.DEVNULL)
             status = process.wait()

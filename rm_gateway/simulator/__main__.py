@@ -89,8 +89,7 @@ async def _run(options: argparse.Namespace) -> None:
         ledger.replay()
         ledger.switches = ledger.switches.changed(changes)
         _make_merchants(ledger, options.merchants)
-        core = Core(ledger, clock, rng, tokens, Gatekeeper(tokens, clock), "")
-        core.notifier, core.engine = Notifier(ledger, clock), RecurringEngine(core)
+        core = Core(ledger, clock, rng, tokens, Gatekeeper(tokens, clock), Notifier(ledger, clock), "")
         await _serve(core, options)
     finally:
         ledger.close()
@@ -107,9 +106,10 @@ def _make_merchants(ledger: Ledger, count: int) -> None:
 async def _serve(core: Core, options: argparse.Namespace) -> None:
     _allow_many_connections()
     stopped = asyncio.Event()
+    engine = RecurringEngine(core)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    web_server = web.Server(Server(core).handle, access_log=None, keepalive_timeout=3600, max_field_size=65536)
+    web_server = web.Server(Server(core, engine).handle, access_log=None, keepalive_timeout=3600, max_field_size=65536)
     runner = web.ServerRunner(web_server, handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -127,7 +127,7 @@ async def _serve(core: Core, options: argparse.Namespace) -> None:
         gc.set_threshold(50_000, 20, 100)
         sys.stdout.write(json.dumps(_hello(core, url)) + "\n")
         sys.stdout.flush()
-        await _until(stopped, core)
+        await _until(stopped, core, engine)
     finally:
         for connection in web_server.connections:
             if connection.transport is not None:
@@ -135,15 +135,13 @@ async def _serve(core: Core, options: argparse.Namespace) -> None:
         await runner.cleanup()
 
 
-async def _until(stopped: asyncio.Event, core: Core) -> None:
-    runs = asyncio.create_task(core.engine.run()) if core.engine is not None else None
+async def _until(stopped: asyncio.Event, core: Core, engine: RecurringEngine) -> None:
+    runs = asyncio.create_task(engine.run())
     try:
         await stopped.wait()
     finally:
-        if runs is not None:
-            runs.cancel()
-        if core.notifier is not None:
-            await core.notifier.close()
+        runs.cancel()
+        await core.notifier.close()
 
 
 def _hello(core: Core, url: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ async def charge(core: Core, request: web.BaseRequest, customer_id: str, path: s
         done = execute(core, wanted, outcome, switches, received_at)
     if outcome.name == "token_dead":
         core.tokens.forget(caller.access_token)
-    if core.notifier is not None and done is not None:
+    if done is not None:
         await core.notifier.charged(done, switches)
     return await _answer(core, request, outcome, done, switches)
 

@@ -13,11 +13,12 @@ from rm_gateway.simulator.clock import exact, parse_instant
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.outcomes import AMOUNTS, OUTCOMES
 from rm_gateway.simulator.records import Charge
+from rm_gateway.simulator.recurring import RecurringEngine
 from rm_gateway.simulator.switches import PROFILES, SwitchError, Switches, profile
 from rm_gateway.simulator.wire import RefusalError, answer, customer_item
 
 
-async def serve(core: Core, request: web.BaseRequest, path: list[str]) -> web.StreamResponse:
+async def serve(core: Core, engine: RecurringEngine, request: web.BaseRequest, path: list[str]) -> web.StreamResponse:
     """Serve one call of the control interface. ``path`` is what follows ``/_simulator/``."""
     if not _is_loopback(request):
         raise RefusalError(403, "NOT_PERMITTED", "The control interface answers this machine only.")
@@ -29,7 +30,7 @@ async def serve(core: Core, request: web.BaseRequest, path: list[str]) -> web.St
         case ("GET", ["customers"]):
             return answer({"customers": customers(core)})
         case ("GET", ["notifies"]):
-            return answer({"notifies": list(core.notifier.sent) if core.notifier else []})
+            return answer({"notifies": list(core.notifier.sent)})
         case ("GET", ["outcomes"]):
             named = {name: outcome.says for name, outcome in OUTCOMES.items()}
             return answer({"outcomes": named, "amounts": AMOUNTS})
@@ -44,15 +45,14 @@ async def serve(core: Core, request: web.BaseRequest, path: list[str]) -> web.St
         case ("GET", ["clock"]):
             return answer(_clock(core))
         case ("POST", ["clock"]):
-            return await _set_clock(core, request)
+            return await _set_clock(core, engine, request)
         case ("POST", ["tokens"]):
             core.tokens.forget_all()
             return answer({})
         case ("POST", ["reset"]):
             core.ledger.record("reset")
             core.seen.clear()
-            if core.notifier is not None:
-                core.notifier.forget()
+            core.notifier.forget()
             return answer({})
         case _:
             raise RefusalError(404, "API_ENDPOINT_NOT_FOUND", "The control interface has no such call.")
@@ -144,7 +144,7 @@ async def _set_profile(core: Core, request: web.BaseRequest) -> web.StreamRespon
     return answer(core.switches.as_dict())
 
 
-async def _set_clock(core: Core, request: web.BaseRequest) -> web.StreamResponse:
+async def _set_clock(core: Core, engine: RecurringEngine, request: web.BaseRequest) -> web.StreamResponse:
     """Body: any of ``real`` (true), ``skew`` (s), ``wall``, ``virtual`` (RFC 3339), ``advance`` (s), in this order."""
     changes = await _body(request)
     unknown = sorted(set(changes) - {"real", "skew", "wall", "virtual", "advance"})
@@ -166,8 +166,7 @@ async def _set_clock(core: Core, request: web.BaseRequest) -> web.StreamResponse
         core.clock.restore(before)
         raise RefusalError(400, "INVALID_PARAMETER", str(error)) from None
     core.ledger.record("clock", state=core.clock.state())
-    if core.engine is not None:
-        await core.engine.tick()
+    await engine.tick()
     return answer(_clock(core))
 
 

@@ -6,19 +6,15 @@ import random
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from rm_gateway.simulator.checks import Caller, Gatekeeper
 from rm_gateway.simulator.clock import Clock
 from rm_gateway.simulator.ledger import Ledger
 from rm_gateway.simulator.merchants import Tokens
+from rm_gateway.simulator.notifies import Notifier
 from rm_gateway.simulator.records import Customer
 from rm_gateway.simulator.switches import Switches
 from rm_gateway.simulator.wire import RefusalError
-
-if TYPE_CHECKING:
-    from rm_gateway.simulator.notifies import Notifier
-    from rm_gateway.simulator.recurring import RecurringEngine
 
 
 class Rates:
@@ -48,11 +44,10 @@ class Core:
     rng: random.Random
     tokens: Tokens
     gatekeeper: Gatekeeper
+    notifier: Notifier
     pages_url: str
     rates: Rates = field(default_factory=Rates)
     seen: Counter[str] = field(default_factory=Counter)
-    notifier: Notifier | None = None
-    engine: RecurringEngine | None = None
 
     @property
     def switches(self) -> Switches:

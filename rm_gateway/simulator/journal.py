@@ -1,7 +1,7 @@
 """The file in which the simulator's state survives: one JSON object a line, only ever appended to.
 
 A line is handed to the kernel before the answer that it belongs to leaves, so a killed process loses nothing that it
-told anybody; a machine that loses power may (no fsync: this is a simulator). A torn last line is cut off at start.
+answered; a machine that loses power may (no fsync: this is a simulator). A torn last line is cut off at start.
 """
 
 from __future__ import annotations

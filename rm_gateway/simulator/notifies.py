@@ -13,14 +13,13 @@ import secrets
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import aiohttp
 
 from rm_gateway.signing import canonical_json, load_private_key, sign, signing_plaintext
 from rm_gateway.simulator.clock import Clock, exact, rfc3339
 from rm_gateway.simulator.ledger import Ledger
-from rm_gateway.simulator.pages import append_query
 from rm_gateway.simulator.records import SUCCESS, Charge
 from rm_gateway.simulator.switches import Switches
 
@@ -44,12 +43,12 @@ class Notifier:
         self.sent: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
     async def charged(self, charge: Charge, switches: Switches) -> None:
-        """A charge was made: tell it when it succeeded, or once it has."""
+        """A charge was made: notify when it succeeded, or once it has."""
         if not charge.order.customer.notify_url:
             return
         now = self._clock.now()
         if charge.status_at(now) == SUCCESS:
-            await self._tell(charge, switches)
+            await self._notify(charge, switches)
             return
         hopeful = [later for later in charge.order.charges if later.settles_to == SUCCESS or later.created_at > now]
         self._waiting += [later for later in hopeful if later not in self._waiting]
@@ -61,9 +60,9 @@ class Notifier:
         if ready:
             self._waiting = [charge for charge in self._waiting if charge not in ready]
         for charge in ready:
-            self._spawn(self._tell(charge, self._ledger.switches_for(charge.order.customer.id)))
+            self._spawn(self._notify(charge, self._ledger.switches_for(charge.order.customer.id)))
 
-    async def _tell(self, charge: Charge, switches: Switches) -> None:
+    async def _notify(self, charge: Charge, switches: Switches) -> None:
         notify = (charge.order.customer.notify_url, charge.order.id, self._data(charge, switches), switches)
         faults = switches.notify_faults
         if "lost" in faults:
@@ -158,6 +157,12 @@ class Notifier:
                 await task
         if self._session is not None:
             await self._session.close()
+
+
+def append_query(url: str, query: str) -> str:
+    """An address with more query after what it had."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
 
 
 def query_of(encoding: str, data: dict[str, Any]) -> str:

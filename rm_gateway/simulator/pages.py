@@ -14,6 +14,7 @@ from rm_gateway.simulator.charging import Wanted, execute
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.outcomes import OUTCOMES
 from rm_gateway.simulator.records import Customer, Order
+from rm_gateway.simulator.recurring import RecurringEngine
 from rm_gateway.simulator.switches import NEVER
 from rm_gateway.simulator.templates import ALERT, BIND, CARD_ROW, MESSAGE, PAY, RIGHT, SAVED, SHELL, WRONG
 from rm_gateway.simulator.wire import ringgit
@@ -28,7 +29,7 @@ _HEADERS: Final = {
 }
 
 
-async def bind(core: Core, request: web.BaseRequest) -> web.StreamResponse:
+async def bind(core: Core, engine: RecurringEngine, request: web.BaseRequest) -> web.StreamResponse:
     """``/v1/recurring?customerId=…``: the form, and what becomes of it."""
     customer = core.ledger.customers.get(request.query.get("customerId", ""))
     if customer is None:
@@ -54,8 +55,7 @@ async def bind(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     if card.bind_refusal:
         return _back(customer, "FAILED", card.bind_refusal)
     core.ledger.record("bind", customer_id=customer.id, card=card.key, label=card.label, at=core.clock.now())
-    if core.engine is not None:
-        await core.engine.bound(customer)
+    await engine.bound(customer)
     if switches.redirect == NEVER:
         return _message("Card saved", "The card is saved. This page does not lead back (simulated).", 200)
     return _back(customer, "SUCCESS")
@@ -85,8 +85,7 @@ async def _pay(core: Core, order: Order) -> None:
     wanted = Wanted(customer, order.amount, order.currency, order.title, order.description, order.path)
     switches = core.ledger.switches_for(customer.id)
     done = execute(core, wanted, OUTCOMES["success"], switches, core.clock.now(), order=order)
-    if core.notifier is not None:
-        await core.notifier.charged(done, switches)
+    await core.notifier.charged(done, switches)
 
 
 def with_parameters(url: str, parameters: dict[str, str]) -> str:
@@ -96,12 +95,6 @@ def with_parameters(url: str, parameters: dict[str, str]) -> str:
         piece for piece in parts.query.split("&") if piece and unquote_plus(piece.partition("=")[0]) not in parameters
     ]
     return urlunsplit(parts._replace(query="&".join([*kept, urlencode(parameters)])))
-
-
-def append_query(url: str, query: str) -> str:
-    """An address with more query after what it had."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
 
 
 def _back(customer: Customer, status: str, reason: str = "") -> web.Response:

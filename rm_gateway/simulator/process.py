@@ -91,7 +91,7 @@ class SimulatorProcess:
     # -- the process -------------------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Start it and wait until it listens. Raises SimulatorError with what it said otherwise."""
+        """Start it and wait until it listens. Raises SimulatorError with its output otherwise."""
         if self._process is not None:
             raise SimulatorError("the simulator runs already")
         command = [sys.executable, "-m", "rm_gateway.simulator", "--host", self.host, "--port", str(self.port)]
@@ -113,9 +113,9 @@ class SimulatorProcess:
                 self._close(process)
                 complaints.seek(0)
                 raise SimulatorError(complaints.read().strip() or "the simulator did not start in time")
-        said = json.loads(line)
+        hello = json.loads(line)
         self._process = process
-        self._credentials = Credentials(**(said | {"merchants": tuple(said["merchants"])}))
+        self._credentials = Credentials(**(hello | {"merchants": tuple(hello["merchants"])}))
         self.port = urlsplit(self._credentials.url).port or 0
         return self
 
@@ -144,7 +144,7 @@ class SimulatorProcess:
         self._end(kill=False, timeout_seconds=timeout_seconds)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL): what it told anybody is in its state file."""
+        """End it at once (SIGKILL): what it answered to anybody is in its state file."""
         self._end(kill=True, timeout_seconds=5.0)
 
     def _end(self, *, kill: bool, timeout_seconds: float) -> None:

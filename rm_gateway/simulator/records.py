@@ -60,7 +60,7 @@ class Order:
     checkout_id: str = ""
 
     def latest(self, now: float) -> Charge | None:
-        """The last charge that has begun by now."""
+        """The last charge that has started by now."""
         return next((charge for charge in reversed(self.charges) if charge.created_at <= now), None)
 
 

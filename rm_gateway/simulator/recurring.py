@@ -58,8 +58,7 @@ class RecurringEngine:
             worked += timedelta(days=1)
             await self._work(worked)
             ledger.record("worked", date=worked.isoformat())
-        if self._core.notifier is not None:
-            self._core.notifier.settled()
+        self._core.notifier.settled()
 
     async def bound(self, customer: Customer) -> None:
         """A card was bound: charge at once when that is chosen, and not charged before."""
@@ -132,9 +131,8 @@ class RecurringEngine:
             self._core.ledger.record("checkout", order_id=order.id, checkout_id=self._core.ledger.new_id())
 
     async def _notify(self, charge: Charge) -> None:
-        if self._core.notifier is not None:
-            switches = self._core.ledger.switches_for(charge.order.customer.id)
-            await self._core.notifier.charged(charge, switches)
+        switches = self._core.ledger.switches_for(charge.order.customer.id)
+        await self._core.notifier.charged(charge, switches)
 
 
 def is_target(schedule: dict[str, Any], day: date) -> bool:

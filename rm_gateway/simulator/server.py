@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 from aiohttp import web
 
 from rm_gateway.simulator import charging, control, customers, pages, payments
 from rm_gateway.simulator.core import Core
+from rm_gateway.simulator.recurring import RecurringEngine
 from rm_gateway.simulator.wire import RefusalError
 
 logger = logging.getLogger(__name__)
@@ -16,20 +19,24 @@ logger = logging.getLogger(__name__)
 class Server:
     """The request handler of the simulator."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, engine: RecurringEngine) -> None:
         self._core = core
+        self._engine = engine
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong inside is an HTTP 500 that says so."""
         try:
-            return await self._route(request)
+            answer = await self._route(request)
         except RefusalError as refusal:
-            return refusal.response()
+            answer = refusal.response()
         except (ConnectionError, web.HTTPException):
             raise
         except Exception:
             logger.exception("the simulator failed at %s %s", request.method, request.path)
-            return RefusalError(500, "SIMULATOR_BUG", "The simulator itself failed; see its log.").response()
+            answer = RefusalError(500, "SIMULATOR_BUG", "The simulator itself failed; see its log.").response()
+        if not answer.prepared:
+            answer.headers["Date"] = format_datetime(datetime.fromtimestamp(self._core.clock.wall(), UTC), usegmt=True)
+        return answer
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         core = self._core
@@ -40,7 +47,7 @@ class Server:
             case ["v3", "recurring-payment", customer_id, "charge"] if method == "POST":
                 return await charging.charge(core, request, customer_id, "recurring")
             case ["_simulator", *rest]:
-                return await control.serve(core, request, rest)
+                return await control.serve(core, self._engine, request, rest)
             case ["v3", "payment", *rest]:
                 return await self._payment(request, method, rest)
             case ["v3", "customer", customer_id, *rest]:
@@ -57,7 +64,7 @@ class Server:
             case ["v1", "token"] if method == "POST":
                 return await customers.token(core, request)
             case ["v1", "recurring"] if method in ("GET", "POST"):
-                return await pages.bind(core, request)
+                return await pages.bind(core, self._engine, request)
             case ["v3", "checkout"] if method in ("GET", "POST"):
                 return await pages.pay(core, request)
         return await self._nowhere(request)

@@ -57,7 +57,7 @@ tbody th { font: .8125rem/1.6 ui-monospace, monospace; white-space: nowrap; padd
 </style>
 </head>
 <body>
-<p class="test"><strong>Test mode.</strong> A simulated gateway: no money moves, never enter a real card.</p>
+<p class="test"><strong>Test mode.</strong> A simulated gateway. No money moves. Never enter a real card.</p>
 <main>
 <div class="card">
 {{body}}

@@ -19,6 +19,8 @@ from billing.models import (
     Heartbeat,
     IdempotencyRecord,
     Installation,
+    OrphanAnswer,
+    ReportDay,
     Transition,
 )
 from tests.factories import (
@@ -28,6 +30,7 @@ from tests.factories import (
     make_card,
     make_customer,
     make_evidence,
+    make_found_payment,
     make_invoice,
     make_plan,
     make_proposal,
@@ -94,7 +97,7 @@ def make_world(account: GatewayAccount | None = None) -> World:
     attempt = make_attempt(invoice, card)
     evidence = make_evidence(attempt, content={"code": "SUCCESS"})
     second = make_card(make_customer(account, name="Tan Wei Ming", email="tan@example.com"))
-    waiting = move_attempt(make_attempt(make_invoice(second), second), "needs_human")
+    waiting = move_attempt(make_attempt(make_invoice(second), second), "needs_review")
     found.add(make_proposal(waiting))
     key, _ = create_api_key(account=account, name="shop", scopes=["read"], now=NOW)
     found.add(account, customer, card, subscription, subscription.plan, invoice, attempt, evidence, key)
@@ -151,5 +154,26 @@ def make_world(account: GatewayAccount | None = None) -> World:
         Heartbeat.objects.create(queue=f"charge-{attempt.pk}", worker="host:1", beat_at=NOW),
         IdempotencyRecord.objects.create(account=account, key=f"key-{attempt.pk}", request_hash="hash", created_at=NOW),
         Installation.objects.get_or_create(pk=1)[0],
+        ReportDay.objects.create(account=account, day=NOW.date() + timedelta(days=attempt.pk), read_at=NOW, payments=3),
+        make_found_payment(
+            account,
+            kind="after_the_end",
+            gateway_transaction_id=f"late-{attempt.pk}",
+            gateway_order_id=f"late-{attempt.pk}",
+            attempt=attempt,
+        ),
+        OrphanAnswer.objects.create(
+            account_id=account.pk,
+            kind="charge",
+            marker="ORPHAN000001",
+            nonce=f"orphan-{attempt.pk}",
+            amount_minor=1990,
+            currency="MYR",
+            source="answer",
+            verdict="paid",
+            content={"transaction_id": "2001"},
+            digest="digest",
+            recorded_at=NOW,
+        ),
     )
     return found

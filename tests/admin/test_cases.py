@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from billing.charging.case import read_card_now
+from billing.charging.cases.case import read_card_now
 from billing.models import (
     GatewayAccount,
     GatewayOrder,
@@ -18,7 +18,7 @@ from billing.models import (
 )
 from billing.models.clock import database_now
 from tests.admin.conftest import _logged_in, _person
-from tests.admin.test_actions import WHY, action, filled, said, send, token
+from tests.admin.test_actions import WHY, action, filled, message_of, send, token
 from tests.admin.test_pages import url
 from tests.charging.test_resolve import a_case, foreign_charge, taken
 from tests.conftest import Shop
@@ -34,10 +34,10 @@ def second(db: None) -> Client:
 
 
 def page_of_case(client: Client, attempt: PaymentAttempt) -> str:
-    return said(client.get(action(attempt, "resolve")))
+    return message_of(client.get(action(attempt, "resolve")))
 
 
-def test_an_earlier_payment_of_the_card_is_explained_by_its_own_answer(shop: Shop, boss: Client) -> None:
+def test_earlier_payment_is_explained_by_its_own_answer(shop: Shop, boss: Client) -> None:
     card = shop.card()
     make_invoice(card, next_attempt_at=database_now(), description="Last month")
     shop.collect()
@@ -56,23 +56,23 @@ def test_the_page_shows_all_that_a_decision_rests_on(shop: Shop, boss: Client) -
 
     read = boss.post(action(attempt, "read-card"), {"token": token(boss, action(attempt, "read-card"))}, follow=True)
 
-    page = said(read)
-    assert "1 of them nothing explains" in page
+    page = message_of(read)
+    assert "Unexplained: 1." in page
     assert read.redirect_chain[-1][0] == action(attempt, "resolve")
     for part in (
         attempt.invoice.description,
         attempt.invoice.customer.name,
         "RM 19.90",
         "Evidence, in order",
-        "no order seen",
+        "no order found",
         transaction,
         "unexplained",
-        "Held up by this card",
+        "Other invoices waiting",
         "Next month",
         "RM 42.00",
-        "What each choice does",
+        "What each decision does",
         "The invoice is paid and is not charged again.",
-        "the invoice stays open and is charged again at once",
+        "The invoice stays open and is charged again now",
         "Next charge:",
     ):
         assert part in page or part in " ".join(page.split()), part
@@ -82,16 +82,16 @@ def test_a_case_is_resolved_beside_the_gateway(shop: Shop, boss: Client) -> None
     attempt = a_case(shop, "lost_after")
     address = action(attempt, "resolve")
     wrong = boss.post(address, filled(boss, address, {"resolution": "charged", "transaction_id": "123"}))
-    assert "knows no transaction of this id" in str(wrong.context["form"].errors["transaction_id"])
+    assert "be a transaction of the gateway" in str(wrong.context["form"].errors["transaction_id"])
     denied = boss.post(address, filled(boss, address, {"resolution": "not_charged", "despite": "on"}))
-    assert "of this very attempt" in str(denied.context["form"].errors["resolution"])
+    assert "of this attempt" in str(denied.context["form"].errors["resolution"])
     data = {"resolution": "charged", "transaction_id": taken(shop, attempt)}
     assert boss.post(address, filled(boss, address, data)).status_code == 302
     attempt.refresh_from_db()
     assert attempt.state == "succeeded"
     assert Transition.objects.get(to_state="succeeded").actor == "aisyah"
     closed = boss.get(url(PaymentAttempt, "change", attempt.pk))
-    assert "/resolve/" not in said(closed)
+    assert "/resolve/" not in message_of(closed)
 
 
 def test_a_form_that_is_sent_twice_decides_once(shop: Shop, boss: Client) -> None:
@@ -109,7 +109,7 @@ def test_orders_that_were_not_shown_are_not_decided_despite_of(shop: Shop, boss:
     foreign_charge(shop, attempt.payment_method)
     refused = boss.post(address, unseen)
     assert refused.status_code == 422
-    assert "nothing explains" in said(refused)
+    assert "unexplained" in message_of(refused)
     read_card_now(attempt, limits=shop.limits, now=database_now())
     without = boss.post(address, filled(boss, address, {"resolution": "not_charged"}))
     assert without.status_code == 422
@@ -118,32 +118,32 @@ def test_orders_that_were_not_shown_are_not_decided_despite_of(shop: Shop, boss:
     assert attempt.state == "not_charged"
 
 
-def test_one_person_proposes_and_the_other_confirms(shop: Shop, boss: Client, second: Client) -> None:
+def test_one_person_proposes_and_another_confirms(shop: Shop, boss: Client, second: Client) -> None:
     GatewayAccount.objects.update(second_person_above_minor=1000)
     attempt = a_case(shop)
     assert "needs a second person" in page_of_case(boss, attempt)
     response = send(boss, action(attempt, "resolve"), {"resolution": "not_charged"})
-    assert "Another person has to confirm" in said(boss.get(response["Location"]))
-    own = said(boss.get(url(PaymentAttempt, "change", attempt.pk)))
+    assert "Sent for approval" in message_of(boss.get(response["Location"]))
+    own = message_of(boss.get(url(PaymentAttempt, "change", attempt.pk)))
     assert "aisyah proposed on" in own
     assert "/resolve/" not in own
     assert "/confirm/" not in own
     assert "/reject/" in own
-    assert "is your own" in said(send(boss, action(attempt, "confirm"))).lower()
+    assert "not by its proposer" in message_of(send(boss, action(attempt, "confirm"))).lower()
 
-    others = said(second.get(url(PaymentAttempt, "change", attempt.pk)))
+    others = message_of(second.get(url(PaymentAttempt, "change", attempt.pk)))
     assert "/confirm/" in others
-    confirmation = said(second.get(action(attempt, "confirm")))
-    assert "What was proposed does" in confirmation
+    confirmation = message_of(second.get(action(attempt, "confirm")))
+    assert "Effect of the proposal" in confirmation
     assert send(second, action(attempt, "confirm")).status_code == 302
 
     attempt.refresh_from_db()
     proposal = Proposal.objects.get()
     assert (attempt.state, proposal.outcome, proposal.decided_by) == ("not_charged", "confirmed", "mei")
     assert proposal.decided_by_user_id == User.objects.get(username="mei").pk
-    assert "proposed by aisyah, confirmed by mei" in said(second.get(url(PaymentAttempt, "change", attempt.pk)))
-    assert "aisyah" in said(boss.get(url(Proposal, "change", proposal.pk)))
-    assert "is confirmed already" in said(send(second, action(attempt, "reject"))).lower()
+    assert f"mei (proposed by aisyah): {WHY}" in message_of(second.get(url(PaymentAttempt, "change", attempt.pk)))
+    assert "aisyah" in message_of(boss.get(url(Proposal, "change", proposal.pk)))
+    assert "must be open; it is confirmed" in message_of(send(second, action(attempt, "reject"))).lower()
 
 
 def test_the_other_rejects_with_a_reason(boss: Client, second: Client) -> None:
@@ -154,31 +154,31 @@ def test_the_other_rejects_with_a_reason(boss: Client, second: Client) -> None:
     )
     assert send(second, action(attempt, "reject")).status_code == 302
     assert Proposal.objects.get().decided_reason == WHY
-    assert "/resolve/" in said(second.get(url(PaymentAttempt, "change", attempt.pk)))
+    assert "/resolve/" in message_of(second.get(url(PaymentAttempt, "change", attempt.pk)))
 
 
-def test_an_attempt_on_the_last_rungs_is_shown_like_a_case_without_a_choice(shop: Shop, boss: Client) -> None:
+def test_attempt_on_its_last_rungs_is_shown_without_a_choice(shop: Shop, boss: Client) -> None:
     attempt = move_attempt(
         make_attempt(make_invoice(card := shop.card()), card), "unknown", next_check_at=database_now()
     )
-    page = said(boss.get(url(PaymentAttempt, "change", attempt.pk)))
+    page = message_of(boss.get(url(PaymentAttempt, "change", attempt.pk)))
     assert "Read the card at the gateway now" in page
-    assert "Next look" in page
+    assert "Next check" in page
     assert "/resolve/" not in page
     read = boss.post(action(attempt, "read-card"), {"token": token(boss, action(attempt, "read-card"))}, follow=True)
-    assert "every one of them is explained" in said(read)
+    assert "All are explained" in message_of(read)
 
 
-def test_who_may_only_look_sees_the_case_and_no_button(viewer: Client) -> None:
-    attempt = move_attempt(make_attempt(), "needs_human")
-    page = said(viewer.get(url(PaymentAttempt, "change", attempt.pk)))
-    assert "Held up by this card" in page
+def test_viewer_sees_the_case_and_no_buttons(viewer: Client) -> None:
+    attempt = move_attempt(make_attempt(), "needs_review")
+    page = message_of(viewer.get(url(PaymentAttempt, "change", attempt.pk)))
+    assert "Other invoices waiting" in page
     assert "Read the card at the gateway now" not in page
     for name in ("confirm", "reject", "read-card", "release"):
         assert viewer.post(action(attempt, name), {"token": "x", "reason": WHY}).status_code == 403
     assert viewer.get(several("resolve")).status_code == 403
     listed = viewer.get(url(PaymentAttempt, "changelist"))
-    assert "resolve_several" not in said(listed)
+    assert "resolve_several" not in message_of(listed)
 
 
 def several(what: str) -> str:
@@ -190,37 +190,37 @@ def choose(client: Client, what: str, attempts: list[PaymentAttempt]) -> Any:
     return client.post(url(PaymentAttempt, "changelist"), data)
 
 
-def test_several_of_the_list_are_resolved_and_each_result_is_told(shop: Shop, boss: Client) -> None:
+def test_selected_cases_are_resolved_and_each_result_is_shown(shop: Shop, boss: Client) -> None:
     good, doubtful = a_case(shop), a_case(shop)
     foreign_charge(shop, doubtful.payment_method)
     other = move_attempt(make_attempt(), "declined")
     chosen = choose(boss, "resolve", [good, doubtful, other])
     assert chosen["Location"] == f"{several('resolve')}?ids={good.pk}-{doubtful.pk}"
     page = boss.get(chosen["Location"])
-    assert "Chosen: 2" in said(page)
-    assert 'value="charged"' not in said(page)
+    assert "Chosen: 2" in message_of(page)
+    assert 'value="charged"' not in message_of(page)
     data = filled(boss, chosen["Location"], {"resolution": "not_charged", "ids": f"{good.pk}-{doubtful.pk}"})
     result = boss.post(several("resolve"), data)
-    assert "1 done, 0 proposed, 1 refused" in said(result)
-    assert "nothing explains" in said(result)
+    assert "1 done, 0 sent for approval, 1 refused" in message_of(result)
+    assert "unexplained" in message_of(result)
     good.refresh_from_db()
     doubtful.refresh_from_db()
-    assert (good.state, doubtful.state) == ("not_charged", "needs_human")
+    assert (good.state, doubtful.state) == ("not_charged", "needs_review")
     again = boss.post(several("resolve"), data, follow=True)
-    assert "carried out once" in said(again)
+    assert "The action ran once" in message_of(again)
 
 
 def test_several_cards_of_the_list_are_released(boss: Client) -> None:
-    cases = [move_attempt(make_attempt(), "needs_human") for _ in range(2)]
+    cases = [move_attempt(make_attempt(), "needs_review") for _ in range(2)]
     chosen = choose(boss, "release", cases)
     data = filled(boss, chosen["Location"], {"ids": "-".join(str(one.pk) for one in cases)})
-    assert "2 done, 0 proposed, 0 refused" in said(boss.post(several("release"), data))
+    assert "2 done, 0 sent for approval, 0 refused" in message_of(boss.post(several("release"), data))
     assert PaymentAttempt.objects.filter(released_by="aisyah").count() == 2
 
 
 @pytest.mark.parametrize("ids", ["", "x", "0", "999999999999999999999999"])
 def test_several_of_nothing_leads_back_to_the_list(ids: str, boss: Client) -> None:
-    assert boss.get(f"{several('resolve')}?ids={ids}")["Location"].endswith("?state__exact=needs_human")
+    assert boss.get(f"{several('resolve')}?ids={ids}")["Location"].endswith("?state__exact=needs_review")
     assert boss.get(f"{several('resolve')[:-8]}forget/").status_code in (302, 404)
     nobody = choose(boss, "resolve", [move_attempt(make_attempt(), "declined")])
     assert nobody.status_code == 302
@@ -232,13 +232,13 @@ def test_a_hold_is_released_with_what_was_unexplained_named(shop: Shop, boss: Cl
     read_card_now(attempt, limits=shop.limits, now=database_now())
     order = GatewayOrder.objects.get(status="SUCCESS").gateway_order_id
     card = PaymentMethod.objects.get(pk=attempt.payment_method_id)
-    assert order in said(boss.get(action(card, "free")))
+    assert order in message_of(boss.get(action(card, "free")))
     response = send(boss, action(card, "free"))
-    assert order in said(boss.get(response["Location"]))
+    assert order in message_of(boss.get(response["Location"]))
 
 
-def test_the_amount_for_a_second_person_is_a_setting_of_the_account(boss: Client) -> None:
-    attempt = move_attempt(make_attempt(), "needs_human")
+def test_second_person_amount_is_a_setting_of_the_account(boss: Client) -> None:
+    attempt = move_attempt(make_attempt(), "needs_review")
     account = attempt.account
     address = action(account, "settings")
     for value, minor in (("500.00", 50_000), ("0", 0), ("", None)):

@@ -7,11 +7,10 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from billing.admin import formats, tables
-from billing.audit import wording
-from billing.domain.arming import Refusal
+from billing.admin.site import MENU
+from billing.admin.toolkit import formats
 from billing.domain.attempts import AttemptState
-from billing.domain.subscriptions import CardState, Hold, InvoiceState, SubscriptionState
+from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 from billing.ids import new_id
 from billing.models import (
     Customer,
@@ -116,7 +115,7 @@ def test_links_from_a_page_to_its_lists_are_allowed(boss: Client, world: World) 
     assert found(boss, Subscription, plan__id__exact=subscription.plan_id) == {subscription.pk}
 
 
-def test_customers_and_plans_are_looked_up_by_name(boss: Client, world: World) -> None:
+def test_customers_and_plans_are_found_by_name(boss: Client, world: World) -> None:
     customer = world.rows[Customer]
     address = reverse("admin:autocomplete")
     query = {"app_label": "billing", "model_name": "subscription", "field_name": "customer", "term": "amin"}
@@ -125,7 +124,7 @@ def test_customers_and_plans_are_looked_up_by_name(boss: Client, world: World) -
     assert answer["pagination"]["more"] is False
 
 
-def test_who_may_not_see_customers_cannot_look_them_up(stranger: Client, world: World) -> None:
+def test_customers_cannot_be_searched_without_permission(stranger: Client, world: World) -> None:
     query = {"app_label": "billing", "model_name": "subscription", "field_name": "customer", "term": "amin"}
     assert stranger.get(reverse("admin:autocomplete"), query).status_code == 403
 
@@ -135,8 +134,6 @@ def test_every_state_has_a_word_and_a_colour() -> None:
     assert set(formats.INVOICE_LABELS) == set(InvoiceState)
     assert set(formats.ATTEMPT_LABELS) == set(AttemptState)
     assert set(formats.CARD_LABELS) == set(CardState)
-    assert set(wording.REFUSALS) == set(Refusal)
-    assert set(tables.HOLD_WORDS) == set(Hold)
     for labels in formats.LABELS.values():
         assert {label.colour for label in labels.values()} <= {"success", "danger", "warning", "info", ""}
 
@@ -157,3 +154,14 @@ def test_every_state_of_a_subscription_has_a_page(state: str, boss: Client) -> N
     row = make_subscription(state=state, **({} if running else {"next_due_at": None}))
     page = boss.get(url(Subscription, "change", row.pk)).content.decode()
     assert formats.SUBSCRIPTION_LABELS[state].text in page
+
+
+# The stop switch is one row, whose list leads to its page.
+NAMED = [(title, model) for _, entries in MENU for title, _, model in entries if model != "installation"]
+
+
+@pytest.mark.parametrize(("title", "model"), NAMED)
+def test_list_is_called_what_the_menu_calls_it(admin_client: Client, title: str, model: str) -> None:
+    context = admin_client.get(reverse(f"admin:billing_{model}_changelist")).context
+    named = context["opts"].verbose_name_plural
+    assert f"{named[:1].upper()}{named[1:]}" == title

@@ -35,7 +35,7 @@ def test_nothing_else_may_evaluate_scripts(address: str) -> None:
     assert "unsafe-eval" not in str(policy(Client(), address))
 
 
-def test_pages_ask_for_nothing_from_elsewhere_and_every_asset_is_there(boss: Client, world: World) -> None:
+def test_pages_load_only_local_assets_and_every_asset_exists(boss: Client, world: World) -> None:
     pages = [
         reverse("admin:index"),
         reverse("admin:billing_invoice_changelist"),

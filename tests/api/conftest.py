@@ -51,10 +51,10 @@ def merchant(_installation: None) -> Merchant:
     return make_merchant()
 
 
-def with_a_person(merchant: Merchant) -> PaymentAttempt:
+def attempt_in_review(merchant: Merchant) -> PaymentAttempt:
     """Another attempt of the merchant's, which evidence could not settle."""
     card = make_card(merchant.customer, is_default=False)
-    return move_attempt(make_attempt(make_invoice(card), card), "needs_human")
+    return move_attempt(make_attempt(make_invoice(card), card), "needs_review")
 
 
 @pytest.fixture

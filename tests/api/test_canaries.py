@@ -81,7 +81,7 @@ def _everything(record: logging.LogRecord) -> str:
 
 
 @pytest.mark.django_db
-def test_what_fails_unexpectedly_is_logged_with_its_place_and_not_with_its_words(
+def test_unexpected_error_is_logged_by_place_without_its_text(
     shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_: object) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from billing.charging.case import read_card_now
+from billing.charging.cases.case import read_card_now
 from billing.models import GatewayAccount, PaymentAttempt, Proposal, Transition
 from billing.models.clock import database_now
 from tests.api.calls import Api, api_for, problem, snapshot
-from tests.api.conftest import Merchant, with_a_person
+from tests.api.conftest import Merchant, attempt_in_review
 from tests.charging.test_resolve import a_case, foreign_charge, taken
 from tests.conftest import Shop
 from tests.factories import make_attempt, make_card, make_invoice, make_proposal, move_attempt
@@ -43,7 +43,9 @@ def test_a_case_shows_everything_that_a_decision_rests_on(shop: Shop, api: Api) 
     ]
     assert {one["explained"] for one in told["orders"]} == {"unexplained", "no_order_seen"}
     assert [one["invoice"] for one in told["holds_up"]] == [held.public_id]
-    assert [one["decision"] for one in told["choices"]] == ["charged", "declined", "not_charged", "release"]
+    assert [one["decision"] for one in told["choices"]] == [
+        "charged", "charged_and_given_back", "declined", "not_charged", "release",
+    ]  # fmt: skip
     assert (told["proposals"], told["second_person"]) == ([], False)
     customer = attempt.payment_method.customer
     text = str(told)
@@ -88,7 +90,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-def test_what_is_wrong_is_named_with_field_and_rule_and_changes_nothing(shop: Shop, api: Api) -> None:
+def test_invalid_body_names_field_and_rule_and_changes_nothing(shop: Shop, api: Api) -> None:
     attempt = a_case(shop)
     before = snapshot()
     for body, field, rule in WRONG:
@@ -103,7 +105,7 @@ def test_an_order_that_nothing_explains_is_named_in_the_refusal(shop: Shop, api:
     foreign_charge(shop, attempt.payment_method)
     refused = api.post(path(attempt, "resolve"), WHY | {"resolution": "not_charged"})
     assert problem(refused) == (400, "invalid_request", [("despite_orders", "unexplained_orders")])
-    order = refused.json()["detail"].partition("explains: ")[2].partition(" ")[0]
+    order = refused.json()["detail"].partition("this card: ")[2].partition(" ")[0]
     body = WHY | {"resolution": "not_charged", "despite_orders": [order]}
     assert api.post(path(attempt, "resolve"), body).json()["state"] == "not_charged"
 
@@ -125,7 +127,7 @@ def test_a_key_proposes_and_never_confirms(shop: Shop, api: Api) -> None:
     attempt = a_case(shop)
     told = api.post(path(attempt, "resolve"), WHY | {"resolution": "not_charged"}).json()
     assert (told["state"], told["proposal"]["decision"], told["proposal"]["outcome"]) == (
-        "needs_human",
+        "needs_review",
         "not_charged",
         "open",
     )
@@ -142,7 +144,7 @@ def test_a_key_proposes_and_never_confirms(shop: Shop, api: Api) -> None:
 
 
 def test_a_card_is_released(merchant: Merchant) -> None:
-    attempt = with_a_person(merchant)
+    attempt = attempt_in_review(merchant)
     assert merchant.api.post(path(attempt, "release"), WHY).status_code == 200
     attempt.refresh_from_db()
     assert attempt.released_reason == WHY["reason"]
@@ -161,7 +163,7 @@ def test_several_are_decided_and_each_is_reported(shop: Shop, api: Api) -> None:
     assert [(one["outcome"], one["state"]) for one in results] == [
         ("done", "not_charged"),
         ("refused", "declined"),
-        ("refused", "needs_human"),
+        ("refused", "needs_review"),
     ]
     assert results[0]["error"] is None
     assert [one["error"]["rule"] for one in results[1:]] == ["state", "unexplained_orders"]
@@ -171,12 +173,12 @@ def test_several_are_decided_and_each_is_reported(shop: Shop, api: Api) -> None:
 
 
 def test_several_cards_are_released(merchant: Merchant) -> None:
-    attempt = with_a_person(merchant)
+    attempt = attempt_in_review(merchant)
     second = make_card(merchant.customer, is_default=False)
     other = move_attempt(make_attempt(make_invoice(second), second), "declined")
     body = WHY | {"attempts": [attempt.public_id, other.public_id]}
     results = merchant.api.post("/attempts/release/", body).json()["results"]
-    assert [(one["outcome"], one["state"]) for one in results] == [("done", "needs_human"), ("refused", "declined")]
+    assert [(one["outcome"], one["state"]) for one in results] == [("done", "needs_review"), ("refused", "declined")]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_several_cards_are_released(merchant: Merchant) -> None:
 def test_a_wrong_request_for_several_is_refused_as_a_whole(
     changes: dict[str, Any], field: str, rule: str, merchant: Merchant
 ) -> None:
-    attempt = with_a_person(merchant)
+    attempt = attempt_in_review(merchant)
     body = WHY | {"attempts": [attempt.public_id], "resolution": "declined"} | changes
     before = snapshot()
     assert problem(merchant.api.post("/attempts/resolve/", body)) == (400, "invalid_request", [(field, rule)])
@@ -201,7 +203,7 @@ def test_a_wrong_request_for_several_is_refused_as_a_whole(
 
 
 def test_attempts_of_another_account_are_not_there(merchant: Merchant, stranger: Merchant) -> None:
-    own, foreign = with_a_person(merchant), with_a_person(stranger)
+    own, foreign = attempt_in_review(merchant), attempt_in_review(stranger)
     make_proposal(foreign)
     before = snapshot()
     for address, more in (("/attempts/resolve/", {"resolution": "declined"}), ("/attempts/release/", {})):

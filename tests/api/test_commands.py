@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from billing.accounts.api_keys import find_api_key
+from billing.gateway.proving import Credentials, NotProvedError
 from billing.models import ApiKey, GatewayAccount
 from billing.models.encryption import decrypt
 from tests.api.calls import Api
@@ -23,7 +24,7 @@ def run(*arguments: str) -> tuple[str, str]:
 
 
 class TestKeys:
-    def test_a_key_is_printed_once_opens_the_api_and_is_stored_as_a_hash(self) -> None:
+    def test_key_is_printed_once_works_and_is_stored_as_a_hash(self) -> None:
         account = make_account()
         name = ("create_api_key", "--account", account.public_id, "--name", "shop")
         out, _ = run(*name, "--scope", "write", "--scope", "read")
@@ -47,18 +48,28 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["create_api_key", "--account", "acct_none", "--name", "x", "--scope", "read"], "no account 'acct_none'"),
+            (
+                ["create_api_key", "--account", "acct_none", "--name", "x", "--scope", "read"],
+                ("no such account: 'acct_none'"),
+            ),
             (["create_api_key", "--account", "acct_none", "--name", "x", "--scope", "all"], "invalid choice"),
             (["create_api_key", "--account", "acct_none", "--name", "x"], "--scope"),
             (["revoke_api_key", "kit_none"], "no such key"),
         ],
     )
-    def test_what_is_wrong_is_said(self, arguments: list[str], words: str) -> None:
+    def test_invalid_option_is_named(self, arguments: list[str], words: str) -> None:
         with pytest.raises(CommandError, match=words):
             run(*arguments)
 
 
 class TestAccounts:
+    @pytest.fixture(autouse=True)
+    def proved(self, monkeypatch: pytest.MonkeyPatch) -> list[Credentials]:
+        """The gateway is not asked, and agrees; what it would be asked about."""
+        asked: list[Credentials] = []
+        monkeypatch.setattr("billing.accounts.credentials.prove", lambda credentials, **_: asked.append(credentials))
+        return asked
+
     @pytest.fixture
     def options(self, tmp_path: Path) -> dict[str, str]:
         (tmp_path / "secret").write_text("s3cret\n", encoding="utf-8")
@@ -84,12 +95,38 @@ class TestAccounts:
         assert decrypt(account.private_key_encrypted) == private_key_pem().strip()
         assert "s3cret" not in str(GatewayAccount.objects.values().get())
 
+    def test_its_credentials_are_proved_before_they_are_saved(
+        self, options: dict[str, str], proved: list[Credentials]
+    ) -> None:
+        self.create(options)
+        assert [(one.client_id, one.client_secret, one.oauth_url) for one in proved] == [
+            ("client-1", "s3cret", "https://sb-oauth.revenuemonster.my/v1")
+        ]
+
+    def test_unproved_account_is_saved_only_on_request_and_stopped(
+        self, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_answer(credentials: Credentials, known_cards: list[str]) -> None:
+            raise NotProvedError("the gateway gave no usable answer: no connection")
+
+        monkeypatch.setattr("billing.accounts.credentials.prove", no_answer)
+        with pytest.raises(CommandError, match="client_id: must be checked with the gateway"):
+            self.create(options)
+        assert not GatewayAccount.objects.exists()
+        _, errors = run("create_account", "--unproved", *(part for pair in options.items() for part in pair))
+        account = GatewayAccount.objects.get()
+        assert "stopped until its credentials are checked" in errors
+        assert account.stopped_at is not None
+        assert account.credentials_unproved_at is not None
+        with pytest.raises(CommandError, match="must be checked"):
+            run("switch", "start", "--account", account.public_id, "--reason", "it is time")
+
     def test_a_secret_comes_from_standard_input(self, options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO("from a pipe\n"))
         self.create(options | {"--client-secret-file": "-"})
         assert decrypt(GatewayAccount.objects.get().client_secret_encrypted) == "from a pipe"
 
-    def test_a_live_account_says_that_it_is_not_charged_yet(self, options: dict[str, str]) -> None:
+    def test_live_account_warns_that_it_is_not_charged_yet(self, options: dict[str, str]) -> None:
         assert "KITARAN_ALLOW_LIVE=1" in self.create(options | {"--environment": "live"})[1]
 
     @pytest.mark.parametrize(
@@ -97,17 +134,17 @@ class TestAccounts:
         [
             ({"--client-secret-file": "/nowhere"}, "--client-secret-file: '/nowhere' cannot be read"),
             ({"--client-secret-file": "/dev/null"}, "is empty"),
-            ({"--private-key-file": "{secret}"}, "--private-key-file: is not a PEM private key"),
-            ({"--gateway-public-key-file": "{secret}"}, "--gateway-public-key-file: is not a PEM public key"),
+            ({"--private-key-file": "{secret}"}, "--private-key-file: must be a PEM private key"),
+            ({"--gateway-public-key-file": "{secret}"}, "--gateway-public-key-file: must be a PEM public key"),
             ({"--client-secret-file": "-", "--private-key-file": "-"}, "only one"),
             ({"--environment": "production"}, "invalid choice"),
-            ({"--oauth-url": "http://127.0.0.1:1"}, "oauth_url, api_url: are fixed"),
+            ({"--oauth-url": "http://127.0.0.1:1"}, "oauth_url, api_url: must be left out"),
             ({"--environment": "simulator", "--oauth-url": "https://oauth.revenuemonster.my"}, "oauth_url"),
             ({"--time-zone": "Mars/Olympus"}, "--time-zone"),
             ({"--store-id": " "}, "--store-id: must not be empty"),
         ],
     )
-    def test_what_is_wrong_is_said(self, change: dict[str, str], words: str, options: dict[str, str]) -> None:
+    def test_invalid_option_is_named(self, change: dict[str, str], words: str, options: dict[str, str]) -> None:
         filled: dict[str, Any] = {k: v.format(secret=options["--client-secret-file"]) for k, v in change.items()}
         with pytest.raises(CommandError, match=words):
             self.create(options | filled)
@@ -115,5 +152,5 @@ class TestAccounts:
 
     def test_one_application_is_one_account(self, options: dict[str, str]) -> None:
         self.create(options)
-        with pytest.raises(CommandError, match="is the account of this client id already"):
+        with pytest.raises(CommandError, match="--client-id: must be new"):
             self.create(options)

@@ -8,7 +8,7 @@ from tests.audit.books import Books
 pytestmark = pytest.mark.django_db
 
 
-def test_the_story_of_an_invoice_is_told() -> None:
+def test_explanation_of_an_invoice_is_returned() -> None:
     books = Books()
     attempt = books.pay(books.armed())
     told = api_for(books.account, "read").get(f"/invoices/{attempt.invoice.public_id}/explanation/").json()

@@ -42,7 +42,7 @@ class TestOneAfterTheOther:
         assert again["Idempotent-Replayed"] == "true"
         assert snapshot() == after
 
-    def test_the_answer_is_the_first_one_even_when_the_object_has_changed(self, merchant: Merchant) -> None:
+    def test_first_answer_is_replayed_after_the_object_changed(self, merchant: Merchant) -> None:
         first = merchant.api.post("/customers/", BODY, Idempotency_Key="k").json()
         merchant.api.patch(f"/customers/{first['id']}/", {"name": "Siti"})
         assert merchant.api.post("/customers/", BODY, Idempotency_Key="k").json() == first
@@ -65,15 +65,13 @@ class TestOneAfterTheOther:
         ids = {merchant.api.post("/invoices/", charge(merchant)).json()["id"] for _ in range(2)}
         assert len(ids) == 2
 
-    def test_keys_of_two_accounts_do_not_meet_and_two_keys_of_one_account_do(
-        self, merchant: Merchant, stranger: Merchant
-    ) -> None:
+    def test_keys_are_shared_within_an_account_and_not_across(self, merchant: Merchant, stranger: Merchant) -> None:
         first = merchant.api.post("/customers/", BODY, Idempotency_Key="k").json()
         assert stranger.api.post("/customers/", BODY, Idempotency_Key="k").json()["id"] != first["id"]
         colleague = api_for(merchant.account)
         assert colleague.post("/customers/", BODY, Idempotency_Key="k").json() == first
 
-    def test_a_refused_request_leaves_its_key_free_for_the_corrected_one(self, merchant: Merchant) -> None:
+    def test_refused_request_frees_its_key_for_the_corrected_one(self, merchant: Merchant) -> None:
         wrong = merchant.api.post("/customers/", BODY | {"email": "nobody"}, Idempotency_Key="k")
         assert problem(wrong)[0] == 400
         taken = merchant.api.post("/customers/", BODY | {"reference": merchant.customer.reference}, Idempotency_Key="k")
@@ -128,7 +126,7 @@ class TestAroundTheGateway:
         assert again["Idempotent-Replayed"] == "true"
         assert len(shop.simulator.customers()) == known + 1
 
-    def test_a_claim_keeps_others_out_until_its_lease_ends_and_is_then_taken_over(self, shop: Shop) -> None:
+    def test_claim_excludes_others_until_its_lease_ends(self, shop: Shop) -> None:
         api, body = api_for(shop.account), {"customer": shop.customer().public_id}
         first = api.post("/payment-methods/", body, Idempotency_Key="k").json()
         # As its process left it that died before it could store the answer.
@@ -137,6 +135,7 @@ class TestAroundTheGateway:
         claim.update(finished_at=None, response_status=None, response_body=None, created_at=now)
         running = api.post("/payment-methods/", body, Idempotency_Key="k")
         assert problem(running) == (409, "request_in_progress", [])
+        assert running["Retry-After"] == "1"
         other = api.post("/payment-methods/", body | {"return_url": "https://shop.example"}, Idempotency_Key="k")
         assert problem(other) == (422, "idempotency_key_reused", [])
 
@@ -162,7 +161,7 @@ def unavailable(*_: Any, **__: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 class TestAtTheSameTime:
-    def test_of_many_at_once_one_acts_and_the_others_wait_or_get_its_answer(self) -> None:
+    def test_one_request_acts_when_many_are_sent_at_once(self) -> None:
         merchant = make_merchant()
         barrier, answers = threading.Barrier(6), []
 
@@ -240,7 +239,7 @@ class TestAtTheSameTime:
         assert not IdempotencyRecord.objects.exists()
         assert PaymentMethod.objects.count() == 1
 
-    def test_two_connections_that_want_one_key_do_not_wait_for_each_other(self) -> None:
+    def test_two_connections_do_not_wait_for_each_other_on_one_key(self) -> None:
         account = make_account()
         outcome: list[object] = []
 

@@ -99,6 +99,6 @@ def test_the_page_is_short() -> None:
 
 
 @pytest.mark.django_db
-def test_the_documentation_of_the_running_server_is_where_the_page_says() -> None:
+def test_docs_are_served_where_the_page_links_them() -> None:
     assert Client().get("/api/docs/").status_code == 200
     assert PaymentMethod.objects.count() == 0

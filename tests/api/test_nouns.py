@@ -138,6 +138,7 @@ class TestSubscriptions:
         second = make_card(merchant.customer, is_default=False)
         merchant.api.patch(f"/subscriptions/{subscription.public_id}/", {"payment_method": second.public_id})
         invoice.refresh_from_db()
+        assert invoice.next_attempt_at is not None
         assert invoice.next_attempt_at < NOW + timedelta(days=36_000)
 
     def test_an_ended_one_keeps_everything_but_its_metadata(self, merchant: Merchant) -> None:
@@ -156,7 +157,7 @@ def test_the_default_card_moves_and_a_card_is_revoked(merchant: Merchant) -> Non
     assert merchant.api.post(f"{path}/revoke/").json() == revoked
 
 
-def test_a_card_is_bound_seen_and_charged_once_without_a_subscription(shop: Shop) -> None:
+def test_card_is_saved_and_charged_once_without_a_subscription(shop: Shop) -> None:
     api, customer = api_for(shop.account), shop.customer()
     card = api.post("/payment-methods/", {"customer": customer.public_id}).json()
     assert (card["state"], card["is_default"], card["activated_at"]) == ("pending", False, None)

@@ -9,7 +9,8 @@ from billing.models import ApiKey, Invoice, PaymentAttempt, Refund
 from billing.models.clock import database_now
 from tests.api.calls import api_for, problem
 from tests.api.conftest import Merchant
-from tests.charging.giving_back import at_gateway, in_the_portal, paid, posts
+from tests.charging.refund_rows import gateway_shows
+from tests.charging.refunding import at_gateway, in_the_portal, paid, posts
 from tests.conftest import Shop
 from tests.factories import make_attempt, make_card, make_invoice, make_refund, move_attempt, move_refund
 
@@ -28,7 +29,7 @@ def body(attempt: PaymentAttempt, **more: Any) -> dict[str, Any]:
     return {"attempt": attempt.public_id, **WHY, **more}
 
 
-def test_all_that_is_left_is_asked_for_and_told(merchant: Merchant) -> None:
+def test_refund_without_an_amount_takes_all_that_is_left(merchant: Merchant) -> None:
     attempt = money(merchant)
     made = merchant.api.post("/refunds/", body(attempt))
     assert made.status_code == 201
@@ -85,7 +86,7 @@ def test_while_one_is_open_no_other_is_asked_for(merchant: Merchant) -> None:
         ({"amount": 500}, "amount", "unknown"),
     ],
 )
-def test_what_is_wrong_is_said_at_its_field(wrong: dict[str, Any], field: str, rule: str, merchant: Merchant) -> None:
+def test_invalid_value_is_named_at_its_field(wrong: dict[str, Any], field: str, rule: str, merchant: Merchant) -> None:
     attempt = money(merchant)
     answer = merchant.api.post("/refunds/", body(attempt) | wrong)
     assert problem(answer) == (400, "invalid_request", [(field, rule)])
@@ -121,8 +122,8 @@ def test_one_is_withdrawn_until_it_is_sent(merchant: Merchant) -> None:
     assert problem(merchant.api.post(path)) == (409, "state_conflict", [])
 
 
-@pytest.mark.parametrize("state", sorted(set(RefundState) - {RefundState.NEEDS_HUMAN}))
-def test_only_what_is_with_a_person_is_decided(state: RefundState, merchant: Merchant) -> None:
+@pytest.mark.parametrize("state", sorted(set(RefundState) - {RefundState.NEEDS_REVIEW}))
+def test_only_a_refund_that_needs_review_is_resolved(state: RefundState, merchant: Merchant) -> None:
     from tests.promises.test_refunds import PATHS
 
     refund = move_refund(make_refund(money(merchant)), *PATHS[state])
@@ -134,8 +135,11 @@ def test_only_what_is_with_a_person_is_decided(state: RefundState, merchant: Mer
 
 
 @pytest.mark.parametrize(("resolution", "state"), [("refunded", "succeeded"), ("not_refunded", "not_refunded")])
-def test_a_person_decides(resolution: str, state: str, merchant: Merchant) -> None:
-    refund = move_refund(make_refund(money(merchant)), "sending", "unknown", "needs_human")
+def test_refund_is_resolved_by_a_decision_with_a_reason(
+    resolution: str, state: str, merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refund = move_refund(make_refund(money(merchant)), "sending", "unknown", "needs_review")
+    gateway_shows(monkeypatch, refund.attempt, "FULL_REFUNDED" if state == "succeeded" else "SUCCESS")
     path = f"/refunds/{refund.public_id}/resolve/"
     unsaid = merchant.api.post(path, {"resolution": resolution})
     assert problem(unsaid) == (400, "invalid_request", [("reason", "required")])
@@ -147,8 +151,34 @@ def test_a_person_decides(resolution: str, state: str, merchant: Merchant) -> No
     assert told["amount_refunded_minor"] == expected
 
 
+@pytest.mark.parametrize(
+    ("resolution", "status", "rule"),
+    [
+        ("refunded", "SUCCESS", "not_refunded_at_the_gateway"),
+        ("not_refunded", "FULL_REFUNDED", "refunded_at_the_gateway"),
+    ],
+)
+def test_nobody_decides_against_what_the_gateway_shows(
+    resolution: str, status: str, rule: str, merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refund = move_refund(make_refund(money(merchant)), "sending", "unknown", "needs_review")
+    gateway_shows(monkeypatch, refund.attempt, status)
+    said = {"resolution": resolution, "reason": "seen"}
+    refused = merchant.api.post(f"/refunds/{refund.public_id}/resolve/", said)
+    assert problem(refused) == (400, "invalid_request", [("resolution", rule)])
+
+
+def test_nothing_is_decided_while_the_gateway_cannot_be_asked(merchant: Merchant) -> None:
+    refund = move_refund(make_refund(money(merchant)), "sending", "unknown", "needs_review")
+    said = {"resolution": "refunded", "reason": "seen"}
+    refused = merchant.api.post(f"/refunds/{refund.public_id}/resolve/", said)
+    assert problem(refused) == (502, "gateway_unavailable", [])
+    refund.refresh_from_db()
+    assert refund.state == "needs_review"
+
+
 @pytest.mark.django_db(transaction=True)
-def test_money_goes_back_and_a_refund_of_the_portal_is_found_by_a_look(shop: Shop) -> None:
+def test_refund_succeeds_and_refresh_finds_a_portal_refund(shop: Shop) -> None:
     api, attempt = api_for(shop.account), paid(shop)
     asked = api.post("/refunds/", body(attempt, amount_minor=500), Idempotency_Key="r-1").json()
     before = posts(shop)

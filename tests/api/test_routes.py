@@ -25,6 +25,8 @@ ROUTES = [
     ("POST", "/payment-methods/{card}/make-default/", "write"),
     ("POST", "/payment-methods/{card}/revoke/", "write"),
     ("POST", "/payment-methods/{card}/refresh/", "write"),
+    ("GET", "/payment-methods/{card}/hold/", "read"),
+    ("POST", "/payment-methods/{card}/clear-hold/", "charge"),
     ("GET", "/plans/", "read"),
     ("POST", "/plans/", "write"),
     ("GET", "/plans/{plan}/", "read"),
@@ -41,6 +43,11 @@ ROUTES = [
     ("GET", "/invoices/{invoice}/", "read"),
     ("GET", "/invoices/{invoice}/explanation/", "read"),
     ("POST", "/invoices/{invoice}/refresh/", "write"),
+    ("POST", "/invoices/{invoice}/paid-elsewhere/", "charge"),
+    ("POST", "/invoices/{invoice}/found-payment/", "charge"),
+    ("POST", "/invoices/{invoice}/void/", "charge"),
+    ("POST", "/invoices/{invoice}/write-off/", "charge"),
+    ("POST", "/invoices/{invoice}/collect/", "charge"),
     ("GET", "/attempts/", "read"),
     ("GET", "/attempts/{attempt}/", "read"),
     ("GET", "/refunds/", "read"),
@@ -100,7 +107,7 @@ def test_every_post_honours_the_idempotency_key() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_ID, ids=lambda value: str(value))
-def test_what_belongs_to_another_account_is_not_there_and_does_not_change(
+def test_other_accounts_objects_are_not_found_and_not_changed(
     method: str, path: str, merchant: Merchant, stranger: Merchant
 ) -> None:
     before = snapshot()
@@ -191,6 +198,10 @@ def test_methods_and_addresses_that_there_are_not(merchant: Merchant) -> None:
     assert problem(refused) == (405, "method_not_allowed", [])
     assert set(refused["Allow"].split(", ")) == {"GET", "PATCH", "HEAD"}
     assert problem(merchant.api.call("OPTIONS", "/customers/", None))[0] == 405
+    for method in ("TRACE", "PUT", "PATCH"):
+        for address in ("/customers/", "/customers/?a=1"):
+            refused = merchant.api.call(method, address, None)
+            assert problem(refused) == (405, "method_not_allowed", []), (method, address)
     assert merchant.api.call("HEAD", "/customers/", None).status_code == 200
     for path in ("/customers", "/nothing/", "/", f"/customers/{merchant.customer.pk}/", "/customers/a%00b/"):
         assert problem(merchant.api.get(path)) == (404, "not_found", []), path

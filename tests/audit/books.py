@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing.charging.arm import arm
-from billing.charging.refund import request_refund, request_reverse
-from billing.charging.refund_arming import arm_refund
-from billing.charging.refund_settling import settle_refund, write_down
-from billing.charging.refund_worker import sweep_refunds
-from billing.charging.settle import Told, settle
-from billing.charging.sweep import sweep
+from billing.charging.attempts.arm import arm
+from billing.charging.attempts.settle import AttemptFinding, settle
+from billing.charging.collecting.sweep import sweep
+from billing.charging.refunds.arm import arm_refund
+from billing.charging.refunds.ask import request_refund, request_reverse
+from billing.charging.refunds.settle import settle_refund, write_down
+from billing.charging.refunds.worker import sweep_refunds
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
 from billing.gateway.connection import Gateway, ReadTransaction, gateway_for
@@ -76,7 +76,7 @@ class Books:
         return attempt
 
     def tell(self, attempt: PaymentAttempt, finding: Finding, actor: str = "engine") -> PaymentAttempt:
-        settle([Told(attempt.pk, finding)], limits=SHORT, now=self.now, actor=actor)
+        settle([AttemptFinding(attempt.marker, finding)], limits=SHORT, now=self.now, actor=actor)
         attempt.refresh_from_db()
         attempt.invoice.refresh_from_db()
         return attempt
@@ -113,7 +113,7 @@ class Books:
         """Arms it."""
         (one,) = refunding.claim(now=self.now, lease=timedelta(seconds=150), limit=1)
         assert one.refund_id == refund.pk
-        arm_refund(one, gateway=_WithToken(gateway_for(self.account)), limits=SHORT, now=self.now)  # type: ignore[arg-type]
+        arm_refund(one, gateway=_WithToken(gateway_for(self.account)), limits=SHORT, looked_at=self.now, now=self.now)  # type: ignore[arg-type]
         refund.refresh_from_db()
         return refund
 

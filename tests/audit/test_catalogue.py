@@ -20,7 +20,7 @@ def test_a_database_as_the_migrations_leave_it_has_everything() -> None:
     assert list(catalogue_violations()) == []
 
 
-def test_every_trigger_of_the_database_is_one_that_the_code_lists() -> None:
+def test_every_database_trigger_is_listed_in_the_code() -> None:
     assert {name for _, name in listed_triggers()} == catalogue.triggers()
     assert all(body.startswith("BEGIN") for _, body in listed_triggers().values())
 

@@ -5,19 +5,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing.accounts.gateway_accounts import start_account, stop_account
-from billing.audit.explain import Answer, NothingFoundError, explain, find_invoice
-from billing.audit.wording import HOLDS, REFUSALS, consequence, reason_words, span, told, which_day
-from billing.charging.charge_now import charge_now
-from billing.charging.resolve import Resolution, collect_held, release_card, resolve
-from billing.domain.arming import Refusal
+from billing.charging.attempts.charge_now import charge_now
+from billing.charging.cases.resolve import Resolution, collect_held, release_card, resolve
 from billing.domain.attempts import AttemptState, Finding, Source, Verdict
+from billing.domain.decisions import Decided
 from billing.domain.schedules import Schedule
 from billing.domain.subscriptions import Hold
+from billing.explaining.explain import Answer, NothingFoundError, explain, find_invoice
+from billing.explaining.wording import consequence, decided, decided_by, held_because, shown_by, span, which_day
 from billing.models import Invoice
 from billing.subscriptions.lifecycle import cancel, pause, resume
 from tests.audit.books import Books
 from tests.conftest import SHORT
 from tests.factories import NOTHING_TO_SEE
+from tests.promises.attacks import run
 
 pytestmark = pytest.mark.django_db
 
@@ -46,11 +47,11 @@ def on_the_last_day_of_march(books: Books):
 BEGINNING = [
     "rule: The subscription to Coffee club began: RM 19.90 every month on the last day at 09:00, Asia/Kuala_Lumpur.",
     (
-        "due: Period 1 was due on Tuesday, 31 March 2026 at 09:00: the last day of the month, by the clocks of "
+        "due: Period 1 was due on Tuesday, 31 March 2026 at 09:00: the last day of the month, in the time zone "
         "Asia/Kuala_Lumpur."
     ),
     "opened: The invoice over RM 19.90 was issued 3 seconds later.",
-    "armed: Attempt 1: a request for RM 19.90 was written down, to be sent once.",
+    "armed: Attempt 1: a request for RM 19.90 was recorded, to be sent once.",
 ]
 
 
@@ -61,12 +62,12 @@ def test_a_charge_that_went_as_it_should(books: Books) -> None:
     assert story(books, attempt.invoice) == [
         *BEGINNING,
         (
-            "paid: Attempt 1: the gateway answered that the money was taken, 31 seconds after it was written down. "
-            "This paid the invoice."
+            "paid: Attempt 1: the gateway answered that the money was taken, 31 seconds after it was recorded. This "
+            "paid the invoice."
         ),
         "now: The invoice is paid.",
         (
-            "next: Nothing more will be charged for this invoice by itself. The next period of the subscription "
+            "next: Nothing more will be charged for this invoice automatically. The next period of the subscription "
             "is due on Thursday, 30 April 2026 at 09:00."
         ),
     ]
@@ -84,7 +85,7 @@ def test_a_charge_that_went_as_it_should(books: Books) -> None:
     )
 
 
-def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books: Books) -> None:
+def test_decline_unknown_decision_and_late_money_are_explained(books: Books) -> None:
     first = on_the_last_day_of_march(books)
     books.wait(seconds=30)
     books.decline(first)
@@ -119,13 +120,13 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
     books.pay(second, Source.ORDER_LIST)
     after = [
         (
-            "declined: Attempt 1: the gateway answered that the charge was declined (code 9010), 30 seconds "
-            "after it was written down. The subscription is past due until it is paid."
+            "declined: Attempt 1: the gateway answered that the charge was declined (code 9010), 30 seconds after it "
+            "was recorded. The subscription is past due until it is paid."
         ),
-        "armed: Attempt 2: a request for RM 19.90 was written down, to be sent once.",
+        "armed: Attempt 2: a request for RM 19.90 was recorded, to be sent once.",
         (
-            "answered: Attempt 2: what came of the request is not known: there was no answer in time. The "
-            "invoice and the card wait, and the gateway is asked until it is known."
+            "answered: Attempt 2: the outcome of the request is not known: no response in time. The invoice and the "
+            "card wait, and the gateway is checked until the outcome is known."
         ),
         (
             "checked: Attempt 2: at check 1 the gateway's complete list of the card's orders shows nothing of it. That "
@@ -133,27 +134,27 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
         ),
         (
             "with_a_person: Attempt 2: the gateway's complete list of the card's orders was read for the last time: "
-            "nothing was found, and nothing proves that nothing was taken. A person has to decide; until then "
-            "the invoice and the card wait."
+            "nothing was found, and nothing proves that no money was taken. It needs review; until then the invoice "
+            "and the card wait."
         ),
-        "decided: siti let the card be charged for other invoices meanwhile: the customer waits.",
+        "decided: siti released the card for other invoices: the customer waits.",
         (
             "decided: Attempt 2: siti decided that the card was not charged: nothing in the merchant portal. The "
             "invoice may be tried again."
         ),
         "preflight: Before another try, the gateway's orders of every card involved were read: no money was there yet.",
-        "armed: Attempt 3: a request for RM 19.90 was written down, to be sent once.",
+        "armed: Attempt 3: a request for RM 19.90 was recorded, to be sent once.",
         (
-            "paid: Attempt 3: the gateway answered that the money was taken, 9 seconds after it was written down. "
-            "This paid the invoice."
+            "paid: Attempt 3: the gateway answered that the money was taken, 9 seconds after it was recorded. This "
+            "paid the invoice."
         ),
         (
             "surplus: Attempt 2: the gateway's complete list of the card's orders shows that the money was taken. "
-            "The invoice did not need this money any more: it is a surplus, to be given back."
+            "The invoice did not need this money any more: it is an overpayment, to be refunded."
         ),
         "now: The invoice is paid.",
         (
-            "next: Nothing more will be charged for this invoice by itself. The next period of the subscription "
+            "next: Nothing more will be charged for this invoice automatically. The next period of the subscription "
             "is due on Thursday, 30 April 2026 at 09:00."
         ),
     ]
@@ -165,16 +166,16 @@ def test_a_decline_an_unknown_a_persons_decision_and_money_that_came_late(books:
     books.reverse(third)
     assert story(books, first.invoice)[-4:-2] == [
         (
-            "reversed: Attempt 3: the gateway's complete list of the card's orders shows that the gateway took "
-            "the charge back. The money went back to the customer. The invoice is open again, and is collected "
-            "only if a person decides so."
+            "reversed: Attempt 3: the gateway's complete list of the card's orders shows that the gateway reversed "
+            "the charge. The money was returned to the customer. The invoice is open again, and is collected only if "
+            "a person decides so."
         ),
         "paid: Attempt 2: the attempt that the invoice was waiting for ended without money. This paid the invoice.",
     ]
     assert answer(books, first.invoice)[0] is Answer.CHARGED
 
 
-def test_to_others_than_staff_nobody_is_named_and_nothing_that_staff_wrote_is_repeated(books: Books) -> None:
+def test_explanation_hides_staff_names_and_notes_from_others(books: Books) -> None:
     attempt = on_the_last_day_of_march(books)
     books.give_to_a_person(books.lose(attempt))
     release_card(attempt=attempt, reason="call 012-3456789", actor="siti", now=books.wait(minutes=1))
@@ -194,7 +195,7 @@ def test_to_others_than_staff_nobody_is_named_and_nothing_that_staff_wrote_is_re
     start_account(account=books.account, reason="Aminah is calm", actor="siti", now=books.wait(minutes=1))
     said = story(books, attempt.invoice, to_staff=False)
     assert said[6:12] == [
-        "decided: A person let the card be charged for other invoices meanwhile.",
+        "decided: A person released the card for other invoices.",
         (
             "decided: Attempt 1: a person decided that the charge was declined. The subscription is past due "
             "until it is paid."
@@ -202,7 +203,7 @@ def test_to_others_than_staff_nobody_is_named_and_nothing_that_staff_wrote_is_re
         "subscription: A person paused the subscription.",
         "subscription: A person resumed the subscription.",
         "stopped: A person stopped all charging of the account.",
-        "stopped: A person allowed again all charging of the account.",
+        "stopped: A person restarted all charging of the account.",
     ]
     assert not {word for word in ("siti", "Aminah", "012") if word in " ".join(said)}
     to_staff = " ".join(story(books, attempt.invoice))
@@ -220,16 +221,16 @@ def test_missed_periods_and_what_the_rule_for_them_does(books: Books) -> None:
     assert story(books, invoices[1])[-1] == "next: It is charged on Sunday, 8 March 2026 at 10:00."
     waits = story(books, invoices[3])
     assert waits[1] == (
-        "due: Period 4 was due on Thursday, 5 March 2026 at 09:00: it is due every day, by the clocks of "
+        "due: Period 4 was due on Thursday, 5 March 2026 at 09:00: it is due every day, in the time zone "
         "Asia/Kuala_Lumpur."
     )
-    assert waits[2].endswith("issued 2 days late. By the subscription's rule for missed periods it waits for a person.")
+    assert waits[2].endswith("issued 2 days late. By the subscription's rule for missed periods it needs review.")
     assert waits[-1] == (
-        "next: Nothing happens by itself: its period was missed, and a person decides whether it is still collected."
+        "next: Nothing happens automatically: its period was missed, and a person decides whether it is collected."
     )
     collect_held(invoice=invoices[3], reason="the customer agrees", actor="siti", now=books.wait(minutes=1))
     assert story(books, invoices[3])[-3:] == [
-        "decided: siti had it collected after all: the customer agrees.",
+        "decided: siti had it collected anyway: the customer agrees.",
         "now: The invoice is open: RM 19.90 is still owed.",
         "next: It is due now, and is charged as soon as a worker takes it up.",
     ]
@@ -268,24 +269,21 @@ def test_a_single_charge(books: Books) -> None:
     invoice = charge_now(
         customer=card.customer, amount_minor=3500, currency="MYR", description="Grinder", actor="siti", now=books.now
     )
-    assert story(books, invoice)[0] == "opened: siti asked for a single charge of RM 35.00 for Grinder."
+    assert story(books, invoice)[0] == "opened: siti requested a single charge of RM 35.00 for Grinder."
     (attempt,) = books.arm()
-    assert story(books, invoice)[-1] == (
-        "next: The attempt is being sent; its answer, or the lack of one, comes first."
-    )
+    assert story(books, invoice)[-1] == ("next: The attempt is being sent; nothing else happens before its outcome.")
     books.wait(minutes=1)
     books.sweep()
     assert story(books, invoice)[-3].startswith(
-        "lost: Attempt 1: the program that was to send the request was lost, so nobody knows whether it left."
+        "lost: Attempt 1: the program that was to send the request was lost, so it is not known whether it left."
     )
     books.pay(attempt, Source.ORDER_LIST, amount_minor=3600)
     said = story(books, invoice)
     assert said[-3] == (
         "with_a_person: Attempt 1: the gateway's complete list of the card's orders shows that the money was taken. "
-        "It does not fit the attempt: the amount is another. A person has to decide; until then the invoice and the "
-        "card wait."
+        "It does not fit the attempt: the amount differs. It needs review; until then the invoice and the card wait."
     )
-    assert said[-1].startswith("next: Nothing happens by itself: a person decides what came of the attempt")
+    assert said[-1].startswith("next: Nothing happens automatically: the attempt needs review")
 
 
 def test_giving_up_and_what_it_does_to_the_subscription(books: Books) -> None:
@@ -297,12 +295,12 @@ def test_giving_up_and_what_it_does_to_the_subscription(books: Books) -> None:
         books.decline(again, "51")
     assert story(books, first.invoice)[-3:] == [
         (
-            "declined: Attempt 4: the gateway answered that the charge was declined (code 51), less than a "
-            "second after it was written down. It was the last try: the invoice is given up as uncollectible. "
-            "The subscription was cancelled for it."
+            "declined: Attempt 4: the gateway answered that the charge was declined (code 51), less than a second "
+            "after it was recorded. It was the last try: the invoice is uncollectible. The subscription was "
+            "cancelled for it."
         ),
-        "now: The invoice is given up as uncollectible: its last try was declined.",
-        "next: Nothing more will be charged for this invoice by itself.",
+        "now: The invoice is uncollectible: its last try was declined.",
+        "next: Nothing more will be charged for this invoice automatically.",
     ]
     assert answer(books, first.invoice)[1].endswith("all 4 tries were declined.")
 
@@ -314,23 +312,34 @@ def test_a_cancelled_subscription_and_a_refusal(books: Books) -> None:
         refusal="card_held", refused_at=books.now, next_attempt_at=books.now + timedelta(minutes=15)
     )
     said = story(books, invoice)
-    why = "something about the card is unexplained, and a person has to look at it first"
-    assert f"refused: It was time to charge, and it was not done: {why}." in said
-    assert said[-1] == "next: It is looked at again on Monday, 2 March 2026 at 09:15."
+    why = "the card is held until a person has reviewed it"
+    assert f"refused: It was due, and was not charged: {why}." in said
+    assert said[-1] == "next: It is checked again on Monday, 2 March 2026 at 09:15."
     cancel(subscription=subscription, reason="moved", actor="siti", now=books.wait(minutes=1))
     assert "subscription: siti cancelled the subscription: moved." in story(books, invoice)
     assert "the subscription was cancelled, and a person decides" in answer(books, invoice)[1]
 
 
-def test_an_alarm_says_that_a_person_was_told(books: Books) -> None:
+def test_alarm_is_explained_with_the_alert_to_staff(books: Books) -> None:
     attempt = books.pay(on_the_last_day_of_march(books))
     books.wait(hours=1)
     books.tell(attempt, Finding(Verdict.DECLINED, Source.ORDER_LIST, reason="9010"))
     assert story(books, attempt.invoice)[-3] == (
         "alarm: Attempt 1: the gateway's complete list of the card's orders shows that it was declined (code 9010). "
-        "That does not fit what is recorded (money is recorded, and the gateway now calls it declined), so a person "
-        "was told."
+        "That contradicts what is recorded (a payment is on record, and the gateway now calls it declined), so an "
+        "alarm was raised."
     )
+
+
+def test_alarm_of_an_older_version_is_explained_as_the_same(books: Books) -> None:
+    attempt = books.pay(on_the_last_day_of_march(books))
+    books.wait(hours=1)
+    books.tell(attempt, Finding(Verdict.DECLINED, Source.ORDER_LIST, reason="9010"))
+    now = story(books, attempt.invoice)
+    run("SET CONSTRAINTS ALL IMMEDIATE")
+    run("ALTER TABLE billing_transition DISABLE TRIGGER USER")
+    run("UPDATE billing_transition SET reason = 'alarm: ' || reason WHERE from_state = to_state")
+    assert story(books, attempt.invoice) == now
 
 
 # --- names ------------------------------------------------------------------------------------------------
@@ -354,7 +363,7 @@ def test_an_invoice_is_found_by_every_id_that_somebody_may_have(books: Books) ->
             find_invoice(name)
 
 
-def test_an_id_of_the_gateway_that_two_accounts_have_is_not_guessed_at(books: Books) -> None:
+def test_gateway_id_of_two_accounts_is_refused_as_ambiguous(books: Books) -> None:
     first, other = books.armed(), Books()
     second = other.armed()
     books.pay(first, transaction_id="same")
@@ -403,18 +412,28 @@ def test_spans_of_time(time: timedelta, words: str) -> None:
     assert span(time) == words
 
 
-def test_everything_that_can_be_told_has_its_sentence() -> None:
+def test_every_finding_refusal_and_hold_has_a_sentence() -> None:
     for source in Source:
         for verdict in Verdict:
-            said = told(source, verdict, "timeout", None, to_staff=False)
+            said = shown_by(source, verdict, "timeout", None)
             assert said.endswith(".")
             assert "_" not in said
     assert {consequence(state)[-1:] for state in AttemptState} == {"", "."}
-    assert set(REFUSALS) == set(Refusal)
-    assert set(HOLDS) == set(Hold)
-    assert reason_words("still_in_process") == "after the last check it was still in process"
-    assert (reason_words("51"), reason_words("SYSTEM_ERROR"), reason_words("")) == (
-        "code 51",
-        "code SYSTEM_ERROR",
-        "no reason was given",
-    )
+    assert held_because(Hold.REVERSED) == "the payment was reversed, and a person decides whether it is collected"
+    assert held_because(Hold.PROPOSAL).endswith("and another person decides whether it is collected")
+
+
+def test_two_persons_decisions_name_both_to_staff_only() -> None:
+    decision = Decided("mei", "nothing in the portal.", proposed_by="siti")
+    said = decided(Verdict.PERSON_NOT_CHARGED, decision, to_staff=True)
+    assert said == "mei decided that the card was not charged (proposed by siti): nothing in the portal."
+    assert decided(Verdict.DECLINED, decision, to_staff=False) == "a person decided that the charge was declined."
+
+
+@pytest.mark.parametrize(
+    ("actor", "who"),
+    [("engine", "the engine"), ("siti", "a person"), ("api:key_1", "a program, by an API key,")],
+)
+def test_who_did_it_is_named_by_kind_to_anybody_but_staff(actor: str, who: str) -> None:
+    assert decided_by(actor, "paused it", "on holiday", to_staff=False) == f"{who} paused it."
+    assert decided_by(actor, "paused it", "on holiday", to_staff=True) == f"{actor} paused it: on holiday."

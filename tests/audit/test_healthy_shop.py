@@ -7,7 +7,7 @@ import pytest
 
 from billing.accounts.gateway_accounts import start_account, stop_account
 from billing.audit.invariants import gateway_violations, ledger_violations, violations
-from billing.charging.resolve import Resolution, collect_held, release_card, resolve
+from billing.charging.cases.resolve import Resolution, collect_held, release_card, resolve
 from billing.domain.attempts import Source
 from billing.models import Invoice, PaymentAttempt, Subscription
 from billing.models.clock import database_now
@@ -103,6 +103,6 @@ def test_a_shop_at_the_simulator_agrees_with_its_ledger(shop: Shop, profile: str
     assert gateway_violations(now=now) == []
     assert ledger(shop, posts_before) == []
     states = set(PaymentAttempt.objects.values_list("state", flat=True))
-    assert {"succeeded", "declined", "needs_human"} <= states
+    assert {"succeeded", "declined", "needs_review"} <= states
     later = now + timedelta(days=4)
     assert {one.invariant for one in violations(now=later, limits=shop.limits)} == {"L6"}, "a retry is overdue"

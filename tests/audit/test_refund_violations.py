@@ -4,7 +4,7 @@ import pytest
 
 from billing.accounts.gateway_accounts import start_account, stop_account
 from billing.audit.invariants import violations
-from billing.charging.resolve import collect_held
+from billing.charging.cases.resolve import collect_held
 from billing.domain.attempts import Source
 from billing.domain.refunds import RefundSource, RefundVerdict
 from billing.models import Event, PaymentAttempt, Refund, Subscription, Transition
@@ -57,7 +57,7 @@ def test_whatever_becomes_of_refunds_breaks_nothing(books: Books) -> None:
     }  # fmt: skip
 
 
-def test_s1_surplus_is_too_much_until_all_of_it_went_back(books: Books) -> None:
+def test_s1_overpayment_counts_until_it_is_fully_refunded(books: Books) -> None:
     late = surplus(books)
     broken = ("S1", late.invoice.public_id, "took money 2 times, and no more than one may stay.")
     assert only(books) == broken
@@ -67,7 +67,7 @@ def test_s1_surplus_is_too_much_until_all_of_it_went_back(books: Books) -> None:
     assert audit(books) == []
 
 
-def test_s1_a_second_order_is_too_much_until_the_gateway_has_given_it_back(books: Books) -> None:
+def test_s1_second_order_counts_until_the_gateway_refunded_it(books: Books) -> None:
     late = surplus(books)
     books.give_back(late)
     order = make_gateway_order(late, gateway_order_id=late.gateway_order_id)
@@ -77,12 +77,12 @@ def test_s1_a_second_order_is_too_much_until_the_gateway_has_given_it_back(books
     assert audit(books) == []
 
 
-def test_s1_more_given_back_than_was_taken(books: Books, paid: PaymentAttempt) -> None:
+def test_s1_more_refunded_than_taken(books: Books, paid: PaymentAttempt) -> None:
     books.give_back(paid, 1500)
     without("refunds_never_exceed_the_attempt")
     asleep("UPDATE billing_refund SET amount_minor = 1991")
     found = [(one.invariant, one.subject, one.text) for one in audit(books) if one.invariant == "S1"]
-    assert found == [("S1", paid.public_id, "took 1990 MYR, and 1991 of it went back or still may.")]
+    assert found == [("S1", paid.public_id, "took 1990 MYR, and 1991 of it was refunded or still may be.")]
 
 
 def test_s3_a_refund_armed_twice(books: Books, paid: PaymentAttempt) -> None:
@@ -125,11 +125,11 @@ def test_s4_an_invoice_charged_again_after_its_payment_went_back(books: Books, p
     asleep("UPDATE billing_invoice SET amount_refunded_minor = 0")
     again = rearm(books, paid, state="succeeded")
     books.decline(again)
-    text = f"was armed for invoice {paid.invoice.public_id}, of which refund {refund.public_id} had given money back."
+    text = f"was armed for invoice {paid.invoice.public_id}, of which refund {refund.public_id} had refunded money."
     assert ("S4", again.public_id, text) in [(one.invariant, one.subject, one.text) for one in audit(books)]
 
 
-def test_s4_after_a_reversal_or_the_refund_of_a_surplus_an_invoice_may_be_charged(books: Books) -> None:
+def test_s4_charge_after_reversal_or_overpayment_refund_is_fine(books: Books) -> None:
     late = surplus(books)
     books.give_back(late)
     holder = late.invoice.attempts.get(state="succeeded")
@@ -159,7 +159,11 @@ def test_s7_a_refund_whose_state_is_not_where_its_history_ends(books: Books, pai
 def test_s7_money_that_went_back_and_was_not_recorded(books: Books, paid: PaymentAttempt) -> None:
     refund = books.hear_back(books.send_back(books.ask_back(paid)), RefundVerdict.REFUSED, "UNSUPPORTED_REFUND")
     told = make_refund_evidence(refund, source="transaction_query")
-    assert only(books) == ("S7", refund.public_id, f"is refused, and evidence {told.pk} says that the money went back.")
+    assert only(books) == (
+        "S7",
+        refund.public_id,
+        f"is refused, and evidence {told.pk} shows that the money was refunded.",
+    )
     Event.objects.create(
         public_id="evt_1", account_id=refund.account_id, kind="refund.alarm", subject_type="refund",
         subject_id=refund.pk, payload={}, created_at=books.now,
@@ -172,9 +176,9 @@ def test_s7_a_sum_that_is_not_what_went_back(books: Books, paid: PaymentAttempt,
     books.give_back(paid, 500)
     asleep(f"UPDATE billing_{table} SET amount_refunded_minor = 400")  # noqa: S608
     found = {(one.invariant, one.subject, one.text) for one in audit(books)}
-    paid_by = ("S7", paid.invoice.public_id, "counts {} as given back, and the attempt that paid it {}.")
+    paid_by = ("S7", paid.invoice.public_id, "counts {} as refunded, and the attempt that paid it {}.")
     if whose == "attempt":
-        said = {("S7", paid.public_id, "counts 400 as given back, and its refunds come to 500.")}
+        said = {("S7", paid.public_id, "counts 400 as refunded, and its refunds come to 500.")}
         assert found == said | {(*paid_by[:2], paid_by[2].format(500, 400))}
     else:
         assert found == {(*paid_by[:2], paid_by[2].format(400, 500))}
@@ -207,7 +211,7 @@ def test_s8_a_sent_refund_that_was_changed(
     assert ("S8", refund.public_id, text) in [(one.invariant, one.subject, one.text) for one in audit(books)]
 
 
-def test_s8_a_refund_over_another_amount_or_of_another_kind_than_was_sent(books: Books, paid: PaymentAttempt) -> None:
+def test_s8_refund_differs_from_its_request_in_amount_or_kind(books: Books, paid: PaymentAttempt) -> None:
     refund = books.hear_back(books.send_back(books.ask_back(paid)), RefundVerdict.REFUSED, "UNSUPPORTED_REFUND")
     text = "its request asks for something else than the refund."
     for change in ("amount_minor = 100", "amount_minor = 1990, kind = 'partial'", "kind = 'reverse'"):
@@ -225,7 +229,7 @@ def test_s9_a_refund_armed_while_the_account_was_stopped(books: Books, paid: Pay
 
 
 @pytest.mark.parametrize(("status", "part"), [("FULL_REFUNDED", 500), ("PARTIAL_REFUNDED", None)])
-def test_s10_money_that_the_gateway_gave_back_and_nobody_wrote_down(
+def test_s10_refund_at_the_gateway_that_nobody_recorded(
     books: Books, paid: PaymentAttempt, status: str, part: int | None
 ) -> None:
     make_gateway_order(paid, gateway_order_id=paid.gateway_order_id, status=status, last_seen_at=books.wait(hours=1))
@@ -233,7 +237,7 @@ def test_s10_money_that_the_gateway_gave_back_and_nobody_wrote_down(
     if part:
         books.give_back(paid, part)
     order = f"order {paid.gateway_order_id} as {status}"
-    text = f"counts {part or 0} of 1990 MYR as given back, and the gateway has its {order}."
+    text = f"counts {part or 0} of 1990 MYR as refunded, and the gateway has its {order}."
     found = [(one.invariant, one.subject, one.text) for one in audit(books) if one.invariant == "S10"]
     assert found == [("S10", paid.public_id, text)]
     waiting = books.send_back(books.ask_back(paid, 100))
@@ -262,26 +266,26 @@ def test_l3_a_request_that_nobody_takes_up(books: Books, paid: PaymentAttempt) -
     assert only(books) == ("L3", refund.public_id, "is requested, and nobody looks at it again.")
 
 
-def test_l3_an_unknown_refund_that_no_person_hears_of(books: Books, paid: PaymentAttempt) -> None:
+def test_l3_unknown_refund_that_never_comes_to_review(books: Books, paid: PaymentAttempt) -> None:
     refund = books.hear_back(books.send_back(books.ask_back(paid)), RefundVerdict.UNCLEAR, "timeout")
     books.wait(minutes=11)
     assert only(books) == ("L3", refund.public_id, "is unknown, and nobody looked when it was time.")
     Subscription.objects.update(next_due_at=None)
     Refund.objects.update(next_check_at=books.wait(days=3, hours=1))
     found = [(one.subject, one.text) for one in audit(books) if one.invariant == "L3"]
-    assert found == [(refund.public_id, "is unknown, and no person has heard of it since 2026-03-02.")]
+    assert found == [(refund.public_id, "is unknown, and has been so since 2026-03-02.")]
 
 
-def test_l4_a_person_who_was_not_told_of_a_refund(books: Books, paid: PaymentAttempt) -> None:
+def test_l4_refund_that_needed_review_without_an_alert(books: Books, paid: PaymentAttempt) -> None:
     refund = books.hear_back(books.send_back(books.ask_back(paid)), RefundVerdict.UNCLEAR, "timeout")
     query = RefundSource.TRANSACTION_QUERY
     books.hear_back(refund, RefundVerdict.NOTHING_AT_LAST, "unchanged_at_the_gateway", query)
     assert audit(books) == []
-    asleep("DELETE FROM billing_event WHERE kind = 'refund.needs_human'")
+    asleep("DELETE FROM billing_event WHERE kind = 'refund.needs_review'")
     assert only(books) == ("L4", refund.public_id, "needed a person once, and raised 0 alerts.")
 
 
-def test_only_the_refunds_of_the_account_that_is_asked_about_are_looked_at(books: Books) -> None:
+def test_only_refunds_of_the_requested_account_are_audited(books: Books) -> None:
     other = Books()
     refund = other.ask_back(other.pay(other.armed()))
     later = other.wait(minutes=11)

@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=sys.modules["tests.bench"].__doc__)
     parser.add_argument("--gateway", choices=("stub", "simulator"), default="stub")
     parser.add_argument("--rounds", type=int, default=3, help="pairs of limit and engine at each latency")
-    parser.add_argument("--charges", type=int, default=5000, help="charges in each measured section")
+    parser.add_argument("--charges", type=int, default=8000, help="charges in each measured section")
     parser.add_argument("--warm-up", type=int, default=1000, help="charges of the engine before the first round")
     parser.add_argument("--latencies", type=int, nargs="+", choices=sorted(IN_FLIGHT), default=sorted(IN_FLIGHT))
     parser.add_argument("--in-flight", type=int, help="of both processes together (default: 64, at 200 ms 512)")

@@ -10,7 +10,7 @@ from typing import Any
 
 import django
 
-from tests.bench.worker import run_when_told
+from tests.bench.worker import run_on_command
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 COLLECT_AT_MOST_SECONDS = 100.0
@@ -22,6 +22,10 @@ def prepare(arguments: dict[str, Any]) -> Callable[[], int]:
 
     from billing.accounts.gateway_accounts import open_account
     from billing.domain.arming import Environment
+    from billing.domain.money import Price
+    from billing.domain.recurrence import Recurrence
+    from billing.domain.schedules import Interval
+    from billing.models import GatewayAccount
     from billing.models.clock import database_now
     from billing.subscriptions.plans import create_plan
 
@@ -30,8 +34,14 @@ def prepare(arguments: dict[str, Any]) -> Callable[[], int]:
     def work() -> int:
         now = database_now()
         account = open_account(environment=Environment.SIMULATOR, now=now, **arguments["account"])
+        GatewayAccount.objects.update(max_in_flight=None)  # the senders are the limit, as in the limit program
         create_plan(
-            account=account, code="bench", name="Coffee club", amount_minor=1990, interval="DAILY", target=None, now=now
+            account=account,
+            code="bench",
+            name="Coffee club",
+            price=Price(1990),
+            recurrence=Recurrence(Interval.DAILY, None),
+            now=now,
         )
         return int(account.pk)
 
@@ -39,14 +49,15 @@ def prepare(arguments: dict[str, Any]) -> Callable[[], int]:
 
 
 def open_all(_: dict[str, Any]) -> Callable[[], int]:
-    from billing.models.clock import database_now
+    from billing.gateway.clock import read_clock
+    from billing.operating.clocks import ask_gateways
     from billing.subscriptions.renew import open_due
 
-    database_now()  # the connection stands before anything is measured
+    ask_gateways(now=read_clock())  # the connection stands, and the clocks are compared, before anything is measured
 
     def work() -> int:
         opened = 0
-        while found := open_due(now=database_now()).invoices:
+        while found := open_due(now=read_clock()).invoices:
             opened += found
         return opened
 
@@ -55,18 +66,19 @@ def open_all(_: dict[str, Any]) -> Callable[[], int]:
 
 def collect_all(arguments: dict[str, Any]) -> Callable[[], int]:
     """Collects until nothing is due; `senders` charges are in flight at most."""
-    from billing.charging.collect import collect
-    from billing.charging.limits import Limits
-    from billing.models.clock import database_now
+    from billing.charging.collecting.collect import collect
+    from billing.gateway.clock import read_clock
+    from billing.operating.clocks import ask_gateways
+    from billing.operating.timings import Limits
 
     limits = replace(Limits.from_settings(), senders=arguments["senders"])
-    database_now()
+    ask_gateways(now=read_clock())
 
     def work() -> int:
         give_up_at = time.monotonic() + COLLECT_AT_MOST_SECONDS
         worker = f"bench-{os.getpid()}"
         found = collect(
-            limits=limits, clock=database_now, should_stop=lambda: time.monotonic() > give_up_at, worker=worker
+            limits=limits, clock=read_clock, should_stop=lambda: time.monotonic() > give_up_at, worker=worker
         )
         return found.states.get("succeeded", 0)
 
@@ -77,7 +89,7 @@ def main() -> None:
     arguments = json.loads(sys.argv[1])
     django.setup()
     actions = {"prepare": prepare, "open": open_all, "collect": collect_all}
-    run_when_told(actions[arguments["action"]](arguments))
+    run_on_command(actions[arguments["action"]](arguments))
 
 
 if __name__ == "__main__":

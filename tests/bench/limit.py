@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.bench.worker import run_when_told
+from tests.bench.worker import run_on_command
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS bench_limit (
@@ -131,4 +131,4 @@ def _token(arguments: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    run_when_told(Limit(json.loads(sys.argv[1])).run)
+    run_on_command(Limit(json.loads(sys.argv[1])).run)

@@ -11,6 +11,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from email.utils import formatdate
 
 STORE_ID = "1602660043994159611"
 _TOKEN = json.dumps({"accessToken": "bench", "tokenType": "Bearer", "expiresIn": 2_591_999}).encode()
@@ -22,7 +23,7 @@ _CHARGE = (
     '"store":{"id":"' + STORE_ID + '","name":"Bench"},"transactionAt":"2026-03-02T01:00:00Z",'
     '"transactionId":"%(transaction)s","type":"RECURRING","updatedAt":"2026-03-02T01:00:00Z"},"code":"SUCCESS"}'
 )
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
 
 
 class Stub:
@@ -84,6 +85,8 @@ class Stub:
             self._send(connection, _TOKEN)
         elif path == b"/counts":
             self._send(connection, json.dumps({"posts": self._posts, "distinct": len(self._markers)}).encode())
+        elif not body:
+            self._send(connection, b"{}")
         else:
             answer = self._charge(json.loads(body))
             if self._latency:
@@ -110,7 +113,7 @@ class Stub:
 
     def _send(self, connection: socket.socket, body: bytes) -> None:
         if connection in self._unread:  # else its client went away meanwhile
-            connection.sendall(_HEAD % len(body) + body)
+            connection.sendall(_HEAD % (formatdate(usegmt=True).encode(), len(body)) + body)
 
 
 def _content_length(head: bytes) -> int:

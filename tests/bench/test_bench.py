@@ -9,9 +9,9 @@ import pytest
 from tests.bench.worker import ROOT
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_quick_run_prints_its_ratios_and_charges_everything_exactly_once() -> None:
+def test_quick_run_prints_ratios_and_charges_all_exactly_once() -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--latencies", "0"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=220, check=False)
 

@@ -27,7 +27,7 @@ class Took:
     cpu_seconds: float
 
 
-def run_when_told(work: Callable[[], int]) -> None:
+def run_on_command(work: Callable[[], int]) -> None:
     """The process's side. `work` returns how much it did; nothing before the word or after it is measured."""
     print(json.dumps({"pid": os.getpid()}), flush=True)
     if sys.stdin.readline().strip() != "go":
@@ -45,7 +45,7 @@ class Worker:
     def __init__(self, module: str, arguments: dict[str, Any], environment: dict[str, str]) -> None:
         command = [*prefix(), sys.executable, "-m", module, json.dumps(arguments)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, **pipes)
+        self._process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, **pipes)  # type: ignore[call-overload]
         self.pid = 0
 
     def wait_ready(self) -> None:

@@ -9,8 +9,10 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Browser, Page
 
-from billing.charging.refund import request_refund
-from billing.charging.refund_worker import refund_due
+from billing.charging.refunds.ask import request_refund
+from billing.charging.refunds.worker import refund_due
+from billing.domain.money import Price
+from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval, Schedule, occurrences
 from billing.ids import new_id
 from billing.models import (
@@ -23,7 +25,7 @@ from billing.models import (
     PaymentMethod,
     Subscription,
 )
-from billing.models.bulk.sql import NewTransition, insert_transitions
+from billing.models.bulk.history import record_transition
 from billing.models.clock import database_now
 from billing.subscriptions.cards import start_binding
 from billing.subscriptions.customers import create_customer
@@ -36,7 +38,7 @@ from tests.factories import make_attempt, make_card, make_evidence, make_invoice
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.processes,
+    pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.django_db(transaction=True),
 ]
@@ -70,8 +72,15 @@ def seed(shop: Shop, site: str) -> dict[str, object]:
     GatewayAccount.objects.filter(pk=account.pk).update(name="Kedai Kitaran")
     account.refresh_from_db()
     plans = [
-        create_plan(account=account, code=code, name=name, amount_minor=minor, interval=every, target=target, now=now)
-        for code, name, minor, every, target in PLANS
+        create_plan(
+            account=account,
+            code=code,
+            name=name,
+            price=Price(minor),
+            recurrence=Recurrence(Interval(interval), target),
+            now=now,
+        )
+        for code, name, minor, interval, target in PLANS
     ]
     began = now - timedelta(days=100)
     customers = [customer(account, name, number, began) for number, name in enumerate(PEOPLE, 1)]
@@ -132,7 +141,7 @@ def undecided(card: PaymentMethod, now: datetime) -> PaymentAttempt:
     told = (
         ("answer", "unclear", "timeout", "unknown", timedelta(seconds=90)),
         ("order_list", "absent", "absent", None, timedelta(minutes=2)),
-        ("order_list", "contradiction", "two_candidates", "needs_human", timedelta(minutes=5)),
+        ("order_list", "contradiction", "two_candidate_orders", "needs_review", timedelta(minutes=5)),
     )
     for source, verdict, reason, state, later in told:
         at = begun + later
@@ -142,8 +151,17 @@ def undecided(card: PaymentMethod, now: datetime) -> PaymentAttempt:
             PaymentAttempt.objects.filter(pk=attempt.pk).update(
                 state=state, state_reason=reason, last_evidence_id=evidence.pk
             )
-            move = NewTransition(attempt.account_id, "attempt", attempt.pk, before, state, reason, evidence.pk)
-            insert_transitions([move], actor="engine", now=at)
+            record_transition(
+                account_id=attempt.account_id,
+                subject_type="attempt",
+                subject_id=attempt.pk,
+                from_state=before,
+                to_state=state,
+                reason=reason,
+                evidence_id=evidence.pk,
+                actor="engine",
+                now=at,
+            )
     seen_at_the_gateway(attempt, now)
     return attempt
 
@@ -178,7 +196,7 @@ def seen_at_the_gateway(attempt: PaymentAttempt, now: datetime) -> None:
         refusal="card_held",
         public_id=new_id("inv", due_at),
     )
-    PaymentMethod.objects.filter(pk=card.pk).update(held_at=now, held_reason="two_candidates")
+    PaymentMethod.objects.filter(pk=card.pk).update(held_at=now, held_reason="two_candidate_orders")
     GatewayAccount.objects.filter(pk=attempt.account_id).update(second_person_above_minor=10_000)
     User.objects.create(username="farid", is_staff=True, is_superuser=True, password="!")
 
@@ -232,8 +250,15 @@ def past(subscription: Subscription, card: PaymentMethod, now: datetime) -> None
         )
         moves = [("invoice", invoice.pk, "", "open", "period_due"), ("invoice", invoice.pk, "open", "paid", "paid")]
         for (kind, key, before, after, why), at in zip(moves, (due_at, paid_at), strict=True):
-            insert_transitions(
-                [NewTransition(invoice.account_id, kind, key, before, after, why, None)], actor="engine", now=at
+            record_transition(
+                account_id=invoice.account_id,
+                subject_type=kind,
+                subject_id=key,
+                from_state=before,
+                to_state=after,
+                reason=why,
+                actor="engine",
+                now=at,
             )
     following = next(occurrences(schedule, now))
     count = sum(1 for _ in occurrences_until(schedule, subscription.activated_at, following)) - 1
@@ -253,7 +278,10 @@ def occurrences_until(schedule: Schedule, after: datetime | None, until: datetim
 
 def tried(invoice: Invoice, card: PaymentMethod, at: datetime, state: str, reason: str) -> None:
     attempt = make_attempt(invoice, card, public_id=new_id("att", at), armed_at=at, window_ends_at=at, deadline_at=at)
-    move_attempt(attempt, state, state_reason=reason, settled_at=at + timedelta(seconds=2))
+    transaction = f"{at:%y%m%d%H%M%S}00432930{attempt.pk:04}"
+    move_attempt(
+        attempt, state, state_reason=reason, settled_at=at + timedelta(seconds=2), gateway_transaction_id=transaction
+    )
 
 
 def charge_today(subscription: Subscription, now: datetime) -> None:

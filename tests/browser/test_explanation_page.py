@@ -11,14 +11,14 @@ from tests.browser.conftest import Watch, log_in, open_page, scrolls_sideways
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.processes,
+    pytest.mark.slow,
     pytest.mark.timeout(120),
     pytest.mark.django_db(transaction=True),
 ]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_story_of_a_surplus_is_told_on_the_invoices_page(
+def test_overpayment_is_explained_on_the_invoice_page(
     browser: Browser, site: str, people: User, watch: Watch, width: int
 ) -> None:
     books = Books()
@@ -34,7 +34,7 @@ def test_the_story_of_a_surplus_is_told_on_the_invoices_page(
     page.goto(reverse("admin:billing_invoice_change", args=[first.invoice_id]))
     told = page.locator("#explanation")
     expect(told).to_contain_text("The card was charged RM 19.90 twice for period 1 of Coffee club.")
-    expect(told.get_by_text("it is a surplus, to be given back")).to_be_hidden()
-    told.get_by_text("The whole story").click()
-    expect(told.get_by_text("it is a surplus, to be given back")).to_be_visible()
+    expect(told.get_by_text("it is an overpayment, to be refunded")).to_be_hidden()
+    told.get_by_text("Full history").click()
+    expect(told.get_by_text("it is an overpayment, to be refunded")).to_be_visible()
     assert not scrolls_sideways(page)

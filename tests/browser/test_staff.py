@@ -7,7 +7,11 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Browser, Page, expect
 
+from billing.domain.money import Price
+from billing.domain.recurrence import Recurrence
+from billing.domain.schedules import Interval
 from billing.models import (
+    AccountPace,
     Customer,
     GatewayAccount,
     Installation,
@@ -23,20 +27,22 @@ from tests.charging.test_resolve import a_case
 from tests.conftest import Shop
 from tests.factories import (
     NOW,
+    make_account,
     make_attempt,
     make_card,
     make_evidence,
+    make_found_payment,
     make_invoice,
     make_proposal,
     make_refund,
     make_subscription,
     move_attempt,
 )
-from tests.promises.attacks import make_gateway_order
+from tests.promises.attacks import make_gateway_order, make_orphan_answer
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.processes,
+    pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.django_db(transaction=True),
 ]
@@ -61,7 +67,7 @@ def choose(page: Page, field: str, typed: str) -> None:
 def bind(page: Page, customer: Customer) -> None:
     """Gets the address in the admin, binds a card on the gateway's page, and comes back to ours."""
     page.goto(reverse("admin:billing_customer_change", args=[customer.pk]))
-    confirm(page, "Bind a card")
+    confirm(page, "Save a card")
     address = page.locator(".k-once code").inner_text()
     page.goto(address)
     page.get_by_label("Card number").fill("4111 1111 1111 1111")
@@ -79,9 +85,8 @@ def test_staff_bind_sell_see_it_charged_pause_and_stop(
         account=shop.account,
         code="coffee",
         name="Coffee club",
-        amount_minor=1990,
-        interval="DAILY",
-        target=None,
+        price=Price(1990),
+        recurrence=Recurrence(Interval.DAILY, None),
         now=NOW,
     )
     page = open_page(browser, site, watch)
@@ -121,7 +126,7 @@ def test_staff_bind_sell_see_it_charged_pause_and_stop(
     page.goto(reverse("admin:index"))
     confirm(page, "Stop everything", "the bank called")
     page.goto(reverse("admin:index"))
-    expect(page.get_by_text("Everything is stopped since")).to_contain_text("by aisyah: the bank called")
+    expect(page.get_by_text("Everything was stopped on")).to_contain_text("by aisyah: the bank called")
     assert Installation.objects.get(pk=1).stopped_at is not None
     assert len(shop.taken(Invoice.objects.get())) == 1
     assert watch.seen > 50
@@ -130,9 +135,9 @@ def test_staff_bind_sell_see_it_charged_pause_and_stop(
 def main_pages(shop: Shop) -> list[str]:
     """The main pages, with something to show on each."""
     card = make_card(shop.customer())
-    attempt = move_attempt(make_attempt(card=card), "needs_human")
+    attempt = move_attempt(make_attempt(card=card), "needs_review")
     make_evidence(attempt, content={"words": "x" * 300})
-    proposed = make_proposal(move_attempt(make_attempt(card=make_card(shop.customer())), "needs_human"))
+    proposed = make_proposal(move_attempt(make_attempt(card=make_card(shop.customer())), "needs_review"))
     make_invoice(card, next_attempt_at=NOW, description="Another month")
     for number in range(3):
         make_gateway_order(
@@ -142,7 +147,12 @@ def main_pages(shop: Shop) -> list[str]:
             gateway_transaction_id=f"2611210900043293000{number}",
         )
     plan = create_plan(
-        account=shop.account, code="gym", name="Gym", amount_minor=9900, interval="MONTHLY", target=-1, now=NOW
+        account=shop.account,
+        code="gym",
+        name="Gym",
+        price=Price(9900),
+        recurrence=Recurrence(Interval.MONTHLY, -1),
+        now=NOW,
     )
     subscription = make_subscription(card, plan)
     refund = make_refund(move_attempt(make_attempt(card=make_card(shop.customer())), "surplus"))
@@ -158,8 +168,24 @@ def main_pages(shop: Shop) -> list[str]:
     pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[proposed.attempt_id])}confirm/")
     pages.append(f"{reverse('admin:billing_paymentattempt_change', args=[paid.pk])}refund/")
     pages.append(f"{reverse('admin:billing_paymentattempt_several', args=['resolve'])}?ids={attempt.pk}")
+    owed = make_invoice(make_card(shop.customer()), next_attempt_at=NOW)
+    pages.append(f"{reverse('admin:billing_invoice_change', args=[owed.pk])}paid-elsewhere/")
+    for row in (make_found_payment(shop.account), make_orphan_answer(account_id=shop.account.pk), make_quarantine()):
+        name = f"admin:billing_{row._meta.model_name}"
+        pages += [reverse(f"{name}_changelist"), reverse(f"{name}_change", args=[row.pk])]
+    pages.append(f"{pages[-1]}quarantine/")
     pages += [reverse(f"admin:billing_{name}_changelist") for name in ("transition", "evidence", "apikey", "chargerun")]
     return pages
+
+
+def make_quarantine() -> GatewayAccount:
+    """An account whose charging is held, and which is in quarantine, with a report of a payment."""
+    account = make_account(quarantined_at=NOW, quarantine_reason="attempts_forgotten", quarantine_point_at=NOW)
+    found = {"day": "2026-03-01", "transaction": "2001", "amount_minor": 1990, "currency": "MYR", "name": "Ali"}
+    reports = {"days": 1, "found": [found], "not_read": [], "not_asked": 0}
+    GatewayAccount.objects.filter(pk=account.pk).update(quarantine_reports=reports)
+    AccountPace.objects.create(account=account, state="held", kind="size", reason="1001 charges are due", since=NOW)
+    return account
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -176,7 +202,7 @@ def test_the_main_pages_fit_a_phone_in_the_light_and_in_the_dark(
         background = page.evaluate("getComputedStyle(document.querySelector('#main')).backgroundColor")
         assert is_dark(page, background) is dark, f"{address}: {background}"
     assert wide == []
-    assert PaymentAttempt.objects.filter(state="needs_human").count() == 2
+    assert PaymentAttempt.objects.filter(state="needs_review").count() == 2
 
 
 def is_dark(page: Page, colour: str) -> bool:
@@ -225,11 +251,11 @@ def test_a_case_is_read_proposed_and_confirmed(
     first.get_by_label("Transaction id").fill(str(shop.taken(attempt.invoice)[0]["transaction_id"]))
     first.get_by_label("Reason").fill("seen in the portal")
     first.get_by_role("button", name="Resolve").click()
-    expect(first.get_by_text("Another person has to confirm it; until then")).to_be_visible()
+    expect(first.get_by_text("Sent for approval.")).to_be_visible()
 
     second.goto(first.url)
     expect(second.get_by_text("aisyah proposed on")).to_be_visible()
     confirm(second, "Confirm", "seen too")
-    expect(second.get_by_text("Confirmed and carried out.")).to_be_visible()
+    expect(second.get_by_text("Confirmed. The decision took effect.")).to_be_visible()
     attempt.refresh_from_db()
     assert (attempt.state, attempt.invoice.state) == ("succeeded", "paid")

@@ -60,7 +60,7 @@ class TestOurOwnPage:
         moves = Transition.objects.filter(subject_type="card", actor="browser")
         assert [move.reason for move in moves] == [f"binding_failed: {reason}"]
 
-    def test_a_cancelled_binding_is_shown_and_recorded_and_can_be_tried_again(self, shop: Shop) -> None:
+    def test_canceled_binding_is_recorded_and_can_be_retried(self, shop: Shop) -> None:
         card = start(shop)
         location = shop.simulator.bind(card.payment_url, action="cancel")
         assert "You did not save a card" in come_back(location).content.decode()
@@ -149,7 +149,7 @@ class TestTheMerchantsPage:
             assert target.query == f"order=7&x=%20y&payment_method={card.public_id}&status={status}"
             assert answer["Referrer-Policy"] == "no-referrer"
 
-    def test_where_it_goes_is_what_was_stored_and_nothing_in_the_address(self, shop: Shop) -> None:
+    def test_redirect_uses_the_stored_url_and_nothing_in_the_address(self, shop: Shop) -> None:
         card = start(shop, "https://shop.example/done")
         location = shop.simulator.bind(card.payment_url) + "&return_url=https://evil.example&next=//evil.example"
         assert urlsplit(come_back(location)["Location"]).netloc == "shop.example"
@@ -163,7 +163,7 @@ class TestTheMerchantsPage:
             "status": ["pending"],
         }
 
-    def test_the_api_tells_what_the_browser_claimed(self, shop: Shop) -> None:
+    def test_api_shows_the_outcome_that_the_browser_claimed(self, shop: Shop) -> None:
         api = api_for(shop.account)
         body = {"customer": shop.customer().public_id, "return_url": "https://shop.example/done"}
         told = api.post("/payment-methods/", body).json()

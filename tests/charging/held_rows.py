@@ -10,14 +10,14 @@ from tests.promises.attacks import run
 
 
 @contextmanager
-def somebody_holds(table: str) -> Iterator[None]:
-    """All rows of billing_`table` are locked by another connection inside the block."""
+def somebody_holds(table: str, pk: int | None = None, *, lock: str = "UPDATE") -> Iterator[None]:
+    """All rows of billing_`table`, or the one with `pk`, are locked by another connection inside the block."""
     taken, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
         try:
             with transaction.atomic():
-                run(f"SELECT 1 FROM billing_{table} FOR UPDATE")  # noqa: S608
+                run(f"SELECT 1 FROM billing_{table} {f'WHERE id = {pk}' if pk else ''} FOR {lock}")  # noqa: S608
                 taken.set()
                 let_go.wait(20)
         finally:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from billing.charging.refund_settling import settle_refund
+import pytest
+
+from billing.charging.refunds.settle import settle_refund
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
-from billing.gateway.connection import ReadTransaction
+from billing.gateway.connection import Gateway, ReadTransaction
 from billing.models import PaymentAttempt, Refund
 from rm_gateway.models import Transaction
 from tests.conftest import SHORT
@@ -31,3 +33,9 @@ def shown(status: str = "FULL_REFUNDED", transaction_id: str = "2001", balance: 
     order = {"id": "1", "title": "", "detail": "", "currencyType": "MYR", "amount": 1990, "additionalData": "1001"}
     parsed = {"transactionId": transaction_id, "status": status, "currencyType": "MYR", "order": order}
     return ReadTransaction(Transaction.parse(parsed | ({} if balance is None else {"balanceAmount": balance})), "", {})
+
+
+def gateway_shows(monkeypatch: pytest.MonkeyPatch, attempt: PaymentAttempt, status: str) -> None:
+    """From now on, of the attempt's transaction."""
+    read = shown(status, PaymentAttempt.objects.get(pk=attempt.pk).gateway_transaction_id or "")
+    monkeypatch.setattr(Gateway, "read_transaction", lambda *_: read)

@@ -100,7 +100,7 @@ def test_periods_are_opened_even_while_charging_is_stopped(shop: Shop) -> None:
     assert shop.collect().armed == 0
 
 
-def test_a_live_account_is_not_charged_until_the_installation_allows_it(shop: Shop) -> None:
+def test_live_account_is_not_charged_until_it_is_allowed(shop: Shop) -> None:
     invoice = make_invoice(make_card(make_customer(shop.account)), next_attempt_at=database_now())
     type(shop.account).objects.filter(pk=shop.account.pk).update(environment="live")
     PaymentMethod.objects.filter(pk=invoice.payment_method_id).update(environment="live")
@@ -117,7 +117,7 @@ def test_without_a_token_nothing_is_armed(shop: Shop) -> None:
     assert PaymentAttempt.objects.count() == 0
 
 
-def test_an_invoice_whose_attempt_is_unresolved_is_not_tried_on_another_card(shop: Shop) -> None:
+def test_invoice_with_an_unresolved_attempt_skips_another_card(shop: Shop) -> None:
     from tests.factories import make_attempt
 
     card = shop.card()
@@ -145,7 +145,7 @@ def test_the_default_card_is_charged_unless_another_is_named(shop: Shop) -> None
 
 
 def test_a_batch_that_breaks_a_constraint_is_armed_one_by_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    from billing.charging import arm
+    from billing.charging.attempts import arm
 
     for _ in range(3):
         make_invoice(shop.card(), next_attempt_at=database_now())
@@ -173,8 +173,8 @@ def test_a_subscription_paused_in_between_is_not_charged(shop: Shop) -> None:
     assert Subscription.objects.get().state == "active"
 
 
-def test_what_a_person_decides_to_collect_is_charged_though_the_subscription_was_cancelled(shop: Shop) -> None:
-    from billing.charging.resolve import collect_held
+def test_held_invoice_is_charged_when_collected_after_canceling(shop: Shop) -> None:
+    from billing.charging.cases.resolve import collect_held
     from billing.subscriptions.lifecycle import cancel
 
     now = database_now()

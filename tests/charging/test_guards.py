@@ -11,15 +11,16 @@ from django.db import IntegrityError, transaction
 from django.test import override_settings
 
 from billing.accounts.gateway_accounts import stop_account, stop_installation
-from billing.charging import arm as arming_module
-from billing.charging.arm import Armed, ArmResult, _Batch, _still_the_card, arm
-from billing.charging.collect import collect
-from billing.charging.settle import Told, settle
+from billing.charging.attempts import arm as arming_module
+from billing.charging.attempts.arm import Armed, ArmResult, _Batch, _still_the_card, arm
+from billing.charging.attempts.settle import AttemptFinding, settle
+from billing.charging.collecting.collect import collect
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.gateway.connection import AlignedClock, Gateway, gateway_for
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
 from billing.models.bulk.arming import LockedCard, LockedInvoice, LockedSubscription
 from billing.models.clock import database_now
+from billing.operating import recognise
 from tests.charging.held_rows import somebody_holds
 from tests.conftest import SHORT, Shop
 from tests.factories import NOW, make_attempt, make_card, make_customer, make_invoice, make_subscription
@@ -46,10 +47,11 @@ def arm_now(shop: Shop) -> ArmResult:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("use_case", ["arm", "settle"])
-def test_inside_another_transaction_nothing_is_armed_and_nothing_settled(shop: Shop, use_case: str) -> None:
+def test_inside_another_transaction_nothing_is_armed_or_settled(shop: Shop, use_case: str) -> None:
+    recognise.watch(now=database_now())  # else what recognises the database asks for a transaction of its own first
     invoice = due(shop)
     unclear = Finding(Verdict.UNCLEAR, Source.ANSWER)
-    told = [] if use_case == "arm" else [Told(make_attempt(invoice).pk, unclear)]
+    told = [] if use_case == "arm" else [AttemptFinding(make_attempt(invoice).marker, unclear)]
     with transaction.atomic():
         if use_case == "arm":
             with pytest.raises(RuntimeError, match="durable"):
@@ -61,7 +63,7 @@ def test_inside_another_transaction_nothing_is_armed_and_nothing_settled(shop: S
 
 
 @pytest.mark.parametrize("which", ["installation", "account"])
-def test_what_is_stopped_between_the_work_list_and_the_locks_is_not_armed(shop: Shop, which: str) -> None:
+def test_nothing_is_armed_when_stopped_before_the_locks(shop: Shop, which: str) -> None:
     due(shop)
     if which == "account":
         stop_account(account=shop.account, reason="drill", actor="siti", now=database_now())
@@ -71,7 +73,7 @@ def test_what_is_stopped_between_the_work_list_and_the_locks_is_not_armed(shop: 
     assert not PaymentAttempt.objects.exists()
 
 
-def test_a_live_account_is_not_armed_by_whoever_asks_until_it_is_allowed(shop: Shop) -> None:
+def test_live_account_is_not_armed_directly_until_it_is_allowed(shop: Shop) -> None:
     invoice = due(shop)
     type(shop.account).objects.filter(pk=shop.account.pk).update(environment="live")
     PaymentMethod.objects.filter(pk=invoice.payment_method_id).update(environment="live")
@@ -97,7 +99,7 @@ def test_a_request_for_another_host_is_not_armed(shop: Shop) -> None:
     assert (result.armed, invoice.refusal) == ([], "environment_differs")
 
 
-def test_an_invoice_that_is_no_longer_due_when_it_is_locked_is_left_alone(shop: Shop) -> None:
+def test_invoice_no_longer_due_when_locked_is_left_alone(shop: Shop) -> None:
     invoice = due(shop)
     now = database_now()
     batch = _Batch(shop.account.pk, gateway_for(shop.account), None, SHORT, now, 8)
@@ -113,8 +115,10 @@ def test_what_is_armed_leaves_the_work_list_in_the_same_commit(shop: Shop) -> No
     assert (invoice.next_attempt_at, invoice.attempt_count) == (None, 1)
 
 
-CARD = LockedCard(1, 1, "active", "tokenized", "simulator", False, True, "customer", False)
-INVOICE = LockedInvoice(1, "inv_1", 1, None, None, "Coffee club", 1990, "MYR", 0, 0, None, False, False)
+CARD = LockedCard(1, 1, "active", "tokenized", "simulator", False, False, True, "customer", False)
+INVOICE = LockedInvoice(
+    1, "inv_1", 1, None, None, "Coffee club", 1990, "MYR", 0, 0, None, None, False, False, None, False
+)
 SUBSCRIPTION = LockedSubscription(1, "active", "engine", None)
 
 
@@ -132,15 +136,13 @@ SUBSCRIPTION = LockedSubscription(1, "active", "engine", None)
         (INVOICE, SUBSCRIPTION, replace(CARD, customer_id=2), False),
     ],
 )
-def test_the_card_that_was_chosen_before_the_locks_is_still_the_one(
+def test_card_chosen_before_the_locks_is_still_the_one(
     invoice: LockedInvoice, subscription: LockedSubscription | None, card: LockedCard | None, right: bool
 ) -> None:
     assert _still_the_card(invoice, subscription, card) is right
 
 
-def test_a_card_that_was_changed_between_the_work_list_and_the_locks_is_not_charged(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_card_changed_before_the_locks_is_not_charged(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     invoice = due(shop)
     other = make_card(make_customer(shop.account))
     lock_cards = arming_module.arming.lock_cards
@@ -171,8 +173,8 @@ def _within(seconds: int, call: Callable[[], ArmResult]) -> ArmResult:
         run("SET statement_timeout = 0")
 
 
-def test_after_a_commit_that_was_not_acknowledged_nothing_more_is_armed(monkeypatch: pytest.MonkeyPatch) -> None:
-    permission = Armed(1, "M", None)  # type: ignore[arg-type]
+def test_nothing_more_is_armed_after_an_unacknowledged_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    permission = Armed(1, "M", None, None)  # type: ignore[arg-type]
     outcomes = iter([ArmResult(armed=[permission]), ArmResult(unacknowledged=["N"]), ArmResult(armed=[permission])])
 
     def batch(self: _Batch, candidates: list[tuple[int, int | None, int | None]] | None) -> ArmResult:
@@ -187,7 +189,7 @@ def test_after_a_commit_that_was_not_acknowledged_nothing_more_is_armed(monkeypa
 
 
 @pytest.mark.parametrize(("tries", "always"), [(1, False), (0, True)])
-def test_what_is_locked_though_its_cards_were_not_read_is_refused(shop: Shop, tries: int, always: bool) -> None:
+def test_locked_invoice_is_refused_when_its_cards_were_not_read(shop: Shop, tries: int, always: bool) -> None:
     invoice = due(shop)
     Invoice.objects.filter(pk=invoice.pk).update(attempt_count=tries)
     type(shop.account).objects.filter(pk=shop.account.pk).update(preflight_always=always)
@@ -197,23 +199,47 @@ def test_what_is_locked_though_its_cards_were_not_read_is_refused(shop: Shop, tr
     assert invoice.refusal == "preflight_missing"
 
 
-def test_a_live_account_is_not_even_spoken_to_until_it_is_allowed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("of_invoice", "of_card", "why"),
+    [
+        ({"attempt_count": 1, "preflight_at": -10, "look_from_at": -5}, {}, "preflight_missing"),
+        ({}, {"unread_since": -9, "unreadable_at": -8, "given_up_at": -7}, "card_unreadable"),
+    ],
+    ids=["its look is older than what it must exclude", "a person went on without its card"],
+)
+def test_what_is_locked_is_refused_all_the_same_when(
+    shop: Shop, of_invoice: dict[str, int], of_card: dict[str, int], why: str
+) -> None:
+    invoice, now = due(shop), database_now()
+
+    def at(columns: dict[str, int]) -> dict[str, object]:
+        return {
+            name: now + timedelta(seconds=s) if name.endswith(("_at", "_since")) else s for name, s in columns.items()
+        }
+
+    Invoice.objects.filter(pk=invoice.pk).update(**at(of_invoice))
+    PaymentMethod.objects.filter(pk=invoice.payment_method_id).update(**at(of_card))
+    batch = _Batch(shop.account.pk, gateway_for(shop.account), None, SHORT, now, 8)
+    assert batch.arm([(invoice.pk, None, invoice.payment_method_id)]) == ArmResult(refused=1)
+    invoice.refresh_from_db()
+    assert invoice.refusal == why
+
+
+def test_live_account_is_not_even_contacted_until_it_is_allowed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     due(shop)
     type(shop.account).objects.filter(pk=shop.account.pk).update(environment="live")
     spoken_to: list[Gateway] = []
-    monkeypatch.setattr(Gateway, "ensure_token", spoken_to.append)
+    monkeypatch.setattr(Gateway, "ensure_token", lambda gateway: spoken_to.append(gateway))
     assert shop.collect().armed == 0
     assert spoken_to == []
 
 
-def test_who_is_told_to_stop_arms_nothing_more(shop: Shop) -> None:
+def test_stop_request_ends_arming(shop: Shop) -> None:
     due(shop)
     assert collect(limits=SHORT, clock=database_now, should_stop=lambda: True, worker="test").armed == 0
 
 
-def test_a_sender_that_fails_in_an_unexpected_way_leaves_an_unknown_outcome(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sender_that_fails_unexpectedly_leaves_it_unknown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     invoice = due(shop)
 
     def broken(*_: object, **__: object) -> None:
@@ -228,35 +254,35 @@ def void(attempt: PaymentAttempt) -> None:
     Invoice.objects.filter(pk=attempt.invoice_id).update(state="void", closed_at=NOW, next_attempt_at=None)
 
 
-def tell(attempt: PaymentAttempt, verdict: Verdict, **words: object) -> None:
+def settle_verdict(attempt: PaymentAttempt, verdict: Verdict, **words: object) -> None:
     told = {"amount_minor": 1990, "currency": "MYR", "marker": attempt.marker, **words}
-    settle([Told(attempt.pk, Finding(verdict, Source.ORDER_LIST, **told))], limits=SHORT, now=NOW)  # type: ignore[arg-type]
+    settle([AttemptFinding(attempt.marker, Finding(verdict, Source.ORDER_LIST, **told))], limits=SHORT, now=NOW)  # type: ignore[arg-type]
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
 
 
-def test_money_for_an_invoice_that_was_made_void_is_surplus() -> None:
+def test_money_for_a_void_invoice_is_an_overpayment() -> None:
     attempt = make_attempt()
     void(attempt)
-    tell(attempt, Verdict.PAID, transaction_id="t-1")
+    settle_verdict(attempt, Verdict.PAID, transaction_id="t-1")
     assert (attempt.state, attempt.invoice.state) == ("surplus", "void")
 
 
 def test_a_decline_of_a_closed_invoice_asks_for_nothing_more() -> None:
     attempt = make_attempt()
     void(attempt)
-    tell(attempt, Verdict.DECLINED, reason="51")
+    settle_verdict(attempt, Verdict.DECLINED, reason="51")
     assert (attempt.state, attempt.invoice.state, attempt.invoice.tries) == ("declined", "void", 0)
 
 
 def test_a_contradiction_holds_the_card_by_itself() -> None:
     attempt = make_attempt()
-    tell(attempt, Verdict.CONTRADICTION, reason="two_candidate_orders")
+    settle_verdict(attempt, Verdict.CONTRADICTION, reason="two_candidate_orders")
     attempt.payment_method.refresh_from_db()
-    assert (attempt.state, attempt.payment_method.held_reason) == ("needs_human", "two_candidate_orders")
+    assert (attempt.state, attempt.payment_method.held_reason) == ("needs_review", "two_candidate_orders")
 
 
-def test_a_stepped_wall_clock_does_not_move_a_sender_and_a_reader_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stepped_wall_clock_moves_a_reader_and_no_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     sender, reader = AlignedClock(), AlignedClock()
     at = database_now()
     sender.align(at)

@@ -5,22 +5,22 @@ from typing import Any
 
 import pytest
 
-from billing.charging.refund import RefundError
+from billing.charging.refunds.ask import RefundError
 from billing.gateway import connection as gateway_connection
 from billing.models import Invoice, Refund, RefundEvidence, Transition
 from billing.models.clock import database_now
 from rm_gateway.simulator.outcomes import OUTCOMES, OUTCOMES_OF_REFUNDS, Answer, Money
-from tests.charging.giving_back import (
+from tests.charging.refunding import (
     LAST,
     REFUND,
     REVERSE,
     ask,
     ask_reverse,
     at_gateway,
-    look_until_the_end,
+    check_until_the_end,
+    events_of,
     paid,
     posts,
-    told,
 )
 from tests.conftest import Shop
 from tests.factories import move_attempt
@@ -43,7 +43,7 @@ def test_all_of_a_payment_goes_back(shop: Shop, profile: str) -> None:
     assert at_gateway(shop, attempt)["refunded"] == 1990
     assert (attempt.state, attempt.amount_refunded_minor) == ("succeeded", 1990)
     assert (attempt.invoice.state, Invoice.objects.get().amount_refunded_minor) == ("paid", 1990)
-    assert told(refund) == ["refund.succeeded"]
+    assert events_of(refund) == ["refund.succeeded"]
     moves = Transition.objects.filter(subject_type="refund", subject_id=refund.pk).order_by("id")
     assert [(m.from_state, m.to_state, m.actor) for m in moves] == [
         ("", "requested", "mei"), ("requested", "sending", "engine"), ("sending", "succeeded", "engine"),
@@ -54,7 +54,7 @@ def test_all_of_a_payment_goes_back(shop: Shop, profile: str) -> None:
     )
 
 
-def test_the_request_is_frozen_without_the_token_and_says_no_word_of_a_person(shop: Shop, profile: str) -> None:
+def test_request_is_frozen_without_the_token_or_the_reason(shop: Shop, profile: str) -> None:
     refund = ask(paid(shop), reason="Aminah is angry")
     shop.refund()
     refund.refresh_from_db()
@@ -67,7 +67,7 @@ def test_the_request_is_frozen_without_the_token_and_says_no_word_of_a_person(sh
     assert "Bearer" not in everything
 
 
-def test_parts_go_back_one_after_the_other_and_never_more_than_was_taken(shop: Shop, simulator: Any) -> None:
+def test_parts_are_refunded_in_turn_and_never_exceed_the_payment(shop: Shop, simulator: Any) -> None:
     attempt = paid(shop)
     for part, left in ((500, 1490), (490, 1000)):
         refund = ask(attempt, part)
@@ -75,18 +75,18 @@ def test_parts_go_back_one_after_the_other_and_never_more_than_was_taken(shop: S
         shop.refund()
         attempt.refresh_from_db()
         assert attempt.amount_minor - attempt.amount_refunded_minor == left
-    with pytest.raises(RefundError, match="amount_minor: only 1000"):
+    with pytest.raises(RefundError, match="amount_minor: must be at most 1000"):
         ask(attempt, 1001)
     rest = ask(attempt)
     assert (rest.kind, rest.amount_minor) == ("partial", 1000)
     shop.refund()
-    with pytest.raises(RefundError, match="given back already"):
+    with pytest.raises(RefundError, match="already fully refunded"):
         ask(attempt)
     assert at_gateway(shop, attempt)["refunded"] == 1990
     assert Invoice.objects.get().amount_refunded_minor == 1990
 
 
-def test_a_fresh_payment_is_reversed_and_its_invoice_waits_for_a_person(shop: Shop, profile: str) -> None:
+def test_fresh_payment_is_reversed_and_its_invoice_is_held(shop: Shop, profile: str) -> None:
     attempt = paid(shop)
     refund = ask_reverse(attempt)
     assert shop.refund().states == {"succeeded": 1}
@@ -98,7 +98,7 @@ def test_a_fresh_payment_is_reversed_and_its_invoice_waits_for_a_person(shop: Sh
     assert (invoice.amount_refunded_minor, attempt.amount_refunded_minor) == (0, 0)
     assert at_gateway(shop, attempt)["status"] == "REVERSED"
     assert shop.collect().armed == 0
-    with pytest.raises(RefundError, match="no money"):
+    with pytest.raises(RefundError, match="must have money"):
         ask(attempt)
 
 
@@ -107,7 +107,7 @@ def test_a_refunded_invoice_is_never_charged_again(shop: Shop, profile: str) -> 
     ask(attempt)
     shop.refund()
     # Even if something opened it again and put it on the work list:
-    Invoice.objects.update(state="open", closed_at=None, next_attempt_at=database_now())
+    Invoice.objects.update(state="open", closed_at=None, next_attempt_at=database_now(), look_from_at=None)
     move_attempt(attempt, "reversed")
     for _ in range(2):
         assert shop.collect().armed == 0
@@ -117,9 +117,7 @@ def test_a_refunded_invoice_is_never_charged_again(shop: Shop, profile: str) -> 
 # --- when it is not -----------------------------------------------------------------------------------------
 
 
-def test_a_part_that_the_provider_does_not_give_back_is_refused_with_the_gateways_code(
-    shop: Shop, profile: str
-) -> None:
+def test_unsupported_part_is_refused_with_the_gateways_code(shop: Shop, profile: str) -> None:
     attempt = paid(shop)
     shop.simulator.set(refund_partial=False)
     refund = ask(attempt, 500)
@@ -127,7 +125,7 @@ def test_a_part_that_the_provider_does_not_give_back_is_refused_with_the_gateway
     refund.refresh_from_db()
     attempt.refresh_from_db()
     assert (refund.state_reason, attempt.amount_refunded_minor) == ("UNSUPPORTED_REFUND", 0)
-    assert told(refund) == ["refund.failed"]
+    assert events_of(refund) == ["refund.failed"]
     # What was refused may be asked for in another way.
     whole = ask(attempt)
     shop.refund()
@@ -145,7 +143,7 @@ def test_a_reversal_after_the_gateways_window_is_refused(shop: Shop, profile: st
     assert (refund.state_reason, attempt.state) == ("EXCEED_TIME_FOR_REVERSE_TRANSACTION", "succeeded")
 
 
-def test_a_reversal_is_neither_asked_for_nor_armed_after_our_own_window(shop: Shop, profile: str) -> None:
+def test_reversal_is_neither_requested_nor_armed_when_too_late(shop: Shop, profile: str) -> None:
     attempt, before, late = paid(shop), posts(shop, REVERSE), database_now() + timedelta(minutes=16)
     with pytest.raises(RefundError, match="15 minutes"):
         ask_reverse(attempt, now=late)
@@ -159,10 +157,11 @@ SLOW = {Answer.HANGS, Answer.TRICKLES_BODY, Answer.TRICKLES_HEADERS, Answer.HUGE
 NOT_EXECUTED = {"validation_error", "throttled", "signature_error", "endpoint_not_found"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("reverse", [False, True], ids=["refund", "reverse"])
 @pytest.mark.parametrize("outcome", [name for name in OUTCOMES_OF_REFUNDS if OUTCOMES[name].answer not in SLOW])
-def test_whatever_becomes_of_the_answer_it_is_sent_once_and_the_books_agree_in_the_end(
+def test_refund_is_sent_once_and_the_books_agree_for_any_answer(
     shop: Shop, profile: str, outcome: str, reverse: bool
 ) -> None:
     attempt = paid(shop)
@@ -181,9 +180,9 @@ def test_whatever_becomes_of_the_answer_it_is_sent_once_and_the_books_agree_in_t
     if outcome not in NOT_EXECUTED:
         if not moved:
             assert refund.state == "unknown"
-            look_until_the_end(shop)
+            check_until_the_end(shop)
             refund.refresh_from_db()
-        assert refund.state == ("succeeded" if moved else "needs_human")
+        assert refund.state == ("succeeded" if moved else "needs_review")
     assert posts(shop, route) == before + 1
     attempt.refresh_from_db()
     charge = at_gateway(shop, attempt)
@@ -193,7 +192,7 @@ def test_whatever_becomes_of_the_answer_it_is_sent_once_and_the_books_agree_in_t
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("outcome", ["hangs_after", "hangs_before", "trickles_headers", "huge", "deep"])
-def test_an_answer_that_does_not_end_leaves_an_unknown_refund_that_is_looked_into(
+def test_endless_answer_leaves_an_unknown_refund_that_is_checked(
     shop: Shop, outcome: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt, before = paid(shop), posts(shop)
@@ -205,7 +204,7 @@ def test_an_answer_that_does_not_end_leaves_an_unknown_refund_that_is_looked_int
         shop.refund()
     refund.refresh_from_db()
     assert refund.state == "unknown"
-    look_until_the_end(shop)
+    check_until_the_end(shop)
     refund.refresh_from_db()
-    assert refund.state == ("needs_human" if outcome == "hangs_before" else "succeeded")
+    assert refund.state == ("needs_review" if outcome == "hangs_before" else "succeeded")
     assert posts(shop) == before + 1

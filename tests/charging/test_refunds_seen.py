@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from billing.charging.look import look_at_gateway
-from billing.charging.settle import Told, settle
+from billing.charging.attempts.settle import AttemptFinding, settle
+from billing.charging.reading.refresh import look_at_gateway
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.gateway.connection import Gateway, GatewayUnavailableError
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Refund, RefundEvidence
 from billing.models.clock import database_now
-from tests.charging.giving_back import LAST, ask, ask_reverse, at_gateway, in_the_portal, paid, posts, told
+from tests.charging.refunding import LAST, ask, ask_reverse, at_gateway, events_of, in_the_portal, paid, posts
 from tests.conftest import SHORT, Shop
 from tests.factories import make_invoice, move_attempt
 
@@ -23,7 +23,7 @@ def look(invoice: Invoice) -> int:
     return look_at_gateway(invoice=invoice, limits=SHORT, now=database_now())
 
 
-def test_a_refund_in_the_portal_is_written_down_once_when_somebody_looks(shop: Shop, profile: str) -> None:
+def test_portal_refund_is_recorded_once_when_the_card_is_read(shop: Shop, profile: str) -> None:
     attempt = paid(shop)
     in_the_portal(shop, attempt)
     assert not Refund.objects.exists()
@@ -34,12 +34,12 @@ def test_a_refund_in_the_portal_is_written_down_once_when_somebody_looks(shop: S
     assert (refund.origin, refund.kind, refund.state, refund.amount_minor) == ("gateway", "full", "succeeded", 1990)
     assert (attempt.state, attempt.amount_refunded_minor) == ("succeeded", 1990)
     assert Invoice.objects.get().amount_refunded_minor == 1990
-    assert told(refund) == ["refund.succeeded"]
+    assert events_of(refund) == ["refund.succeeded"]
     assert refund.last_evidence_id == RefundEvidence.objects.get(refund_id=refund.pk).pk
     assert PaymentMethod.objects.get().held_at is None, "that is no riddle, and holds no card"
 
 
-def test_parts_in_the_portal_and_here_are_told_apart(shop: Shop) -> None:
+def test_parts_in_the_portal_and_here_are_kept_apart(shop: Shop) -> None:
     attempt = paid(shop)
     ask(attempt, 500)
     shop.refund()
@@ -54,7 +54,7 @@ def test_parts_in_the_portal_and_here_are_told_apart(shop: Shop) -> None:
     assert attempt.amount_refunded_minor == at_gateway(shop, attempt)["refunded"] == 1000
 
 
-def test_the_reading_before_another_charge_on_the_card_finds_it_too(shop: Shop, simulator: Any) -> None:
+def test_read_before_another_charge_finds_a_portal_refund(shop: Shop, simulator: Any) -> None:
     attempt = paid(shop)
     in_the_portal(shop, attempt)
     again = make_invoice(attempt.payment_method, next_attempt_at=database_now(), amount_minor=101)  # declined
@@ -73,7 +73,7 @@ def test_reconciling_another_attempt_of_the_card_finds_it_too(shop: Shop, profil
     assert Refund.objects.get().attempt_id == attempt.pk
 
 
-def test_an_unknown_attempt_that_was_refunded_stays_a_case_for_a_person(shop: Shop) -> None:
+def test_unknown_attempt_that_was_refunded_still_needs_review(shop: Shop) -> None:
     invoice = make_invoice(shop.card(), next_attempt_at=database_now(), amount_minor=102)  # answer lost, money taken
     shop.collect()
     attempt = invoice.attempts.get()
@@ -82,7 +82,7 @@ def test_an_unknown_attempt_that_was_refunded_stays_a_case_for_a_person(shop: Sh
     in_the_portal(shop, attempt)
     shop.reconcile(database_now() + timedelta(seconds=1))
     attempt.refresh_from_db()
-    assert (attempt.state, Refund.objects.exists()) == ("needs_human", False)
+    assert (attempt.state, Refund.objects.exists()) == ("needs_review", False)
 
 
 def test_a_payment_that_cannot_be_read_holds_no_other_reading_up(
@@ -112,23 +112,28 @@ def test_a_request_that_the_portal_was_faster_with_is_not_sent(shop: Shop, profi
     refund = ask(attempt)
     shop.refund()
     refund.refresh_from_db()
-    assert (refund.state, refund.state_reason, posts(shop)) == ("not_sent", "refunded_at_the_gateway", before)
+    assert (refund.state, refund.state_reason, posts(shop)) == ("not_sent", "already_given_back", before)
     assert Refund.objects.get(origin="gateway").amount_minor == 1990
 
 
-def test_a_part_given_back_in_the_portal_leaves_the_rest_to_be_given_back_here(shop: Shop) -> None:
+def test_portal_part_leaves_the_rest_to_be_requested_again(shop: Shop) -> None:
     attempt = paid(shop)
     in_the_portal(shop, attempt, 500)
-    refund = ask(attempt, 1000)
-    assert shop.refund().states == {"succeeded": 1}
+    refund, before = ask(attempt, 1000), posts(shop)
+    assert shop.refund().armed == 0
     refund.refresh_from_db()
     attempt.refresh_from_db()
-    assert (refund.state, attempt.amount_refunded_minor, at_gateway(shop, attempt)["refunded"]) == (
-        "succeeded", 1500, 1500,
+    assert (refund.state_reason, attempt.amount_refunded_minor, posts(shop)) == ("partly_given_back", 500, before)
+    rest = ask(attempt, 500)
+    assert shop.refund().states == {"succeeded": 1}
+    rest.refresh_from_db()
+    attempt.refresh_from_db()
+    assert (rest.state, attempt.amount_refunded_minor, at_gateway(shop, attempt)["refunded"]) == (
+        "succeeded", 1000, 1000,
     )  # fmt: skip
 
 
-def test_fully_refunded_is_no_refusal_but_a_reason_to_look(
+def test_fully_refunded_is_no_refusal_but_a_reason_to_check(
     shop: Shop, profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The portal was faster between our look and our request: the money goes back once, and is counted once."""
@@ -152,7 +157,7 @@ def test_fully_refunded_is_no_refusal_but_a_reason_to_look(
     assert (refund.state, attempt.amount_refunded_minor, Refund.objects.count()) == ("succeeded", 1990, 1)
 
 
-def test_while_a_refund_may_have_acted_what_is_seen_is_left_to_its_own_look(shop: Shop, profile: str) -> None:
+def test_refund_seen_while_ours_may_have_acted_is_left_to_ours(shop: Shop, profile: str) -> None:
     attempt = paid(shop)
     shop.simulator.set(refund_outcome="lost_after")
     refund = ask(attempt)
@@ -165,7 +170,7 @@ def test_while_a_refund_may_have_acted_what_is_seen_is_left_to_its_own_look(shop
     assert (refund.state, attempt.amount_refunded_minor) == ("succeeded", 1990)
 
 
-def test_another_change_of_the_transaction_than_the_one_asked_for_goes_to_a_person(shop: Shop) -> None:
+def test_change_other_than_the_requested_one_needs_review(shop: Shop) -> None:
     attempt = paid(shop)
     shop.simulator.set(refund_outcome="dropped_before")
     refund = ask(attempt, 500)
@@ -174,10 +179,10 @@ def test_another_change_of_the_transaction_than_the_one_asked_for_goes_to_a_pers
     in_the_portal(shop, attempt, 300)
     shop.refund(database_now() + LAST)
     refund.refresh_from_db()
-    assert (refund.state, refund.state_reason) == ("needs_human", "amount_differs")
+    assert (refund.state, refund.state_reason) == ("needs_review", "amount_differs")
 
 
-def test_a_payment_reversed_at_the_gateway_meanwhile_is_not_given_back_once_more(shop: Shop, profile: str) -> None:
+def test_payment_reversed_meanwhile_is_not_refunded_as_well(shop: Shop, profile: str) -> None:
     shop.simulator.set(settle_after=1)
     attempt = paid(shop, amount_minor=127)  # succeeds, and is reversed by the gateway itself
     until = time.monotonic() + 10
@@ -199,7 +204,7 @@ def surplus(shop: Shop) -> tuple[PaymentAttempt, PaymentAttempt]:
     invoice = make_invoice(shop.card(), next_attempt_at=database_now())
     shop.collect()
     late = move_attempt(invoice.attempts.get(), "not_charged", next_check_at=None)
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), look_from_at=None)
     shop.collect()
     (first, _) = shop.taken(invoice)
     finding = Finding(
@@ -210,7 +215,7 @@ def surplus(shop: Shop) -> tuple[PaymentAttempt, PaymentAttempt]:
         transaction_id=str(first["transaction_id"]),
         order_id=str(first["order_id"]),
     )
-    settle([Told(late.pk, finding)], limits=SHORT, now=database_now())
+    settle([AttemptFinding(late.marker, finding)], limits=SHORT, now=database_now())
     late.refresh_from_db()
     holder = invoice.attempts.exclude(pk=late.pk).get()
     assert (late.state, holder.state) == ("surplus", "succeeded")
@@ -218,7 +223,7 @@ def surplus(shop: Shop) -> tuple[PaymentAttempt, PaymentAttempt]:
     return late, holder
 
 
-def test_a_refund_of_surplus_is_no_refund_of_the_invoice(shop: Shop) -> None:
+def test_overpayment_refund_is_no_refund_of_the_invoice(shop: Shop) -> None:
     late, holder = surplus(shop)
     refund = ask(late)
     assert shop.refund().states == {"succeeded": 1}
@@ -230,7 +235,7 @@ def test_a_refund_of_surplus_is_no_refund_of_the_invoice(shop: Shop) -> None:
     assert (at_gateway(shop, late)["refunded"], at_gateway(shop, holder)["refunded"]) == (1990, 0)
 
 
-def test_surplus_that_went_back_does_not_become_the_payment_when_the_holder_ends(shop: Shop) -> None:
+def test_refunded_overpayment_does_not_become_the_payment(shop: Shop) -> None:
     late, holder = surplus(shop)
     ask(late)
     shop.refund()
@@ -241,7 +246,7 @@ def test_surplus_that_went_back_does_not_become_the_payment_when_the_holder_ends
     assert (late.state, invoice.state, invoice.hold) == ("surplus", "open", "reversed")
 
 
-def test_surplus_that_went_back_in_part_becomes_the_payment_with_that_part_missing(shop: Shop) -> None:
+def test_partly_refunded_overpayment_becomes_the_payment(shop: Shop) -> None:
     late, holder = surplus(shop)
     ask(late, 500)
     shop.refund()
@@ -255,7 +260,7 @@ def test_surplus_that_went_back_in_part_becomes_the_payment_with_that_part_missi
     assert Invoice.objects.get().amount_refunded_minor == 1990
 
 
-def test_surplus_given_back_in_the_portal_is_no_refund_of_the_invoice(shop: Shop) -> None:
+def test_portal_refund_of_an_overpayment_spares_the_invoice(shop: Shop) -> None:
     late, _ = surplus(shop)
     in_the_portal(shop, late)
     look(late.invoice)

@@ -1,15 +1,19 @@
 """A reminder a day for each case that still waits, by the clocks of the account."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from billing.charging.remind import remind
-from billing.charging.resolve import release_card
-from billing.models import Event, Evidence, GatewayAccount, PaymentAttempt
+from billing.charging.cases import approvals
+from billing.charging.cases.remind import remind
+from billing.charging.cases.resolve import release_card
+from billing.domain.resolution import ProposalKind
+from billing.models import Event, Evidence, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Proposal
 from tests.factories import NOW, make_account, make_attempt, make_card, make_customer, make_invoice, move_attempt
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +25,7 @@ MIDNIGHT = datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
 
 def a_case(since: datetime = NOON, account: GatewayAccount | None = None) -> PaymentAttempt:
     card = make_card(make_customer(account or make_account()))
-    attempt = move_attempt(make_attempt(make_invoice(card), card), "unknown", "needs_human")
+    attempt = move_attempt(make_attempt(make_invoice(card), card), "unknown", "needs_review")
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # evidence is append-only
         cursor.execute("UPDATE billing_evidence SET recorded_at = %s WHERE id = %s", [since, attempt.last_evidence_id])
@@ -30,10 +34,12 @@ def a_case(since: datetime = NOON, account: GatewayAccount | None = None) -> Pay
 
 
 def reminders() -> list[tuple[int, str]]:
-    return list(Event.objects.filter(kind="attempt.still_needs_human").values_list("subject_id", "occasion"))
+    return list(
+        Event.objects.filter(kind="attempt.still_needs_review").order_by("pk").values_list("subject_id", "occasion")
+    )
 
 
-def test_a_case_is_told_again_on_the_next_day_and_then_once_a_day() -> None:
+def test_case_is_reminded_of_on_the_next_day_and_then_daily() -> None:
     attempt = a_case()
     assert remind(now=BEFORE_MIDNIGHT) == 0, "the first day has its own event"
     assert remind(now=MIDNIGHT) == 1
@@ -51,7 +57,7 @@ def test_the_day_is_the_accounts_own() -> None:
     assert reminders()[-1] == (london.pk, "2026-03-03")
 
 
-def test_a_reminder_says_what_the_case_holds_up_and_since_when() -> None:
+def test_reminder_shows_what_the_case_blocks_and_since_when() -> None:
     attempt = a_case()
     held = make_invoice(attempt.payment_method, next_attempt_at=NOW, due_at=NOW)
     remind(now=MIDNIGHT)
@@ -66,13 +72,80 @@ def test_a_reminder_says_what_the_case_holds_up_and_since_when() -> None:
     assert (later["holds_up_count"], later["holds_up"]) == (0, []), "a released card holds up nobody else"
 
 
-def test_what_was_decided_is_not_told_again() -> None:
+def test_decided_case_is_not_reminded_of() -> None:
     move_attempt(a_case(), "not_charged")
     assert remind(now=MIDNIGHT) == 0
 
 
-def test_many_cases_are_told_in_several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("billing.charging.remind.BATCH", 2)
+def propose(subject: PaymentAttempt | Invoice | PaymentMethod, now: datetime = NOON) -> Proposal:
+    person = approvals.Person("siti", 1)
+    if isinstance(subject, PaymentAttempt):
+        return approvals.propose(subject, ProposalKind.NOT_CHARGED, reason="r", person=person, now=now)
+    kind = ProposalKind.VOID if isinstance(subject, Invoice) else ProposalKind.CLEAR_HOLD
+    return approvals.propose(subject, kind, reason="r", person=person, now=now)
+
+
+def held_card() -> PaymentMethod:
+    return make_card(held_at=NOW, held_reason="unexplained_order")
+
+
+SUBJECTS = pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: move_attempt(make_attempt(), "needs_review"), "attempt"),
+        (make_invoice, "invoice"),
+        (held_card, "payment_method"),
+    ],
+    ids=["attempt", "invoice", "card"],
+)
+
+
+@SUBJECTS
+def test_proposal_is_announced_at_once_and_reminded_of_daily(make: Callable[[], Any], name: str) -> None:
+    subject = make()
+    proposal = propose(subject)
+    created = Event.objects.get(kind="proposal.created")
+    assert (created.account_id, created.subject_id, created.occasion) == (subject.account_id, proposal.pk, "")
+    assert created.payload == {
+        "proposal": proposal.public_id,
+        "kind": proposal.kind,
+        name: subject.public_id,
+        "proposed_by": "siti",
+        "since": NOON.isoformat(),
+    }
+
+    def days() -> list[str]:
+        told = Event.objects.filter(kind="proposal.still_waiting", subject_id=proposal.pk).order_by("pk")
+        return list(told.values_list("occasion", flat=True))
+
+    remind(now=BEFORE_MIDNIGHT)
+    assert days() == [], "the first day has its own event"
+    for now in (MIDNIGHT, MIDNIGHT + timedelta(hours=23), MIDNIGHT + timedelta(days=1)):
+        remind(now=now)
+    assert days() == ["2026-03-03", "2026-03-04"]
+    Proposal.objects.update(outcome="rejected", decided_at=MIDNIGHT, decided_by="mei")
+    remind(now=MIDNIGHT + timedelta(days=2))
+    assert len(days()) == 2
+
+
+def test_proposal_that_nobody_can_decide_is_not_reminded_of() -> None:
+    invoice = make_invoice()
+    propose(invoice)
+    Invoice.objects.update(state="paid", closed_at=NOON, next_attempt_at=None)
+    assert remind(now=MIDNIGHT) == 0
+
+
+def test_many_proposals_are_reminded_of_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("billing.charging.cases.remind.BATCH", 2)
+    card = make_card()
+    for _ in range(5):
+        propose(make_invoice(card))
+    assert remind(now=MIDNIGHT) == 5
+    assert remind(now=MIDNIGHT) == 0
+
+
+def test_many_cases_are_reminded_of_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("billing.charging.cases.remind.BATCH", 2)
     account = make_account()
     for _ in range(5):
         a_case(account=account)
@@ -81,7 +154,7 @@ def test_many_cases_are_told_in_several_groups(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_tick_reminds_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("billing.management.commands.tick.database_now", lambda: MIDNIGHT)
+    monkeypatch.setattr("billing.management.commands.tick.read_clock", lambda: MIDNIGHT)
     attempt = a_case()
     GatewayAccount.objects.update(stopped_at=NOW, stopped_reason="a test", stopped_by="siti")
     call_command("tick")
@@ -89,8 +162,8 @@ def test_a_tick_reminds_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_that_remind_at_once_tell_once() -> None:
-    attempt = move_attempt(make_attempt(), "unknown", "needs_human")
+def test_two_simultaneous_runs_remind_once() -> None:
+    attempt = move_attempt(make_attempt(), "unknown", "needs_review")
     assert Evidence.objects.get(pk=attempt.last_evidence_id).recorded_at == NOW
     barrier, errors = threading.Barrier(4), []
 

@@ -11,7 +11,7 @@ import pytest
 
 from billing.accounts.change_account import change_account
 from billing.accounts.gateway_accounts import AccountError
-from billing.charging.collect import collect
+from billing.charging.collecting.collect import collect
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Evidence, GatewayAccount, GatewayTransaction, Invoice, PaymentAttempt, PaymentMethod
 from tests.conftest import Shop
@@ -89,20 +89,20 @@ def test_a_payment_that_only_the_report_lists_closes_the_attempt(days: Days) -> 
     assert len(days.shop.taken(attempt.invoice)) == 1
 
 
-def test_absence_from_whole_reports_is_told_to_a_person_as_such(days: Days) -> None:
+def test_absence_in_complete_reports_needs_review_as_such(days: Days) -> None:
     days.charge(days.card())
     attempt = unanswered(days, outcome="dropped_before")
 
     days.reconcile_until(NOON + timedelta(hours=51))
 
     attempt.refresh_from_db()
-    assert (attempt.state, attempt.state_reason) == ("needs_human", "absent_in_reports")
+    assert (attempt.state, attempt.state_reason) == ("needs_review", "absent_in_reports")
     last = Evidence.objects.filter(attempt_id=attempt.pk).latest("id")
     assert last.content["detail"]["reports"] == {"2026-03-02": "1 known successes", "2026-03-03": "0 known successes"}
     assert days.shop.taken(attempt.invoice) == []
 
 
-def test_a_report_without_any_payment_of_ours_says_nothing(days: Days) -> None:
+def test_report_without_a_payment_of_ours_proves_nothing(days: Days) -> None:
     attempt = unanswered(days, outcome="dropped_before")
 
     days.reconcile_until(NOON + timedelta(hours=71))
@@ -111,22 +111,22 @@ def test_a_report_without_any_payment_of_ours_says_nothing(days: Days) -> None:
     days.reconcile_until(NOON + timedelta(hours=73))
 
     attempt.refresh_from_db()
-    assert (attempt.state, attempt.state_reason) == ("needs_human", "absent_no_report")
+    assert (attempt.state, attempt.state_reason) == ("needs_review", "absent_no_report")
 
 
-def test_a_payment_in_the_report_without_a_marker_goes_to_a_person(days: Days) -> None:
+def test_unmarked_payment_in_the_report_needs_review(days: Days) -> None:
     days.charge(days.card())
     attempt = unanswered(days, echo=False)
 
     days.reconcile_until(NOON + timedelta(hours=51))
 
     attempt.refresh_from_db()
-    assert (attempt.state, attempt.state_reason) == ("needs_human", "reported_payment_without_marker")
+    assert (attempt.state, attempt.state_reason) == ("needs_review", "reported_payment_without_marker")
     last = Evidence.objects.filter(attempt_id=attempt.pk).latest("id")
     assert len(last.content["detail"]["transactions"]) == 1
 
 
-def test_another_customers_payment_of_the_same_amount_is_not_taken_for_ours(days: Days) -> None:
+def test_another_customers_payment_of_that_amount_is_not_ours(days: Days) -> None:
     other = unanswered(days)
     attempt = unanswered(days, outcome="dropped_before")
 
@@ -135,7 +135,7 @@ def test_another_customers_payment_of_the_same_amount_is_not_taken_for_ours(days
     other.refresh_from_db()
     attempt.refresh_from_db()
     assert other.state == "succeeded"
-    assert (attempt.state, attempt.state_reason) == ("needs_human", "absent_in_reports")
+    assert (attempt.state, attempt.state_reason) == ("needs_review", "absent_in_reports")
 
 
 def permit_absence(days: Days, hours: int | None) -> None:
@@ -143,7 +143,7 @@ def permit_absence(days: Days, hours: int | None) -> None:
     change_account(account=days.shop.account, changes=changes, reason="proved", actor="test", now=days.now)
 
 
-def test_an_account_may_let_absence_permit_another_try_after_long_enough(days: Days) -> None:
+def test_absence_may_permit_a_retry_after_the_accounts_wait(days: Days) -> None:
     permit_absence(days, 60)
     attempt = unanswered(days, outcome="dropped_before")
     days.reconcile_until(NOON + timedelta(hours=59))
@@ -173,7 +173,7 @@ def test_absence_for_less_than_a_day_cannot_be_set(days: Days) -> None:
     assert GatewayAccount.objects.get(pk=days.shop.account.pk).retry_after_absence_hours is None
 
 
-def test_on_a_card_with_a_schedule_of_the_gateways_own_a_nameless_order_is_not_taken_for_ours(days: Days) -> None:
+def test_unmarked_order_on_a_gateway_scheduled_card_is_not_ours(days: Days) -> None:
     """Even where the account proved that nothing is echoed: the order may be the gateway's own recurring charge."""
     GatewayAccount.objects.filter(pk=days.shop.account.pk).update(marker_echo="proved_absent")
     attempt = unanswered(days, echo=False, orders_visible_after=0)
@@ -182,4 +182,4 @@ def test_on_a_card_with_a_schedule_of_the_gateways_own_a_nameless_order_is_not_t
     days.reconcile_until(NOON + timedelta(minutes=3))
 
     attempt.refresh_from_db()
-    assert (attempt.state, attempt.state_reason) == ("needs_human", "order_without_marker")
+    assert (attempt.state, attempt.state_reason) == ("needs_review", "order_without_marker")

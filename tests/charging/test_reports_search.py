@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from billing.charging import reports
-from billing.charging.card_reading import CardRead, KnownAttempt, KnownCard
-from billing.charging.reconcile import _absence
-from billing.charging.reports import MOST_CANDIDATES, Searched, known_transactions, search
+from billing.charging.reading import report_search
+from billing.charging.reading.known import CardRead, KnownCard
+from billing.charging.reading.reconcile import _absence
+from billing.charging.reading.report_search import MOST_CANDIDATES, Searched, known_transactions, search
 from billing.domain.attempts import AttemptState, Verdict
-from billing.domain.matching import MarkerEcho, Wanted
+from billing.domain.matching import KnownAttempt, MarkerEcho, Wanted
 from billing.gateway.connection import GatewayUnavailableError, ReadTransaction, ReportedPayment
 from billing.models.bulk.checking import Check
 from rm_gateway.models import Transaction
@@ -19,6 +19,7 @@ from tests.conftest import SHORT
 from tests.factories import make_attempt, make_card, make_invoice, move_attempt
 
 NOON = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)  # in Malaysia
+LATER = NOON + timedelta(hours=50)
 DAY, NEXT = date(2026, 3, 2), date(2026, 3, 3)
 ATTEMPT = KnownAttempt(1, AttemptState.UNKNOWN, False, Wanted("MARKER000001", 1990, "MYR", NOON, None), None)
 PAYMENT = ReportedPayment("2001", 1990, "MYR", NOON)
@@ -49,26 +50,26 @@ class Gateway:
 
 
 def searched(gateway: Gateway, *payments: ReportedPayment, next_day: Sequence[ReportedPayment] | None = ()) -> Searched:
-    return search(gateway, ATTEMPT, {DAY: [OF_OURS, *payments], NEXT: next_day}, KNOWN)  # type: ignore[arg-type]
+    return search(gateway, ATTEMPT, {DAY: [OF_OURS, *payments], NEXT: next_day}, KNOWN, read_at=LATER)  # type: ignore[arg-type]
 
 
-def test_absence_counts_when_both_days_were_read_and_one_shows_a_success_of_ours() -> None:
+def test_absence_counts_when_both_days_are_read_and_one_proved() -> None:
     assert searched(Gateway()).counts
     assert not searched(Gateway(), next_day=None).counts
-    assert not search(Gateway(), ATTEMPT, {DAY: [], NEXT: []}, KNOWN).counts  # type: ignore[arg-type]
+    assert not search(Gateway(), ATTEMPT, {DAY: [], NEXT: []}, KNOWN, read_at=LATER).counts  # type: ignore[arg-type]
 
 
 def test_a_day_that_could_not_be_read_is_not_an_empty_one() -> None:
-    read = reports.read(Gateway(of_2=[OF_OURS]), [DAY, NEXT])  # type: ignore[arg-type]
+    read = report_search.read(Gateway(of_2=[OF_OURS]), [DAY, NEXT])  # type: ignore[arg-type]
     assert read == {DAY: [OF_OURS], NEXT: None}
 
 
 @pytest.mark.parametrize("known", [{}, {"1999": False}])
-def test_a_payment_that_is_not_known_as_a_success_does_not_show_that_a_report_is_whole(
+def test_payment_not_known_as_a_success_proves_no_whole_report(
     known: dict[str, bool],
 ) -> None:
     gateway = Gateway({"1999": "Coffee MARKER000002"})
-    assert not search(gateway, ATTEMPT, {DAY: [OF_OURS], NEXT: []}, known).counts  # type: ignore[arg-type]
+    assert not search(gateway, ATTEMPT, {DAY: [OF_OURS], NEXT: []}, known, read_at=LATER).counts  # type: ignore[arg-type]
 
 
 def test_a_payment_with_our_marker_is_found() -> None:
@@ -86,7 +87,7 @@ def test_a_payment_without_a_marker_may_be_the_attempts() -> None:
     assert (found.nameless, found.counts) == (("2001",), False)
 
 
-def test_only_what_is_nobodys_and_could_be_the_attempts_is_asked_about() -> None:
+def test_only_unclaimed_payments_that_could_fit_are_queried() -> None:
     gateway = Gateway({"2001": "Coffee MARKER000002"})
     late = replace(PAYMENT, transaction_id="2002", transaction_at=NOON + timedelta(hours=5))
     searched(gateway, PAYMENT, replace(PAYMENT, transaction_id="2003", amount_minor=2990), late)
@@ -138,5 +139,5 @@ def test_what_absence_means(
 ) -> None:
     card = KnownCard(1, "pm_1", 1, "customer", MarkerEcho.UNPROVEN, permitted_after, (ATTEMPT,), {})
     read = CardRead(card, [], absent=[ATTEMPT])
-    check = Check(ATTEMPT.id, 1, 1, NOON, done, 0)
-    assert _absence(read, check, found, SHORT, NOON + waited).verdict is verdict
+    check = Check(ATTEMPT.id, 1, 1, NOON, done, 0, ATTEMPT.wanted.marker, None, NOON + waited)
+    assert _absence(read, check, found, SHORT).verdict is verdict

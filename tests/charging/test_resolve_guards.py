@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from billing.charging import resolve as resolving
-from billing.charging.card_reading import CardRead, KnownCard
-from billing.charging.looking import Look, _named, _orders
-from billing.charging.resolve import (
+from billing.charging.attempts.settle import AttemptFinding, settle
+from billing.charging.cases import resolve as resolving
+from billing.charging.cases.resolve import (
     Decision,
     Resolution,
     ResolutionError,
@@ -21,12 +20,22 @@ from billing.charging.resolve import (
     release_card,
     resolve,
 )
-from billing.charging.retry_now import RetryError, retry_now
-from billing.charging.settle import Told, settle
+from billing.charging.cases.retry_now import RetryError, retry_now
+from billing.charging.reading.before_decision import Look, _named, _orders
+from billing.charging.reading.known import CardRead, KnownCard
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.matching import MarkerEcho
 from billing.gateway.connection import ListedOrder, ReadTransaction
-from billing.models import Event, GatewayAccount, GatewayOrder, Invoice, PaymentAttempt, PaymentMethod, Proposal
+from billing.models import (
+    Event,
+    GatewayAccount,
+    GatewayOrder,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Proposal,
+    Transition,
+)
 from rm_gateway.models import Transaction
 from tests.charging.test_resolve import acting, at_once, person
 from tests.conftest import SHORT
@@ -37,7 +46,7 @@ KNOWN: dict[str, Any] = {"reason": "the portal says so", "limits": SHORT, "now":
 
 
 def a_case() -> PaymentAttempt:
-    return move_attempt(make_attempt(), "unknown", "needs_human", state_reason="absent_no_report")
+    return move_attempt(make_attempt(), "unknown", "needs_review", state_reason="absent_no_report")
 
 
 def not_charged(attempt: PaymentAttempt, actor: str = "siti", **changes: Any) -> Decision:
@@ -78,11 +87,11 @@ def read_of(attempt: PaymentAttempt, *orders: ListedOrder, **changes: Any) -> Ca
     return CardRead(card, list(orders), **changes)
 
 
-def test_the_money_that_a_person_names_raises_no_alarm() -> None:
+def test_money_named_by_a_decision_raises_no_alarm() -> None:
     attempt = a_case()
     found = transaction(attempt)
     seen = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1990, currency="MYR", transaction_id="2001")
-    read = read_of(attempt, ORDER, transactions={"2001": found}, findings=[Told(attempt.pk, seen)])
+    read = read_of(attempt, ORDER, transactions={"2001": found}, findings=[AttemptFinding(attempt.marker, seen)])
     decision = resolve(
         attempt=attempt,
         resolution=Resolution.CHARGED,
@@ -104,7 +113,7 @@ def test_only_an_id_is_asked_about() -> None:
         assert _named(Nobody(), words) is None  # type: ignore[arg-type]
 
 
-def test_of_the_orders_that_a_look_leaves_none_is_explained_otherwise() -> None:
+def test_orders_of_a_read_exclude_those_explained_otherwise() -> None:
     attempt = a_case()
     names = ("new", "own", "another's", "before")
     orders = [ListedOrder(name, "", "SUCCESS", 1990, "MYR", "", NOW) for name in names]
@@ -114,7 +123,7 @@ def test_of_the_orders_that_a_look_leaves_none_is_explained_otherwise() -> None:
     assert [order.order_id for order in _orders(read, attempt)] == ["new", "own"]
 
 
-def test_of_the_orders_that_a_look_leaves_the_transaction_says_more_than_the_list() -> None:
+def test_orders_of_a_read_follow_the_transaction_over_the_list() -> None:
     attempt = a_case()
     given_back = transaction(attempt, status="FULL_REFUNDED")
     (order,) = _orders(read_of(attempt, ORDER, transactions={"2001": given_back}), attempt)
@@ -126,28 +135,28 @@ def test_of_the_orders_that_a_look_leaves_the_transaction_says_more_than_the_lis
 
 def test_a_release_while_something_is_proposed_is_refused() -> None:
     proposal = make_proposal()
-    with pytest.raises(ResolutionError, match="siti has proposed not_charged"):
+    with pytest.raises(ResolutionError, match=r"proposal by siti \(not_charged\)"):
         release_card(attempt=proposal.attempt, reason="the customer waits", actor="mei", now=NOW)
     proposal.attempt.refresh_from_db()
     assert proposal.attempt.released_at is None
 
 
-def test_a_decision_while_something_is_proposed_is_refused_where_one_person_would_be_enough() -> None:
+def test_decision_while_another_is_proposed_is_refused() -> None:
     proposal = make_proposal()
-    with pytest.raises(ResolutionError, match="siti has proposed not_charged"):
+    with pytest.raises(ResolutionError, match=r"proposal by siti \(not_charged\)"):
         not_charged(proposal.attempt, "mei")
     proposal.attempt.refresh_from_db()
-    assert proposal.attempt.state == "needs_human"
+    assert proposal.attempt.state == "needs_review"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_propose_at_once_the_second_is_told_of_the_first() -> None:
+def test_second_simultaneous_proposal_is_refused_for_the_first() -> None:
     attempt = a_case()
     siti, mei = two_needed()
     came_of = at_once(*[lambda user=user: not_charged(attempt, user.username, user_id=user.pk) for user in (siti, mei)])
     errors = [str(error) for error in came_of if error is not None]
     assert len(errors) == 1
-    assert re.search("(siti|mei) has proposed not_charged; it is confirmed or rejected first", errors[0])
+    assert re.search(r"confirm or reject the proposal by (siti|mei) \(not_charged\) first", errors[0])
     assert Proposal.objects.count() == 1
 
 
@@ -162,11 +171,11 @@ def test_a_proposal_that_was_decided_meanwhile_is_not_confirmed(monkeypatch: pyt
         return Look(None, (), None)
 
     monkeypatch.setattr(resolving, "look", rejected_meanwhile)
-    with pytest.raises(ResolutionError, match="is decided already; somebody else was first"):
+    with pytest.raises(ResolutionError, match="another person has decided it"):
         confirm(proposal=proposal, **KNOWN, **acting(mei))
     attempt.refresh_from_db()
     proposal.refresh_from_db()
-    assert (attempt.state, proposal.outcome, proposal.decided_by) == ("needs_human", "rejected", "siti")
+    assert (attempt.state, proposal.outcome, proposal.decided_by) == ("needs_review", "rejected", "siti")
 
 
 def test_a_confirmed_release_is_decided_and_not_confirmed_again() -> None:
@@ -182,14 +191,14 @@ def test_a_confirmed_release_is_decided_and_not_confirmed_again() -> None:
 # --- the decision -------------------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_after_all_is_refused_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decision_that_does_not_fit_after_all_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     attempt = a_case()
     monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
     seen = Look(None, (), transaction(attempt, 2990))
     with pytest.raises(ResolutionError, match="does not fit this attempt"):
         resolve(attempt=attempt, resolution=Resolution.CHARGED, transaction_id="2001", actor="siti", seen=seen, **KNOWN)
     attempt.refresh_from_db()
-    assert (attempt.state, attempt.gateway_transaction_id) == ("needs_human", None)
+    assert (attempt.state, attempt.gateway_transaction_id) == ("needs_review", None)
     assert not Event.objects.exists()
 
 
@@ -204,7 +213,7 @@ def reason_after(attempt: PaymentAttempt) -> str:
 @pytest.mark.parametrize(
     ("before", "after"), [("absent_no_report", ""), ("declined_after_money", "declined_after_money"), ("", "")]
 )
-def test_after_a_decision_the_hold_that_came_with_the_case_is_gone_and_no_other(before: str, after: str) -> None:
+def test_after_a_decision_only_the_hold_of_its_case_is_gone(before: str, after: str) -> None:
     attempt = a_case()
     if before:
         held(attempt, before)
@@ -212,11 +221,29 @@ def test_after_a_decision_the_hold_that_came_with_the_case_is_gone_and_no_other(
     assert reason_after(attempt) == after
 
 
-def test_after_a_decision_the_hold_that_an_alarm_of_the_case_brought_is_gone() -> None:
+def test_after_a_decision_the_hold_of_its_alarm_is_gone() -> None:
     attempt = a_case()
     alarming = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1, currency="MYR", transaction_id="2001")
-    settle([Told(attempt.pk, alarming)], limits=SHORT, now=NOW)
+    settle([AttemptFinding(attempt.marker, alarming)], limits=SHORT, now=NOW)
     assert reason_after(attempt) == "evidence_while_with_a_person"
+    not_charged(attempt)
+    assert reason_after(attempt) == ""
+
+
+def test_after_a_decision_the_hold_of_an_older_alarm_is_gone() -> None:
+    attempt = a_case()
+    held(attempt, "declined_after_money")
+    state = attempt.state
+    Transition.objects.create(
+        account_id=attempt.account_id,
+        subject_type="attempt",
+        subject_id=attempt.pk,
+        from_state=state,
+        to_state=state,
+        reason="alarm: declined_after_money",
+        actor="engine",
+        at=NOW,
+    )
     not_charged(attempt)
     assert reason_after(attempt) == ""
 
@@ -257,11 +284,11 @@ def test_after_a_decision_the_order_of_the_money_is_explained(monkeypatch: pytes
 # --- what waits ---------------------------------------------------------------------------------------------
 
 
-def test_a_card_is_not_freed_while_the_gateway_still_works_on_an_order() -> None:
+def test_card_is_not_freed_while_the_gateway_works_on_an_order() -> None:
     attempt = a_case()
     an_order(attempt, status="IN_PROCESS", amount_minor=7700)
     held(attempt, "unexplained_order")
-    with pytest.raises(ResolutionError, match="still works on 1001"):
+    with pytest.raises(ResolutionError, match="still processing 1001"):
         clear_hold(card=attempt.payment_method, reason="seen", actor="siti", now=NOW)
     assert reason_after(attempt) == "unexplained_order"
 
@@ -269,18 +296,18 @@ def test_a_card_is_not_freed_while_the_gateway_still_works_on_an_order() -> None
 @pytest.mark.parametrize("columns", [{}, {"state": "paid", "closed_at": NOW, "next_attempt_at": None}])
 def test_what_waits_for_nobody_is_not_collected_by_a_decision(columns: dict[str, Any]) -> None:
     invoice = make_invoice(**columns)
-    with pytest.raises(ResolutionError, match="does not wait for a person"):
+    with pytest.raises(ResolutionError, match="must need review"):
         collect_held(invoice=invoice, reason="agreed", actor="siti", now=NOW)
 
 
 LATER = NOW + timedelta(days=3)
 NOT_NOW: list[tuple[str, dict[str, Any], str]] = [
-    ("open", {"hold": "reversed", "next_attempt_at": None}, "waits for a decision"),
-    ("uncollectible", {"hold": "reversed", "closed_at": NOW, "next_attempt_at": None}, "waits for a decision"),
-    ("open", {"amount_refunded_minor": 1, "next_attempt_at": LATER}, "was refunded"),
+    ("open", {"hold": "reversed", "next_attempt_at": None}, "must not need a decision"),
+    ("uncollectible", {"hold": "reversed", "closed_at": NOW, "next_attempt_at": None}, "must not need a decision"),
+    ("open", {"amount_refunded_minor": 1, "next_attempt_at": LATER}, "must not be refunded"),
     ("open", {"next_attempt_at": None}, "an attempt is under way"),
-    ("paid", {"closed_at": NOW, "next_attempt_at": None}, "nothing is owed"),
-    ("void", {"closed_at": NOW, "next_attempt_at": None}, "nothing is owed"),
+    ("paid", {"closed_at": NOW, "next_attempt_at": None}, "must be owed"),
+    ("void", {"closed_at": NOW, "next_attempt_at": None}, "must be owed"),
 ]
 
 

@@ -8,10 +8,22 @@ from django.db import transaction
 
 from billing.domain.arming import PREFLIGHT_FRESH
 from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState
+from billing.gateway.clock import read_clock
 from billing.models import GatewayAccount, Installation, Invoice, PaymentAttempt
 from billing.models.bulk import arming
+from billing.operating.clocks import ask_gateways
 from tests.charging.held_rows import has_to_wait, somebody_holds
-from tests.factories import NOW, make_account, make_attempt, make_card, make_invoice, make_subscription, move_attempt
+from tests.conftest import Shop
+from tests.factories import (
+    NOW,
+    make_account,
+    make_attempt,
+    make_card,
+    make_customer,
+    make_invoice,
+    make_subscription,
+    move_attempt,
+)
 from tests.promises.attacks import run
 from tests.promises.test_uniques import PATHS
 
@@ -24,7 +36,7 @@ def listed(account: GatewayAccount, **changes: Any) -> list[tuple[int, int | Non
     return sorted(arming.due_invoices(account.pk, **known))
 
 
-def test_the_work_list_names_each_invoice_once_with_the_card_that_is_to_be_charged() -> None:
+def test_work_list_names_each_invoice_once_with_its_card() -> None:
     default = make_card()
     other = make_card(default.customer, is_default=False)
     by_default = make_invoice(default, payment_method=None)
@@ -64,7 +76,7 @@ def test_the_work_list_leaves_out_what_has_to_be_read_first(
     assert bool(listed(invoice.account, preflight_always=always)) is there
 
 
-def test_only_accounts_that_run_and_have_something_due_are_worked_for() -> None:
+def test_only_running_accounts_with_due_work_are_worked_for() -> None:
     account = make_invoice().account
     make_account()
     assert arming.accounts_with_work(now=NOW) == [account.pk]
@@ -78,7 +90,7 @@ def test_only_accounts_that_run_and_have_something_due_are_worked_for() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("table", ["installation", "gatewayaccount"])
-def test_no_stop_switch_is_thrown_between_the_look_at_it_and_the_commit(table: str) -> None:
+def test_stop_switch_waits_for_the_commit_of_arming(table: str) -> None:
     account, throw = make_account(), f"UPDATE billing_{table} SET stopped_at = now()"  # noqa: S608
     with transaction.atomic():
         arming.lock_account(account.pk)
@@ -87,7 +99,7 @@ def test_no_stop_switch_is_thrown_between_the_look_at_it_and_the_commit(table: s
 
 
 @pytest.mark.parametrize("state", sorted(AttemptState))
-def test_card_and_invoice_are_taken_as_long_as_an_attempt_of_theirs_is_open(state: AttemptState) -> None:
+def test_card_and_invoice_are_taken_while_an_attempt_is_open(state: AttemptState) -> None:
     attempt = move_attempt(make_attempt(), *PATHS[state])
     Invoice.objects.update(next_attempt_at=NOW)
     card = arming.lock_cards([attempt.payment_method_id])[attempt.payment_method_id]
@@ -96,7 +108,7 @@ def test_card_and_invoice_are_taken_as_long_as_an_attempt_of_theirs_is_open(stat
 
 
 def test_a_released_card_is_free_and_its_invoice_is_not() -> None:
-    attempt = move_attempt(make_attempt(), "unknown", "needs_human")
+    attempt = move_attempt(make_attempt(), "unknown", "needs_review")
     Invoice.objects.update(next_attempt_at=NOW)
     PaymentAttempt.objects.update(released_at=NOW, released_by="siti", released_reason="the customer waits")
     assert not arming.lock_cards([attempt.payment_method_id])[attempt.payment_method_id].has_unresolved_attempt
@@ -110,12 +122,12 @@ def test_a_refusal_puts_nothing_back_on_the_work_list() -> None:
     assert (invoice.next_attempt_at, invoice.refusal) == (None, None)
 
 
-def test_an_invoice_says_once_that_the_gateway_cannot_be_reached_and_stays_due() -> None:
+def test_unreachable_gateway_is_noted_once_and_leaves_it_due() -> None:
     due = make_invoice()
     later = make_invoice(due.payment_method, next_attempt_at=NOW + SOON)
     of_another = make_invoice()
-    assert arming.note_unavailable(due.account_id, now=NOW) == 1
-    assert arming.note_unavailable(due.account_id, now=NOW) == 0
+    assert arming.note_unavailable(due.account_id, refusal="gateway_unavailable", now=NOW) == 1
+    assert arming.note_unavailable(due.account_id, refusal="gateway_unavailable", now=NOW) == 0
     due.refresh_from_db()
     assert (due.refusal, due.refused_at, due.next_attempt_at) == ("gateway_unavailable", NOW, NOW)
     for other in (later, of_another):
@@ -124,12 +136,25 @@ def test_an_invoice_says_once_that_the_gateway_cannot_be_reached_and_stays_due()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whoever_holds_an_invoice_is_not_waited_for_when_the_gateway_cannot_be_reached() -> None:
+def test_unreachable_gateway_is_noted_without_waiting_for_a_lock() -> None:
     invoice = make_invoice()
     with somebody_holds("invoice"):
         run("SET statement_timeout = '5s'")
         try:
-            assert arming.note_unavailable(invoice.account_id, now=NOW) == 0
+            assert arming.note_unavailable(invoice.account_id, refusal="gateway_unavailable", now=NOW) == 0
         finally:
             run("SET statement_timeout = 0")
-    assert arming.note_unavailable(invoice.account_id, now=NOW) == 1
+    assert arming.note_unavailable(invoice.account_id, refusal="gateway_unavailable", now=NOW) == 1
+
+
+def test_a_clock_that_is_off_makes_nothing_due(shop: Shop, settings: Any) -> None:
+    """Back by more than any invoice waits: by such a clock the next try of all of them lies too far ahead."""
+    settings.KITARAN_CLOCK_TOLERANCE_SECONDS = 30
+    now = read_clock()
+    ask_gateways(now=now)
+    later = now + timedelta(days=3)
+    invoice = make_invoice(make_card(make_customer(shop.account)), next_attempt_at=later)
+    wrong = now - timedelta(days=40)
+    shop.sweep(wrong)
+    invoice.refresh_from_db()
+    assert invoice.next_attempt_at == later

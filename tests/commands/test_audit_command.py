@@ -35,12 +35,12 @@ def forget_the_alert(books: Books) -> str:
     return attempt.public_id
 
 
-def test_when_all_is_well_it_says_so_line_by_line(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+def test_healthy_audit_prints_one_line_per_invariant(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run(capsys)
     assert code == 0
     lines = [line.split() for line in said.splitlines()]
     assert [line[1] for line in lines if line[:1] == ["ok"]] == ["catalogue", *INVARIANTS]
-    assert said.splitlines()[-1] == "Everything is as it must be."
+    assert said.splitlines()[-1] == "All checks passed."
 
 
 def test_the_offending_rows_are_below_what_they_break(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +49,7 @@ def test_the_offending_rows_are_below_what_they_break(books: Books, capsys: pyte
     assert code == 1
     assert "1 violation  L4 " in said
     assert f"→ {subject} needed a person" in said
-    assert said.splitlines()[-1].endswith("L4.")
+    assert said.splitlines()[-1].endswith("L4 (One alert per review).")
 
 
 def test_a_machine_gets_all_of_it(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,12 +57,12 @@ def test_a_machine_gets_all_of_it(books: Books, capsys: pytest.CaptureFixture[st
     code, said = run(capsys, "--json")
     told = json.loads(said)
     assert (code, told["ok"], told["gateway"], told["account"]) == (1, False, False, None)
-    assert [one["name"] for one in told["invariants"]] == ["catalogue", *INVARIANTS]
-    assert {one["name"]: one["violations"] for one in told["invariants"]}["L4"] == [
+    assert [one["code"] for one in told["invariants"]] == ["catalogue", *INVARIANTS]
+    assert {one["code"]: one["violations"] for one in told["invariants"]}["L4"] == [
         {"subject": subject, "text": "needed a person, and raised no alert."}
     ]
 
 
 def test_an_account_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(CommandError, match="there is no account 'acct_x'"):
+    with pytest.raises(CommandError, match="no such account: 'acct_x'"):
         run(capsys, "--account", "acct_x")

@@ -26,6 +26,6 @@ def test_the_answer_comes_first_and_every_line_has_its_time(capsys: pytest.Captu
         assert attempt.invoice.customer.name not in "".join(said)
 
 
-def test_what_is_not_known_is_said_in_a_sentence() -> None:
+def test_unknown_id_is_refused_in_a_sentence() -> None:
     with pytest.raises(CommandError, match="no invoice is known by 'inv_x'"):
         call_command("explain", "inv_x")

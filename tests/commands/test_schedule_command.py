@@ -76,7 +76,7 @@ def test_from_without_offset_follows_the_rules_of_charge_times() -> None:
     assert doubled[0] == "2026-11-01T01:45:00-04:00"
 
 
-def test_daily_may_say_its_target_as_nothing() -> None:
+def test_daily_accepts_an_empty_or_zero_target() -> None:
     expected = run(*DAILY, "--from", "2026-05-04")
     for target in ("", "0"):
         assert run(*DAILY, "--target", target, "--from", "2026-05-04") == expected
@@ -100,18 +100,18 @@ def test_fewer_are_printed_when_the_calendar_ends() -> None:
     ("options", "message"),
     [
         (("--interval", "MONTHLY", "--target", "31"), "--target: .*use -1 for the last day"),
-        (("--interval", "MONTHLY"), "--target: MONTHLY takes"),
-        (("--interval", "WEEKLY", "--target", "7"), "--target: WEEKLY takes 0"),
-        (("--interval", "DAILY", "--target", "1"), "--target: DAILY takes no target"),
+        (("--interval", "MONTHLY"), "--target: must be a whole number for MONTHLY"),
+        (("--interval", "WEEKLY", "--target", "7"), "--target: must be 0 .* for WEEKLY; got 7"),
+        (("--interval", "DAILY", "--target", "1"), "--target: must be left out for DAILY; got 1"),
         (("--interval", "monthly", "--target", "1"), "--interval: must be DAILY, WEEKLY or MONTHLY"),
         ((*DAILY, "--every", "0"), "--every: must be a whole number from 1 to 1200"),
-        ((*DAILY, "--at", "25:00"), "--at: 25:00 is no time of day"),
+        ((*DAILY, "--at", "25:00"), "--at: must be a time of day; got 25:00"),
         ((*DAILY, "--at", "9am"), "--at: must be a local time, HH:MM"),
-        ((*DAILY, "--zone", "Asia/Nowhere"), "--zone: 'Asia/Nowhere' is not a known IANA time zone"),
-        ((*DAILY, "--anchor", "2026-02-30"), "--anchor: 2026-02-30 is no day of the calendar"),
+        ((*DAILY, "--zone", "Asia/Nowhere"), "--zone: must be a known IANA time zone; got 'Asia/Nowhere'"),
+        ((*DAILY, "--anchor", "2026-02-30"), "--anchor: must be a day of the calendar; got 2026-02-30"),
         ((*DAILY, "--anchor", ""), "--anchor: must be a date, YYYY-MM-DD"),
         ((*DAILY, "--from", "yesterday"), "--from: must be an ISO 8601 date and time"),
-        ((*DAILY, "--from", "0001-01-01T00:00+14:00"), "--from: must lie inside the calendar"),
+        ((*DAILY, "--from", "0001-01-01T00:00+14:00"), "--from: must be in the years 1 to 9999"),
         ((*DAILY, "--from", "1066-10-14"), "--anchor: must be a day from the year 1900 on"),
         *[((*DAILY, "--count", count), "--count: .*from 1 to 10000") for count in ("0", "-1", "10001", "x", "1.5", "")],
     ],

@@ -51,7 +51,7 @@ def ledger_row(attempt, *, status="SUCCESS", title=None):
 def test_outcomes_of_invoices_partition_what_is_due(account) -> None:
     start = start_of_run(account_id=account.pk, now=NOW)
     make_invoice(card_of(account), created_at=LATER)  # due and not tried
-    for states in (["succeeded"], ["declined"], ["unknown"], ["unknown", "needs_human"], ["in_process"], []):
+    for states in (["succeeded"], ["declined"], ["unknown"], ["unknown", "needs_review"], ["in_process"], []):
         move_attempt(make_attempt(make_invoice(card_of(account), created_at=LATER)), *states)
     Invoice.objects.filter(attempts__state="succeeded").update(state="paid", closed_at=LATER, next_attempt_at=None)
     counted = count_run(account_id=account.pk, start=start, now=LATER)
@@ -78,7 +78,7 @@ def test_invoices_open_at_the_start_count_and_closed_ones_do_not(account) -> Non
     assert count_run(account_id=account.pk, start=start, now=LATER).due == 1
 
 
-def test_what_the_catch_up_puts_off_is_not_due_and_what_was_refused_is(account) -> None:
+def test_catch_up_put_off_is_not_due_and_a_refusal_is(account) -> None:
     start = start_of_run(account_id=account.pk, now=NOW)
     tomorrow = LATER + timedelta(days=1)
     put_off = make_invoice(card_of(account), created_at=LATER, next_attempt_at=tomorrow)
@@ -99,8 +99,8 @@ def test_every_state_of_an_attempt_is_an_outcome(state, account) -> None:
     assert outcome_of(make_invoice(card_of(account)), [state], now=LATER) in Outcome
 
 
-def test_an_unresolved_attempt_decides_even_when_a_later_one_has_ended(account) -> None:
-    states = [AttemptState.NEEDS_HUMAN, AttemptState.DECLINED]
+def test_unresolved_attempt_decides_over_a_later_ended_one(account) -> None:
+    states = [AttemptState.NEEDS_REVIEW, AttemptState.DECLINED]
     assert outcome_of(make_invoice(card_of(account)), states, now=LATER) is Outcome.WITH_A_PERSON
 
 
@@ -118,7 +118,7 @@ def test_periods_without_an_invoice_are_found_from_the_schedule(account) -> None
     assert missing_periods(account_id=account.pk, now=NOW + timedelta(days=1)) == 1
 
 
-def test_nothing_is_missing_of_the_time_that_a_subscription_was_paused(account) -> None:
+def test_no_period_is_missing_while_a_subscription_is_paused(account) -> None:
     subscription = make_subscription(
         card_of(account), make_plan(account), activated_at=NOW - timedelta(days=30), next_due_at=LATER
     )
@@ -136,7 +136,7 @@ def test_nothing_is_missing_of_the_time_that_a_subscription_was_paused(account) 
     assert missing_periods(account_id=account.pk, now=NOW + timedelta(days=1)) == 1
 
 
-def test_a_charge_at_the_start_is_a_period_too_and_repetitions_end_them(account) -> None:
+def test_charge_at_start_is_a_period_and_repetitions_end_them(account) -> None:
     make_subscription(
         card_of(account), make_plan(account), charge_at_start=True, activated_at=NOW, next_due_at=NOW, repetitions=2
     )
@@ -160,7 +160,7 @@ def test_successes_beyond_one_an_invoice_are_double(account) -> None:
     assert double_charges(account_id=account.pk, charges=[*rows, ledger_row(other), ledger_row(other)]) == 2
 
 
-def test_a_success_that_no_attempt_explains_is_double_and_one_on_a_strangers_card_is_not(account) -> None:
+def test_unexplained_success_is_double_only_on_our_card(account) -> None:
     attempt = make_attempt(make_invoice(card_of(account)))
     unexplained = ledger_row(attempt, title="Coffee club ZZZZZZZZZZZZ")
     assert double_charges(account_id=account.pk, charges=[unexplained, ledger_row(attempt, title="")]) == 2

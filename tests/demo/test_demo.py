@@ -16,7 +16,7 @@ import pytest
 from tests.demo.conftest import Running, processes_of, wait_until_gone, words
 
 Start = Callable[..., Running]
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def charges(data_dir: Path) -> list[dict[str, object]]:
@@ -40,7 +40,7 @@ def charge_worker(running: Running) -> psutil.Process:
     return main
 
 
-def test_everything_due_is_settled_once_and_a_second_run_charges_nothing(start: Start, data_dir: Path) -> None:
+def test_everything_due_is_settled_once_and_a_rerun_adds_nothing(start: Start, data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         first = start("demo", "--once", "--port", port)
@@ -66,14 +66,12 @@ def test_everything_due_is_settled_once_and_a_second_run_charges_nothing(start: 
     wait_until_gone(processes_of(data_dir))
 
 
-def test_a_worker_killed_in_the_middle_is_started_again_and_nothing_is_charged_twice(
-    start: Start, data_dir: Path
-) -> None:
+def test_killed_worker_is_restarted_and_nothing_is_charged_twice(start: Start, data_dir: Path) -> None:
     shorter = {"KITARAN_SEND_WINDOW_SECONDS": "3", "KITARAN_GATEWAY_TOTAL_SECONDS": "3"}
     running = start("demo", "--once", "--port", "0", KITARAN_CHECK_LADDER_SECONDS="2,4,9", **shorter)
     running.wait_for_line(r"in flight [1-9]")
     charge_worker(running).send_signal(signal.SIGKILL)
-    running.wait_for_line(r"charge worker was killed \(signal 9\); started again", seconds=20)
+    running.wait_for_line(r"charge worker was killed \(signal 9\); restarted", seconds=20)
     assert running.end(seconds=120) == 0, running.everything()
     result = running.result()
     assert (result["due"], result["double"], result["missed"]) == (17, 0, 0)
@@ -81,7 +79,7 @@ def test_a_worker_killed_in_the_middle_is_started_again_and_nothing_is_charged_t
     assert any("its worker is gone" in line for line in running.out), running.everything()
 
 
-def test_nothing_outlives_a_killed_supervisor_and_ctrl_c_ends_the_next_one(start: Start, data_dir: Path) -> None:
+def test_nothing_outlives_a_killed_supervisor_or_ctrl_c(start: Start, data_dir: Path) -> None:
     running = start("demo", "--port", "0")
     running.wait_for_line(r"in flight [1-9]")
     everything = running.children()

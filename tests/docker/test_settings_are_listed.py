@@ -43,7 +43,7 @@ def test_the_example_carries_no_secret() -> None:
     assert ":PASSWORD@" in listed["DATABASE_URL"][1]
 
 
-def test_containers_are_given_every_setting_by_its_name_and_no_value_of_ours() -> None:
+def test_containers_get_every_setting_by_name_and_no_value() -> None:
     environment = compose()["x-settings"]
     assert set(environment) == set(settings_names()) - NOT_FOR_CONTAINERS
     assert set(environment.values()) == {None}
@@ -57,7 +57,7 @@ def test_in_production_a_secret_has_no_default(setting: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_deployment_check_has_nothing_to_say_about_the_production_settings() -> None:
+def test_deployment_check_passes_with_production_settings() -> None:
     done = manage("check", "--deploy", "--fail-level", "WARNING")
     assert done.returncode == 0, done.stderr
     assert "no issues (0 silenced)" in done.stdout

@@ -25,6 +25,7 @@ FINE = ArmFacts(
     card_kind=CardKind.TOKENIZED,
     card_environment=Environment.SIMULATOR,
     card_held=False,
+    card_given_up=False,
     card_has_unresolved_attempt=False,
     invoice_has_holder=False,
     amount_minor=1990,
@@ -33,6 +34,7 @@ FINE = ArmFacts(
     account_limit_minor=1990,
     preflight_needed=True,
     preflight_at=NOW,
+    look_from_at=None,
 )
 # In the order in which the reasons are looked at, each with facts that give it alone.
 REASONS: list[tuple[Refusal, dict[str, Any]]] = [
@@ -43,6 +45,7 @@ REASONS: list[tuple[Refusal, dict[str, Any]]] = [
     (Refusal.CARD_HAS_GATEWAY_SCHEDULE, {"card_kind": CardKind.RECURRING}),
     (Refusal.CARD_NOT_ACTIVE, {"card_state": CardState.INACTIVE}),
     (Refusal.CARD_HELD, {"card_held": True}),
+    (Refusal.CARD_UNREADABLE, {"card_given_up": True}),
     (Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, {"card_has_unresolved_attempt": True}),
     (Refusal.ENVIRONMENT_DIFFERS, {"card_environment": Environment.LIVE}),
     (Refusal.ABOVE_LIMIT, {"amount_minor": 1991}),
@@ -52,9 +55,12 @@ REASONS: list[tuple[Refusal, dict[str, Any]]] = [
 # Written on the invoice by the steps around the decision, never by the decision.
 FOUND_ELSEWHERE = {
     Refusal.PREFLIGHT_FOUND_MONEY,
+    Refusal.LISTS_MAY_LAG,
     Refusal.REQUEST_IMPOSSIBLE,
     Refusal.CONSTRAINT,
     Refusal.GATEWAY_UNAVAILABLE,
+    Refusal.ACCOUNT_PAUSED,
+    Refusal.NO_SENDER,
 }
 
 
@@ -75,14 +81,14 @@ def test_of_several_reasons_the_first_one_is_named() -> None:
         assert refusal(facts, NOW) is reason
 
 
-def test_every_refusal_is_given_by_the_decision_or_known_to_come_from_elsewhere() -> None:
+def test_every_refusal_comes_from_the_decision_or_a_known_place() -> None:
     assert {reason for reason, _ in REASONS} | FOUND_ELSEWHERE == set(Refusal)
 
 
-def test_every_refusal_says_when_to_look_again() -> None:
+def test_every_refusal_has_a_time_to_try_again() -> None:
     assert set(LOOK_AGAIN) == set(Refusal)
     at_every_tick = {reason for reason, wait in LOOK_AGAIN.items() if not wait}
-    assert at_every_tick == {Refusal.GATEWAY_UNAVAILABLE}
+    assert at_every_tick == {Refusal.GATEWAY_UNAVAILABLE, Refusal.ACCOUNT_PAUSED, Refusal.NO_SENDER}
     assert all(timedelta(0) <= wait <= timedelta(days=1) for wait in LOOK_AGAIN.values())
 
 
@@ -117,9 +123,17 @@ def test_card_and_account_are_of_one_environment(card: Environment, account: Env
         (timedelta(microseconds=-1), False),
     ],
 )
-def test_a_preflight_counts_for_a_minute_and_never_from_the_future(age: timedelta, fresh: bool) -> None:
+def test_preflight_counts_for_a_minute_and_never_from_the_future(age: timedelta, fresh: bool) -> None:
     facts = replace(FINE, preflight_at=NOW - age)
     assert refusal(facts, NOW) is (None if fresh else Refusal.PREFLIGHT_MISSING)
+
+
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(seconds=59), PREFLIGHT_FRESH])
+def test_read_too_early_to_show_the_last_attempt_proves_nothing(age: timedelta) -> None:
+    looked = replace(FINE, preflight_at=NOW - age)
+    assert refusal(replace(looked, look_from_at=NOW - age), NOW) is None
+    later = NOW - age + timedelta(microseconds=1)
+    assert refusal(replace(looked, look_from_at=later), NOW) is Refusal.PREFLIGHT_MISSING
 
 
 def test_a_first_attempt_needs_no_preflight() -> None:

@@ -24,7 +24,7 @@ def treatments(policy: CatchUp, due: list[Occurrence], *, waiting: int = 0) -> l
 
 
 @pytest.mark.parametrize("policy", CatchUp)
-def test_a_period_that_is_due_now_is_collected_at_its_time_whatever_the_policy(policy: CatchUp) -> None:
+def test_period_due_now_is_collected_on_time_under_any_policy(policy: CatchUp) -> None:
     (step,) = plan(policy, daily(1), now=NOW)
     assert step == Planned(Occurrence(0, NOW), COLLECT, NOW)
 
@@ -53,7 +53,7 @@ def test_one_missed_period_is_treated_as_the_policy_says(policy: CatchUp, treatm
         (CatchUp.ASK, [ASK] * 7),
     ],
 )
-def test_a_week_that_was_missed_is_treated_as_the_policy_says(policy: CatchUp, expected: list[Treatment]) -> None:
+def test_week_of_missed_periods_is_treated_as_the_policy_says(policy: CatchUp, expected: list[Treatment]) -> None:
     assert treatments(policy, daily(7, latest=NOW - timedelta(days=2))) == expected
 
 
@@ -71,7 +71,7 @@ def test_what_waits_from_an_earlier_pass_counts_among_the_three(waiting: int) ->
 
 
 @pytest.mark.parametrize("waiting", [7, 60])
-def test_the_period_that_is_due_today_is_not_put_off_without_end_behind_those_that_wait(waiting: int) -> None:
+def test_todays_period_is_not_put_off_endlessly_by_a_backlog(waiting: int) -> None:
     due = daily(10)
     last = plan(CatchUp.ALL, due, now=NOW, already_waiting=waiting)[-1]
     assert last.treatment is COLLECT
@@ -93,9 +93,7 @@ def test_every_due_period_is_planned_once_and_in_order(policy: CatchUp, count: i
 
 
 @given(count=st.integers(0, 30), ago=days, waiting=st.integers(0, 5))
-def test_of_missed_periods_at_most_three_are_collected_and_no_two_within_a_day(
-    count: int, ago: int, waiting: int
-) -> None:
+def test_at_most_three_missed_periods_are_collected_a_day_apart(count: int, ago: int, waiting: int) -> None:
     steps = plan(CatchUp.ALL, daily(count, latest=NOW - timedelta(days=ago)), now=NOW, already_waiting=waiting)
     missed = [s for s in steps if s.treatment is COLLECT and NOW - s.occurrence.due_at > GRACE]
     assert len(missed) <= AT_ONCE

@@ -26,7 +26,7 @@ policies = st.builds(
 )
 
 
-def test_by_default_a_declined_invoice_is_tried_again_after_3_7_and_14_days_and_then_given_up() -> None:
+def test_default_policy_retries_after_3_7_and_14_days_then_ends() -> None:
     policy, now, days = DunningPolicy(), FIRST, []
     for tries in range(1, MOST_TRIES):
         step = next_step(policy, tries=tries, first_tried_at=FIRST, now=now)
@@ -44,9 +44,7 @@ def test_a_decline_before_its_day_uses_up_that_day() -> None:
 
 
 @given(policy=policies, delays=st.lists(st.timedeltas(timedelta(0), timedelta(days=40)), min_size=8, max_size=8))
-def test_there_are_at_most_four_tries_in_thirty_days_however_late_each_one_is(
-    policy: DunningPolicy, delays: list[timedelta]
-) -> None:
+def test_at_most_four_tries_fit_in_thirty_days_however_late(policy: DunningPolicy, delays: list[timedelta]) -> None:
     now, tried, asked = FIRST, 1, []
     for delay in delays:
         now += delay
@@ -75,7 +73,7 @@ def test_when_all_retry_days_have_passed_the_invoice_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("action", FinalAction)
-def test_a_policy_without_retries_ends_with_its_final_action_at_once(action: FinalAction) -> None:
+def test_policy_without_retries_ends_with_its_final_action(action: FinalAction) -> None:
     assert next_step(DunningPolicy((), action), tries=1, first_tried_at=FIRST, now=FIRST) == GiveUp(action)
 
 
@@ -83,13 +81,13 @@ def test_a_policy_without_retries_ends_with_its_final_action_at_once(action: Fin
     ("days", "rule"),
     [
         ((1, 2, 3, 4), "at most 3 retries"),
-        ((0,), "between 1 and 30"),
-        ((31,), "between 1 and 30"),
-        ((-1,), "between 1 and 30"),
+        ((0,), "from 1 to 30"),
+        ((31,), "from 1 to 30"),
+        ((-1,), "from 1 to 30"),
         ((7, 3), "later than the one before"),
         ((3, 3), "later than the one before"),
     ],
 )
-def test_a_policy_that_the_rules_do_not_allow_is_refused_by_its_rule(days: tuple[int, ...], rule: str) -> None:
+def test_invalid_policy_is_refused_by_its_rule(days: tuple[int, ...], rule: str) -> None:
     with pytest.raises(DunningError, match=rule):
         DunningPolicy(days)

@@ -12,6 +12,7 @@ from billing.domain.resolution import (
     NamedTransaction,
     doubtful,
     fits,
+    given_back_of_the_attempt,
     money_of_the_attempt,
     refuse_charged,
     second_person_needed,
@@ -35,7 +36,7 @@ STRANGE = replace(OURS, order_id="1002", transaction_id="2002", words="At the ti
         (1, 0, 2, True),
     ],
 )
-def test_above_the_amount_and_not_at_it_two_decide_where_there_are_two(
+def test_two_decide_above_the_limit_where_there_are_two(
     amount: int, above: int | None, deciders: int, needed: bool
 ) -> None:
     assert second_person_needed(amount_minor=amount, above_minor=above, deciders=deciders) is needed
@@ -61,16 +62,16 @@ def test_a_transaction_that_is_the_attempts_money_is_not_refused(changes: dict[s
 @pytest.mark.parametrize(
     ("rule", "says", "changes"),
     [
-        ("status_differs", "only a transaction that succeeded", {"status": "FAILED"}),
-        ("status_differs", "taken and given back", {"status": "FULL_REFUNDED"}),
-        ("claimed", "att_1 already", {"claimed_by": "att_1"}),
+        ("status_differs", "must be a successful transaction", {"status": "FAILED"}),
+        ("status_differs", "taken and refunded", {"status": "FULL_REFUNDED"}),
+        ("claimed", "already explains attempt att_1", {"claimed_by": "att_1"}),
         ("card_differs", "another card", {"on_another_card": True}),
-        ("store_differs", "the store another", {"store_id": "another"}),
-        ("marker_differs", "carries the marker", {"words": "Coffee MARKER000002"}),
+        ("store_differs", "got another", {"store_id": "another"}),
+        ("marker_differs", "must carry the marker", {"words": "Coffee MARKER000002"}),
         ("too_early", "older than", {"created_at": NOW - EARLIEST - timedelta(seconds=1)}),
-        ("card_differs", "not among the orders", {"card_lists_it": False}),
-        ("currency_differs", "in SGD", {"currency": "SGD"}),
-        ("amount_differs", "give it back in full", {"amount_minor": 1991}),
+        ("card_differs", "not among this card's orders", {"card_lists_it": False}),
+        ("currency_differs", "got SGD", {"currency": "SGD"}),
+        ("amount_differs", "refund it in full", {"amount_minor": 1991}),
     ],
 )
 def test_a_transaction_that_is_not_the_attempts_money_is_refused(rule: str, says: str, changes: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ def test_a_transaction_that_is_not_the_attempts_money_is_refused(rule: str, says
         (STRANGE, False),
     ],
 )
-def test_an_order_with_the_attempts_marker_and_its_money_is_the_attempts(order: CardOrder, its_money: bool) -> None:
+def test_order_with_our_marker_and_money_is_the_attempts(order: CardOrder, its_money: bool) -> None:
     assert money_of_the_attempt(WANTED, [STRANGE, order]) == (order if its_money else None)
 
 
@@ -101,7 +102,7 @@ def test_an_order_under_the_attempts_transaction_is_the_attempts() -> None:
     assert money_of_the_attempt(WANTED, [replace(STRANGE, transaction_id="")]) is None
 
 
-def test_whatever_may_have_taken_money_and_is_not_explained_is_doubtful() -> None:
+def test_unexplained_order_that_may_have_taken_money_is_doubtful() -> None:
     given_back = replace(OURS, status="FULL_REFUNDED", kept=False)
     strangers = replace(given_back, order_id="1003", words="At the till")
     orders = [OURS, STRANGE, replace(STRANGE, status="FAILED"), given_back, strangers]
@@ -112,3 +113,18 @@ def test_an_order_fits_by_amount_and_time() -> None:
     assert fits(WANTED, STRANGE)
     assert not fits(WANTED, replace(STRANGE, amount_minor=2990))
     assert not fits(WANTED, replace(STRANGE, created_at=NOW - timedelta(days=1)))
+
+
+@pytest.mark.parametrize(("status", "rule"), [("FULL_REFUNDED", None), ("SUCCESS", "status_differs")])
+def test_charged_and_refunded_needs_a_full_refund_at_the_gateway(status: str, rule: str | None) -> None:
+    refused = refuse_charged(WANTED, "store", replace(NAMED, status=status), given_back=True)
+    assert (refused.rule if refused else None) == rule
+
+
+@pytest.mark.parametrize(
+    ("changes", "certain"),
+    [({}, True), ({"words": "At the till"}, False), ({"status": "SUCCESS"}, False), ({"amount_minor": 2990}, False)],
+)
+def test_money_of_the_attempt_that_all_went_back_is_recognised(changes: dict[str, Any], certain: bool) -> None:
+    order = replace(OURS, **{"status": "FULL_REFUNDED", "kept": False, **changes})
+    assert given_back_of_the_attempt(WANTED, [order]) == (order if certain else None)

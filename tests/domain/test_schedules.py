@@ -60,7 +60,7 @@ class TestWhatIsAllowed:
             *[("MONTHLY", str(n), n) for n in range(-1, 29)],
         ],
     )
-    def test_every_rule_of_the_gateway_is_read_as_number_and_as_string(
+    def test_every_gateway_rule_is_parsed_from_number_and_string(
         self, interval: str, target: object, value: int | None
     ) -> None:
         schedule = Schedule.parse(interval=interval, target=target, anchor_date="2026-01-01")
@@ -74,27 +74,27 @@ class TestWhatIsAllowed:
          "9" * 5000],
     )  # fmt: skip
     def test_other_targets_are_refused_by_name(self, interval: str, target: object) -> None:
-        with pytest.raises(ScheduleError, match=rf"^target: {interval} takes") as caught:
+        with pytest.raises(ScheduleError, match=rf"^target: must be .* for {interval}[;,]") as caught:
             Schedule.parse(interval=interval, target=target, anchor_date="2026-01-01")
         assert caught.value.field == "target"
 
     @pytest.mark.parametrize("target", [-1, 7, "7", 28])
     def test_a_week_has_no_such_day(self, target: object) -> None:
-        with pytest.raises(ScheduleError, match=r"target: WEEKLY takes 0 \(Sunday\) to 6 \(Saturday\)"):
+        with pytest.raises(ScheduleError, match=r"target: must be 0 \(Sunday\) to 6 \(Saturday\) for WEEKLY; got "):
             make_schedule("WEEKLY", target)
 
     @pytest.mark.parametrize("target", [29, 30, 31, "29", "30", "31"])
-    def test_the_end_of_the_month_is_said_as_minus_one(self, target: object) -> None:
+    def test_end_of_the_month_is_written_as_minus_one(self, target: object) -> None:
         with pytest.raises(ScheduleError, match="use -1 for the last day"):
             make_schedule("MONTHLY", target)
 
     @pytest.mark.parametrize("target", [1, "1", -1, False, 0.0, " ", "00", b"", b"0"])
     def test_daily_takes_no_target(self, target: object) -> None:
-        with pytest.raises(ScheduleError, match="target: DAILY takes no target"):
+        with pytest.raises(ScheduleError, match="target: must be left out for DAILY; got "):
             Schedule.parse(interval="DAILY", target=target, anchor_date="2026-01-01")
 
     def test_a_daily_value_itself_holds_no_target(self) -> None:
-        with pytest.raises(ScheduleError, match="target: DAILY takes no target"):
+        with pytest.raises(ScheduleError, match="target: must be left out for DAILY; got "):
             Schedule(Interval.DAILY, 0, date(2026, 1, 1))
 
     @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ class TestWhatIsAllowed:
                 ("charge_time", v, "HH:MM")
                 for v in ("9:00", "0900", "09:00Z", "09:00+08:00", "09:00:00.5", "", None, 9)
             ],
-            *[("charge_time", v, "no time of day") for v in ("24:00", "09:60", "99:99")],
+            *[("charge_time", v, "must be a time of day") for v in ("24:00", "09:60", "99:99")],
             ("charge_time", time(9, tzinfo=UTC), "time zone"),
             ("charge_time", time(9, microsecond=1), "whole seconds"),
             ("charge_time", time(9, fold=1), "the first counts"),
             *[("anchor_date", v, "YYYY-MM-DD") for v in ("2026-1-1", "20260101", "2026-W01-1", "", None, 20260101)],
-            *[("anchor_date", v, "no day of the calendar") for v in ("2026-02-29", "2026-13-01", "0000-01-01")],
+            *[("anchor_date", v, "must be a day of the calendar") for v in ("2026-02-29", "2026-13-01", "0000-01-01")],
             ("anchor_date", NAIVE, "without a time"),
             ("anchor_date", date(1899, 12, 31), "from the year 1900"),
         ],
@@ -126,8 +126,8 @@ class TestWhatIsAllowed:
         with pytest.raises(ScheduleError) as caught:
             Schedule.parse(**fields)
         assert caught.value.field == field
-        assert rule in caught.value.rule
-        assert str(caught.value) == f"{field}: {caught.value.rule}"
+        assert rule in caught.value.message
+        assert str(caught.value) == f"{field}: {caught.value.message}"
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -202,7 +202,7 @@ class TestDays:
         assert local_days(schedule, "2100-02-01T00:00", 1) == ["2100-02-28"]
         assert local_days(schedule, "2400-02-01T00:00", 1) == ["2400-02-29"]
 
-    def test_every_twelve_months_from_the_29th_of_february_stays_on_the_last_day(self) -> None:
+    def test_every_twelve_months_from_29_february_stays_on_last_day(self) -> None:
         schedule = make_schedule("MONTHLY", -1, every=12, anchor_date="2024-02-29")
         days = ["2024-02-29", "2025-02-28", "2026-02-28", "2027-02-28", "2028-02-29"]
         assert local_days(schedule, "2024-01-01T00:00", 5) == days
@@ -220,7 +220,7 @@ class TestDays:
         zero, one = make_schedule("MONTHLY", 0), make_schedule("MONTHLY", 1)
         assert local_days(zero, "2025-01-01T00:00", 14) == local_days(one, "2025-01-01T00:00", 14)
 
-    def test_the_anchor_itself_is_the_first_occurrence_when_it_matches(self) -> None:
+    def test_anchor_is_the_first_occurrence_when_it_matches(self) -> None:
         for schedule in (
             make_schedule("DAILY", anchor_date="2026-05-04"),
             make_schedule("WEEKLY", 1, anchor_date="2026-05-04", every=2),
@@ -321,14 +321,14 @@ class TestDaylightSaving:
         schedule = make_schedule("MONTHLY", -1, anchor_date="1994-11-01", zone="Pacific/Kiritimati")
         assert local_days(schedule, "1994-01-01T00:00", 2) == ["1994-11-30", "1995-01-31"]
 
-    def test_an_instant_written_as_a_reading_inside_a_gap_is_understood(self) -> None:
+    def test_instant_read_inside_a_clock_gap_is_understood(self) -> None:
         zone = ZoneInfo("Pacific/Apia")
         schedule = make_schedule("DAILY", anchor_date="2011-12-01", charge_time="16:00", zone="Pacific/Apia")
         for fold in (0, 1):
             asked = datetime(2011, 12, 30, 15, fold=fold, tzinfo=zone)
             assert next_due(schedule, asked) == next_due(schedule, asked.astimezone(UTC))
 
-    def test_only_days_that_crossed_the_date_line_are_skipped_in_any_zone(self) -> None:
+    def test_only_days_that_crossed_the_date_line_are_skipped(self) -> None:
         skipped = {
             (name, str(date.fromordinal(day)))
             for name in available_timezones() - {"localtime", "posixrules"}
@@ -370,7 +370,7 @@ class TestTheEndsOfTheCalendar:
     def test_naive_instants_are_refused(self) -> None:
         schedule = make_schedule()
         for ask in (next_due, occurrence_after, occurrences):
-            with pytest.raises(ScheduleError, match=r"^after: must be an instant with a time zone"):
+            with pytest.raises(ScheduleError, match=r"^after: must be a date and time with a time zone"):
                 ask(schedule, NAIVE)
 
     @pytest.mark.parametrize("index", [-2, True, 1.0, "1", None])

@@ -16,7 +16,7 @@ from kombu import Connection
 from config.embedded import AlreadyRunning, EmbeddedError, Stack, parse_database_url, redis_py_url, running, throwaway
 from config.embedded.throwaway import remove_left_overs
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 
 
 def eventually(probe, *, seconds=15.0):
@@ -75,7 +75,7 @@ def test_a_living_stack_is_found_by_its_folder(data_dir):
             connection.ensure_connection(max_retries=1)
 
 
-def test_a_second_start_is_refused_naming_the_folder_and_the_process(data_dir):
+def test_second_start_is_refused_naming_the_folder_and_process(data_dir):
     with Stack(data_dir, postgres=False) as stack:
         with pytest.raises(AlreadyRunning) as caught:
             Stack(data_dir, postgres=False).start()
@@ -84,7 +84,7 @@ def test_a_second_start_is_refused_naming_the_folder_and_the_process(data_dir):
         assert running(data_dir) == stack.info
 
 
-def test_the_cluster_is_utf8_in_utc_and_durable_unless_told_otherwise(data_dir):
+def test_cluster_is_utf8_in_utc_and_durable_by_default(data_dir):
     asked = "SELECT current_setting(s) FROM unnest(%s::text[]) WITH ORDINALITY AS t (s, n) ORDER BY n"
     names = ["server_encoding", "TimeZone", "fsync", "full_page_writes", "synchronous_commit", "max_connections"]
     for durable, word in ((True, "on"), (False, "off")):
@@ -95,7 +95,7 @@ def test_the_cluster_is_utf8_in_utc_and_durable_unless_told_otherwise(data_dir):
             assert values == ["UTF8", "UTC", word, word, word, "37"]
 
 
-def test_the_environment_of_the_caller_does_not_change_the_servers(data_dir, monkeypatch):
+def test_callers_environment_does_not_change_the_servers(data_dir, monkeypatch):
     for name, value in (("PGPORT", "6000"), ("PGDATA", "/nowhere"), ("TZ", "Asia/Tokyo"), ("PGTZ", "Asia/Tokyo")):
         monkeypatch.setenv(name, value)
     with Stack(data_dir, valkey=False, durable=False) as stack:
@@ -116,7 +116,7 @@ def test_a_dead_valkey_is_started_again_with_its_data(data_dir):
         client.close()
 
 
-def test_a_dead_postgres_is_started_again_with_what_was_committed(data_dir):
+def test_killed_postgres_is_restarted_with_what_was_committed(data_dir):
     with Stack(data_dir, valkey=False) as stack:
         url = stack.info.database_url
         with psycopg.connect(url, autocommit=True) as connection:
@@ -147,7 +147,7 @@ def test_an_interrupted_first_start_leaves_nothing_in_the_way(data_dir):
     assert not (data_dir / "pg.new").exists()
 
 
-def test_a_pid_file_that_names_a_strange_process_does_not_stop_the_start(data_dir):
+def test_pid_file_of_a_foreign_process_does_not_stop_the_start(data_dir):
     with Stack(data_dir, valkey=False, durable=False):
         left = (data_dir / "pg" / "postmaster.pid").read_text().splitlines()
     (data_dir / "pg" / "postmaster.pid").write_text("\n".join([str(os.getpid()), *left[1:]]) + "\n")
@@ -155,7 +155,7 @@ def test_a_pid_file_that_names_a_strange_process_does_not_stop_the_start(data_di
         assert stack.postgres_pid
 
 
-def test_a_server_that_cannot_start_says_why_and_releases_the_folder(data_dir):
+def test_failed_start_shows_why_and_releases_the_folder(data_dir):
     with Stack(data_dir, valkey=False, durable=False):
         pass
     conf = data_dir / "pg" / "postgresql.conf"
@@ -194,7 +194,7 @@ def test_the_servers_listen_on_sockets_only_in_a_private_folder(data_dir):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_the_servers_have_no_privilege_even_when_root_starts_them(data_dir):
+def test_servers_have_no_privilege_even_when_root_starts_them(data_dir):
     with Stack(data_dir, durable=False) as stack:
         for pid in (stack.postgres_pid, stack.valkey_pid):
             status = dict(
@@ -216,7 +216,7 @@ def test_throwaway_servers_leave_nothing_behind():
     assert not folder.exists()
 
 
-def test_left_overs_of_killed_test_runs_are_removed_but_not_living_ones(monkeypatch, tmp_path):
+def test_leftovers_of_killed_runs_are_removed_but_not_live_ones(monkeypatch, tmp_path):
     dead, young, alive = (tmp_path / f"kitaran-tmp-{name}" for name in ("dead", "young", "alive"))
     for folder in (dead, young):
         folder.mkdir()

@@ -16,7 +16,7 @@ import redis
 
 from config.embedded import AlreadyRunning, EmbeddedError, Stack, redis_py_url, running
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = """
@@ -49,7 +49,7 @@ def launcher(data_dir, *, source=LAUNCHER, **options):
             process.kill()
 
 
-def told(ask):
+def answer_to(ask):
     """What a process says of itself; None when it has ended meanwhile, as PostgreSQL's own come and go."""
     try:
         return ask()
@@ -61,7 +61,7 @@ def offspring(pid):
     return [process for process in psutil.Process(pid).children(recursive=True) if process.pid != pid]
 
 
-def test_killing_the_launcher_leaves_no_orphans_and_the_folder_starts_again(data_dir):
+def test_killed_launcher_leaves_no_orphans_and_a_usable_folder(data_dir):
     with launcher(data_dir) as (process, _):
         info = running(data_dir)
         assert info.pid == process.pid
@@ -69,12 +69,12 @@ def test_killing_the_launcher_leaves_no_orphans_and_the_folder_starts_again(data
             connection.execute("CREATE TABLE note AS SELECT 'committed' AS text")
             redis.Redis.from_url(redis_py_url(info.redis_url)).set("note", "acknowledged")
             children = offspring(process.pid)
-            names = {told(child.name) for child in children}
+            names = {answer_to(child.name) for child in children}
             assert {"postgres", "valkey-server"} <= names or {"postgres", "redis-server"} <= names
 
             os.kill(process.pid, signal.SIGKILL)
             _, alive = psutil.wait_procs(children, timeout=5)
-            assert [child for child in alive if told(child.status) not in (None, psutil.STATUS_ZOMBIE)] == []
+            assert [child for child in alive if answer_to(child.status) not in (None, psutil.STATUS_ZOMBIE)] == []
     assert running(data_dir) is None
 
     with Stack(data_dir) as stack:
@@ -92,7 +92,7 @@ def test_a_start_right_after_the_kill_waits_for_the_old_servers(data_dir):
             assert running(data_dir) == stack.info
 
 
-def test_killing_the_launcher_during_the_first_start_leaves_a_folder_that_starts(data_dir):
+def test_launcher_killed_in_first_start_leaves_a_usable_folder(data_dir):
     for delay_seconds in (0.15, 0.4, 0.8):
         process = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(data_dir)], cwd=ROOT, stdout=subprocess.DEVNULL)
         time.sleep(delay_seconds)
@@ -107,7 +107,7 @@ def test_a_launcher_in_another_process_is_refused_as_well(data_dir):
         Stack(data_dir).start()
 
 
-def test_a_fork_that_outlives_the_launcher_does_not_keep_the_folder(data_dir):
+def test_fork_that_outlives_the_launcher_frees_the_folder(data_dir):
     with launcher(data_dir, source=FORKING_LAUNCHER) as (process, line):
         forked = psutil.Process(int(line))
         try:
@@ -147,7 +147,7 @@ def test_servers_started_from_a_thread_that_has_ended_live_on(data_dir):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_root_without_namespaces_runs_the_servers_as_an_existing_account(data_dir):
+def test_root_without_namespaces_uses_an_existing_account(data_dir):
     for folder in (data_dir.parent, data_dir):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)
@@ -175,7 +175,7 @@ def test_root_without_namespaces_runs_the_servers_as_an_existing_account(data_di
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_folder_closed_to_the_other_account_is_refused_naming_what_is_closed(data_dir):
+def test_folder_closed_to_the_other_account_is_refused_by_name(data_dir):
     data_dir.mkdir()
     data_dir.parent.chmod(0o700)
     (data_dir / "owner.json").write_text('{"way": "setuid", "uid": 65534, "gid": 65534}')

@@ -66,7 +66,7 @@ def test_a_database_url_becomes_djangos_entry(url, expected):
         ("postgresql://db/shop?password=hunter2&password=hunter2", "more than once"),
     ],
 )
-def test_a_wrong_database_url_is_refused_without_showing_its_password(url, says):
+def test_invalid_database_url_is_refused_without_its_password(url, says):
     with pytest.raises(ValueError, match=r"URL") as caught:
         parse_database_url(url)
 

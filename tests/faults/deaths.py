@@ -45,7 +45,7 @@ def arrange(point: str, *, nth: int = 1, delay_seconds: float = 0, die: Callable
             time.sleep(delay_seconds)
             die()
 
-    {
+    {  # type: ignore[operator]
         "after_arm": _after_arm,
         "after_send": _after_send,
         "after_answer": _after_answer,
@@ -59,7 +59,7 @@ def arrange(point: str, *, nth: int = 1, delay_seconds: float = 0, die: Callable
 
 
 def _after_arm(pass_by: Callable[[], None]) -> None:
-    from billing.charging import collect as collecting
+    from billing.charging.collecting import collect as collecting
 
     arm = collecting.arm
 
@@ -97,7 +97,7 @@ def _after_send(pass_by: Callable[[], None], of: str = "send") -> None:
 
 
 def _after_answer(pass_by: Callable[[], None]) -> None:
-    from billing.charging import collect as collecting
+    from billing.charging.collecting import collect as collecting
 
     settle = collecting.settle
 
@@ -109,7 +109,7 @@ def _after_answer(pass_by: Callable[[], None]) -> None:
 
 
 def _before_settle_commits(pass_by: Callable[[], None]) -> None:
-    from billing.charging.consequences import Settlement
+    from billing.charging.attempts.consequences import Settlement
 
     write = Settlement.write
 
@@ -122,7 +122,7 @@ def _before_settle_commits(pass_by: Callable[[], None]) -> None:
 
 
 def _refund_after_arm(pass_by: Callable[[], None]) -> None:
-    from billing.charging.refund_worker import _Refunder
+    from billing.charging.refunds.worker import _Refunder
 
     submit = _Refunder._submit
 
@@ -130,24 +130,24 @@ def _refund_after_arm(pass_by: Callable[[], None]) -> None:
         pass_by()
         submit(*args)
 
-    _Refunder._submit = die_or_submit  # type: ignore[method-assign]
+    _Refunder._submit = die_or_submit  # type: ignore[assignment, method-assign]
 
 
 def _refund_after_answer(pass_by: Callable[[], None]) -> None:
-    from billing.charging import refund_worker
+    from billing.charging.refunds import worker as refund_worker
 
-    settle = refund_worker.settle_refund
+    settle = refund_worker.settle_refund_answer
 
     def die_or_settle(*args: Any, **kwargs: Any) -> Any:
         pass_by()
         return settle(*args, **kwargs)
 
-    refund_worker.settle_refund = die_or_settle
+    refund_worker.settle_refund_answer = die_or_settle
 
 
 def _refund_is_written(pass_by: Callable[[], None], *, armed: bool) -> None:
     """Its arming, or what was settled of it."""
-    from billing.charging.refund_settling import RefundSettlement
+    from billing.charging.refunds.settle import RefundSettlement
 
     apply = RefundSettlement.apply
 
@@ -157,4 +157,4 @@ def _refund_is_written(pass_by: Callable[[], None], *, armed: bool) -> None:
             pass_by()
         return state
 
-    RefundSettlement.apply = apply_and_die  # type: ignore[method-assign]
+    RefundSettlement.apply = apply_and_die  # type: ignore[assignment, method-assign]

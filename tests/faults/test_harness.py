@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.harness.figures import ROOT
 
-pytestmark = [pytest.mark.faults, pytest.mark.processes, pytest.mark.timeout(960)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(960)]
 
 # Each group is a run of its own, with servers of its own.
 GROUPS = {

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billing.charging.collect import collect
+from billing.charging.collecting.collect import collect
 from billing.domain.catch_up import CatchUp
 from billing.domain.schedules import occurrences
 from billing.gateway.connection import clock as gateway_clock
@@ -19,7 +19,7 @@ from tests.faults.recovery import audit, recover, run_doomed_worker
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.processes,
+    pytest.mark.slow,
     pytest.mark.faults,
     pytest.mark.timeout(120),
 ]
@@ -28,9 +28,7 @@ OUTAGE = timedelta(seconds=90)
 
 
 @pytest.mark.parametrize("policy", CatchUp)
-def test_a_worker_that_dies_while_catching_up_charges_nothing_twice_and_keeps_the_policy(
-    shop: Shop, profile: str, policy: CatchUp
-) -> None:
+def test_worker_killed_in_catch_up_charges_once_and_keeps_policy(shop: Shop, profile: str, policy: CatchUp) -> None:
     now = database_now()
     subscription = start_subscription(
         customer=shop.card().customer,
@@ -87,7 +85,7 @@ def _put_off(invoice: Invoice, policy: CatchUp, missed: list[datetime], due: lis
             return invoice.due_at in missed
 
 
-def test_of_what_was_missed_one_is_charged_each_day_and_the_fourth_waits_for_a_person(shop: Shop, profile: str) -> None:
+def test_missed_periods_are_charged_daily_and_the_fourth_is_held(shop: Shop, profile: str) -> None:
     shop.simulator.set(timestamp_window=0)  # the days to come are played
     now = database_now()
     start_subscription(

@@ -10,7 +10,7 @@ from tests.faults.harness.figures import RESULTS
 FILES = sorted(RESULTS.glob("*.json"))
 
 
-def test_the_page_says_what_the_files_say() -> None:
+def test_page_matches_the_files() -> None:
     _, begun, rest = page.PAGE.read_text().partition(page.BEGIN)
     written, ended, _ = rest.partition(page.END)
 

@@ -14,7 +14,7 @@ from tests.faults.recovery import audit, recover, run_doomed_worker
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.processes,
+    pytest.mark.slow,
     pytest.mark.faults,
     pytest.mark.timeout(120),
 ]
@@ -52,6 +52,6 @@ def test_lost_answers_of_equal_charges_are_never_mixed_up(shop: Shop, profile: s
     if profile == "default":
         assert (states, taken) == (["succeeded"] * 4, [1] * 4)
     else:  # nothing says whose order it is: a person does, and the card waits
-        assert states == ["needs_human"] * cards
+        assert states == ["needs_review"] * cards
         waiting = Invoice.objects.filter(attempt_count=0)
         assert {invoice.refusal for invoice in waiting} == {"card_has_unresolved_attempt"}

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _collect_once() -> None:
-    from billing.charging.collect import collect
+    from billing.charging.collecting.collect import collect
     from billing.models.clock import database_now
     from tests.conftest import SHORT
 
@@ -54,7 +54,7 @@ def _collect_once() -> None:
 
 
 def _give_back_once() -> None:
-    from billing.charging.refund_worker import refund_due
+    from billing.charging.refunds.worker import refund_due
     from billing.models.clock import database_now
     from tests.conftest import SHORT
 

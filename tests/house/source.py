@@ -3,18 +3,26 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
+    """A file, read and parsed when a test first asks for it: parsing all takes seconds, and each worker collects."""
+
     path: str  # from the root, with slashes
-    text: str
-    tree: ast.Module
+
+    @cached_property
+    def text(self) -> str:
+        return (ROOT / self.path).read_text(encoding="utf-8")
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
 
     def where(self, node: ast.AST) -> str:
         return f"{self.path}:{getattr(node, 'lineno', 0)}"
@@ -45,9 +53,13 @@ def sources(*folders: str) -> tuple[Source, ...]:
         for file in files:
             relative = file.relative_to(ROOT).as_posix()
             if "/migrations/" not in relative:
-                text = file.read_text(encoding="utf-8")
-                found.append(Source(relative, text, ast.parse(text)))
+                found.append(_source(relative))
     return tuple(found)
+
+
+@cache
+def _source(path: str) -> Source:
+    return Source(path)
 
 
 def dotted(node: ast.AST) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from typing import Any
 
 import pytest
 from celery import Task
@@ -25,8 +26,8 @@ def test_a_task_takes_no_arguments(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_task_is_acknowledged_early_and_never_retried_by_the_queue(name: str) -> None:
-    task: Task = app.tasks[name]
+def test_task_is_acknowledged_early_and_never_retried(name: str) -> None:
+    task: Task[Any, Any] = app.tasks[name]
     assert not task.acks_late
     assert not task.reject_on_worker_lost
     assert not getattr(task, "autoretry_for", ())
@@ -41,7 +42,7 @@ def test_a_task_body_is_a_few_lines() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(app.conf.beat_schedule))
-def test_a_tick_carries_nothing_and_is_worthless_once_the_next_one_comes(name: str) -> None:
+def test_tick_carries_nothing_and_expires_before_the_next_one(name: str) -> None:
     entry = app.conf.beat_schedule[name]
     assert set(entry) == {"task", "schedule", "options"}
     assert entry["task"] in OURS
@@ -57,7 +58,8 @@ def test_every_queue_that_beats_is_a_queue() -> None:
 
 
 def test_redis_is_a_doorbell_and_keeps_nothing() -> None:
-    assert app.conf.result_backend is None
+    backend: object = app.conf.result_backend
+    assert backend is None
     assert app.conf.task_ignore_result
     assert app.conf.task_serializer == "json"
     assert app.conf.accept_content == ["json"]
@@ -70,7 +72,7 @@ def test_charges_are_acknowledged_before_they_are_made() -> None:
     assert app.conf.worker_prefetch_multiplier == 1
 
 
-def test_a_message_is_not_delivered_again_while_its_task_may_still_run() -> None:
+def test_message_is_not_redelivered_while_its_task_may_still_run() -> None:
     assert app.conf.broker_transport_options["visibility_timeout"] > checks.TASK_HARD_LIMIT_SECONDS
     assert app.conf.task_time_limit == checks.TASK_HARD_LIMIT_SECONDS
 

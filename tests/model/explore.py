@@ -14,9 +14,25 @@ from billing.domain.attempts import (
     Source,
     Verdict,
 )
+from tests.model.clocks import charged_twice, nothing_is_missed
+from tests.model.forgetting import are_alike, still_under_way, swapped
 from tests.model.names import STEPS
 from tests.model.settling import ASKED_ABOUT, COMPLETE_READS
-from tests.model.state import IDLE, STRANGER, Attempt, Permit, Process, State, Word, World, beginning, transaction_id
+from tests.model.state import (
+    IDLE,
+    STRANGER,
+    Attempt,
+    Books,
+    Charge,
+    Permit,
+    Process,
+    Site,
+    State,
+    Word,
+    World,
+    beginning,
+    transaction_id,
+)
 from tests.model.steps import steps
 
 S = AttemptState
@@ -109,14 +125,29 @@ class Alike:
         self._names: dict[Process, str] = {}
 
     def __call__(self, state: State) -> State:
-        invoices, attempts, charges, workers, reader, held, off = state
+        _, attempts, charges, workers, *_ = state
         if any(c.shown == 1 for c in charges) and not self._anything_fresh(state):
             charges = tuple(c._replace(shown=2) if c.shown == 1 else c for c in charges)
         permitted = {p.attempt for p in workers if isinstance(p, Permit)}
+        if state.site and state.site.other:
+            permitted |= still_under_way(state.site.other)
         attempts = tuple(self._essence(row, number in permitted) for number, row in enumerate(attempts))
-        if len(workers) > 1:  # they are interchangeable
+        if len(workers) > 1 and are_alike(self._world):  # they are interchangeable
             workers = tuple(sorted(workers, key=self._name))
-        return State(invoices, attempts, charges, workers, reader, held, off)
+        return state._replace(attempts=attempts, charges=charges, workers=workers, site=self._site(state.site))
+
+    def _site(self, site: Site | None) -> Site | None:
+        if site is None:
+            return None
+        copy, other = site.copy, site.other
+        if copy:
+            copy = self._books(copy)
+        if other:
+            other = other._replace(books=self._books(other.books))
+        return site._replace(copy=copy, other=other)
+
+    def _books(self, books: Books) -> Books:
+        return books._replace(attempts=tuple(self._essence(row, True) for row in books.attempts))
 
     @staticmethod
     def _anything_fresh(state: State) -> bool:
@@ -157,7 +188,7 @@ def _may_be_told_again(told: Any, row: Attempt, world: World) -> bool:
 
 
 def counts_a_rung(word: Word) -> bool:
-    return word.source is Source.ORDER_LIST and word.verdict in COMPLETE_READS
+    return word.source is Source.ORDER_LIST and word.verdict in COMPLETE_READS and word.check >= 0
 
 
 def _trace(came: list[tuple[int, str]], number: int) -> list[str]:
@@ -182,6 +213,15 @@ def _stuck(backwards: list[list[int]], good: list[bool]) -> int | None:
 
 def harm(state: State, world: World) -> str | None:
     """The promise that does not hold in this state, or None."""
+    found = harm_in_the_books(state, world)
+    if found is None and state.site and state.site.other:
+        found = harm_in_the_books(swapped(state), world)
+    return found
+
+
+def harm_in_the_books(state: State, world: World) -> str | None:
+    if state.clock and (found := charged_twice(state)):
+        return found
     for number, invoice in enumerate(state.invoices):
         own = [i for i, a in enumerate(state.attempts) if a.invoice == number]
         taken = [
@@ -224,7 +264,21 @@ def settled(state: State, world: World) -> bool:
         return False
     if any(a.state in (S.SENDING, S.UNKNOWN, S.IN_PROCESS, "limbo") for a in state.attempts):
         return False
+    if world.watched and any(_in_no_books(state, charge) for charge in state.charges):
+        return False
+    if state.site and state.site.ledger.quarantine is not None:
+        return all(state.site.ledger.quarantine)  # a person lifts it
+    if state.clock and not nothing_is_missed(state, world):
+        return False
     return all(_cared_for(state, world, number) for number in range(len(state.invoices)))
+
+
+def _in_no_books(state: State, charge: Charge) -> bool:
+    """Money that the gateway shows, and of which neither an attempt nor a person knows."""
+    if charge.attempt == STRANGER or charge.status != "SUCCESS" or not charge.shown or charge.amount != 1:
+        return False
+    row = state.attempts[charge.attempt]
+    return row.state not in (*HAS_MONEY, S.NEEDS_REVIEW) and not state.held[charge.card]
 
 
 def _cared_for(state: State, world: World, number: int) -> bool:
@@ -235,7 +289,7 @@ def _cared_for(state: State, world: World, number: int) -> bool:
         return False
     if invoice.hold or state.held[invoice.card] or state.off[invoice.card] == 2:
         return True  # with a person, or waits for another card
-    waits = any(a.state == S.NEEDS_HUMAN and (a.invoice == number or a.card == invoice.card) for a in state.attempts)
+    waits = any(a.state == S.NEEDS_REVIEW and (a.invoice == number or a.card == invoice.card) for a in state.attempts)
     tried = sum(a.invoice == number and a.state is not None for a in state.attempts)
     made = len(state.attempts) >= world.attempts * world.invoices
     return waits or (invoice.due and (tried >= world.attempts or made))  # as far as this world goes

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from tests.model.state import World
 
 CALM = {"crashes": False, "broken_commits": False}
+FORGETFUL = {**CALM, "attempts": 1, "again": 1, "lag_ends": True}
+APART = {"workers": 2, "invoices": 2, "cards": 2, "own_cards": True, "opened": True}
 # In each of these worlds nothing is ever charged twice, lost or forgotten. But for the last, lists may lag for ever.
 SAFE = [
     World("two workers, one invoice", workers=2),
     World("money that comes late, after a decline", late_money=True, broken_commits=False),
-    World("money that is taken back", invoices=2, attempts=1, reversals=True, **CALM),
+    World("money that is taken back", reversals=True, **CALM),
     World("the customer changes the card", cards=2, card_changes=True, **CALM),
     World("two invoices of one amount on one card", invoices=2, attempts=1, **CALM),
     World("two invoices, and the gateway echoes nothing", invoices=2, attempts=1, echo="none", **CALM),
@@ -24,11 +26,23 @@ SAFE = [
     World("people who err", people_err=True, stale_reads=True, attempts=1),
     World("no locks, the constraints alone", workers=2, locks=False, **CALM),
     World("nothing echoed, and that is proved", echo="proved_absent", invoices=2, attempts=1, releases=True, **CALM),
+    World("money that comes after the end", late_money=True, watched=True, attempts=1),
+    World("refusals that are not true", false_refusals=True, lag_ends=True, **CALM),
+    World("strangers who have cards read", forged_hints=True, lag_ends=True, attempts=1, rungs=2, **CALM),
     World("absence permits, and every lag ends in time", retry_after_absence=True, lag_ends=True, broken_commits=False),
+    World("a database that is put back", forgets="restore", workers=2, **FORGETFUL),
+    World("the same, and nothing echoed", forgets="restore", echo="none", **FORGETFUL),
+    World("a database that is put back on a new host", forgets="moved", **FORGETFUL),
+    World("a standby that is promoted", forgets="promote", workers=2, **FORGETFUL),
+    World("a copy of the database's files that runs too", forgets="clone_files", **FORGETFUL),
+    World("a clock that steps back", clock="back", attempts=1, again=1, **CALM),
+    World("a clock that steps forward", clock="forward", attempts=1, again=1, **CALM),
 ]  # fmt: skip
 # The same, larger: some minutes.
 SAFE_FULL = [
+    World("money that is taken back, two invoices", invoices=2, attempts=1, reversals=True, **CALM),
     World("a card that a person released", invoices=2, attempts=1, releases=True, **CALM),
+    World("refusals that are not true, three attempts", false_refusals=True, lag_ends=True, attempts=3, **CALM),
     World("two workers, three attempts", workers=2, attempts=3, broken_commits=False),
     World("two workers, late money, reversals", workers=2, late_money=True, reversals=True, broken_commits=False),
     World("two cards, late money, crashes", cards=2, card_changes=True, late_money=True),
@@ -48,6 +62,14 @@ SAFE_FULL = [
         **CALM,
     ),
     World("no locks, two workers, crashes", workers=2, locks=False, cards=2, card_changes=True),
+    World("a dump of the database that runs too", forgets="clone", **FORGETFUL),
+    World("a copy beside the database, on one host", forgets="clone_beside", opened=True, **FORGETFUL),
+    World("a database that is put back, crashes", forgets="restore", attempts=1, again=1, lag_ends=True, workers=2),
+    World("a standby that is promoted, later tries", forgets="promote", **{**FORGETFUL, "attempts": 2}),
+    World("a clock that steps back, late money", clock="back", late_money=True, **CALM),
+    World(
+        "a clock that steps forward, absence permits", clock="forward", retry_after_absence=True, lag_ends=True, **CALM
+    ),
 ]
 
 
@@ -59,6 +81,7 @@ class Guard:
     what: str
     world: World
     harm: str
+    forgets: bool = False  # the harm is that something is left undone for ever
     also: tuple[str, ...] = ()  # other guards of the same promise, taken away with it
 
     def without(self) -> World:
@@ -66,7 +89,12 @@ class Guard:
 
 
 ONE = World("one invoice")
+LIES = {"false_refusals": True, "lag_ends": True, **CALM}
 TWO = World("two invoices", invoices=2, attempts=1, **CALM)
+PUT_BACK = World("put back", forgets="restore", opened=True, **FORGETFUL)
+BACK = World("clock back", clock="back", attempts=1, again=1, **CALM)
+FORWARD = World("clock forward", clock="forward", attempts=1, again=1, **CALM)
+TOO_SOON = "a period is opened before it is due"
 TAKEN = "a request left while attempt 0 may still take the invoice's money"
 ASKED_AGAIN = "asked again although the gateway has shown the invoice's money for over a minute"
 NOT_ITS_MONEY = "and the gateway took nothing for it"
@@ -100,22 +128,73 @@ GUARDS = [
     Guard("preflight", "cards are read before another try", replace(ONE, late_money=True), ASKED_AGAIN),
     Guard("preflight_of_every_card", "every card that was tried is read",
           replace(ONE, cards=2, card_changes=True, late_money=True), ASKED_AGAIN),
+    Guard("arm_takes_the_look_back", "a look made before the previous try permits nothing",
+          replace(ONE, attempts=3, **LIES), "a request left while attempt"),
+    Guard("lists_catch_up_after_a_refusal", "after a refusal a look excludes nothing until lists have caught up",
+          replace(ONE, **LIES), TAKEN),
+    Guard("absence_by_elapsed_time", "absence counts by the time that has passed, not by how often was read",
+          replace(ONE, forged_hints=True, lag_ends=True), "is called absent before the list had the time"),
+    Guard("watch_after_the_end", "cards are read after the end too",
+          World("after the end", attempts=1, late_money=True, watched=True, **CALM),
+          "something is left undone", forgets=True),
     Guard("complete_read_only", "a list that was cut short is no list", replace(ONE, late_money=True), ASKED_AGAIN),
-    Guard("attempts_armed_meanwhile_are_asked", "an order of an attempt armed during a read is not a stranger's",
+    Guard("attempts_armed_meanwhile_are_asked", "an order of an attempt armed during a read is not unexplained",
           replace(TWO, slow_reads=True), "an order of our own is called unexplained"),
     Guard("evidence_is_told_once", "the same evidence told twice counts once",
           replace(ONE, rungs=3, stale_reads=True), "one read counted twice"),
-    Guard("money_is_heard_again_after_a_decision", "money counts also when it was told before a person decided",
+    Guard("money_is_heard_again_after_a_decision", "money counts also when it was found before a person decided",
           replace(ONE, people_err=True, stale_reads=True), IN_NO_BOOKS),
     Guard("surplus_rule", "money beyond the invoice's is recorded as surplus", replace(ONE, late_money=True),
           IN_NO_BOOKS),
+    Guard("witness", "a marker that was sent and is not in the database stops everything", PUT_BACK, TAKEN),
+    Guard("witness_before_sending", "the witness knows a marker before its request leaves",
+          replace(PUT_BACK, workers=2), TAKEN),
+    Guard("witness_of_every_process", "every process that arms has a witness of its own",
+          World("put back, two invoices", forgets="restarted", **APART, **FORGETFUL), "a request left while attempt"),
+    Guard("witness_is_read_again", "the witness is read again before a request leaves",
+          replace(PUT_BACK, forgets="clone_beside"), TAKEN),
+    Guard("own_marker_is_looked_for", "where another process armed meanwhile, the own attempt is looked for as well",
+          replace(PUT_BACK, workers=2), TAKEN),
+    Guard("identity", "a database that is in another cluster, or on another timeline, stops everything",
+          replace(PUT_BACK, forgets="promote", workers=2), TAKEN, also=("own_marker_is_looked_for",)),
+    Guard("unknown_host", "a host without a witness charges nothing", replace(PUT_BACK, forgets="moved"), TAKEN),
+    Guard("reads_before_lifting", "a quarantine is lifted when every card was read", PUT_BACK, ASKED_AGAIN),
+    Guard("reads_after_the_lag", "a read in quarantine begins after lists have caught up", PUT_BACK, TAKEN),
+    Guard("found_payments", "an order of ours that the database does not have pays its invoice", PUT_BACK,
+          ASKED_AGAIN, also=("what_is_cleared_is_explained",)),
+    Guard("answer_by_marker", "an answer knows its attempt by its marker, not by the id of a row",
+          replace(PUT_BACK, workers=2), "an answer settles an attempt that it is not about"),
+    Guard("orphans_on_record", "an answer that fits no attempt is put on record", PUT_BACK,
+          "an answer with money is on no record"),
+    Guard("one_invoice_per_due_date", "a subscription has one invoice for a due date", BACK,
+          "day 0 was charged twice", also=("resumed_after_the_last_period", "clock_check_at_resuming")),
+    Guard("clock_check_at_opening", "nothing is opened by a clock that is known to be off", FORWARD, TOO_SOON),
+    Guard("clock_check_at_pausing", "nothing is paused by a clock that is known to be off", FORWARD, TOO_SOON),
+    Guard("clock_check_at_resuming", "nothing is resumed by a clock that is known to be off", FORWARD,
+          "a period that is still to come is left out"),
+    Guard("clock_check_at_arming", "nothing is armed by a clock that is known to be off",
+          replace(BACK, attempts=2, again=0, late_money=True), ASKED_AGAIN),
 ]  # fmt: skip
 
-# Not ours to enforce: what is taken to be so of the gateway. Each with the harm that is done where it is not.
+# Not ours to enforce: what is taken to be so of the gateway, of people and of machines. Each with the harm that is done
+# where it is not.
 ASSUMED = [
     Guard("lag_ends", "where absence may permit another try: lists lag less than the long window",
           World("absence permits", retry_after_absence=True), TAKEN),
     Guard("inactive_cards_take_nothing", "an inactive card that answered with an error took no money",
           World("errors that took money", inactive_cards=True, errors_take_money=True, cards=2, card_changes=True,
                 **CALM), TAKEN),
+    Guard("lists_lag_less_than_the_quarantine", "lists lag less than a quarantine lasts", PUT_BACK, TAKEN),
+    Guard("what_is_cleared_is_explained", "where nothing is echoed, a person frees a card only after its orders are "
+          "written down", replace(PUT_BACK, echo="none"), ASKED_AGAIN),
+    Guard("one_installation_is_lifted", "of two installations one is switched off before the other goes on",
+          replace(PUT_BACK, forgets="clone_files"), TAKEN),
+    Guard("switched_off_before_the_reads", "it is switched off before the cards are read for the other",
+          replace(PUT_BACK, forgets="clone_files"), TAKEN),
+    Guard("unknown_host_where_nothing_was_charged", "a copy that goes to a new host is no older than the first charge",
+          replace(PUT_BACK, forgets="moved"), TAKEN),
+    Guard("hosts_share_a_witness", "the hosts of one database share a witness",
+          World("put back, two hosts", forgets="restarted", **APART, **FORGETFUL), TAKEN),
+    Guard("clock_check_at_looking", "where absence may permit another try: nothing is read by a clock that is ahead",
+          World("absence permits", clock="forward", retry_after_absence=True, lag_ends=True, **CALM), TAKEN),
 ]  # fmt: skip

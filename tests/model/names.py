@@ -22,6 +22,7 @@ STEPS: dict[str, tuple[str, str]] = {
     "expire": ("engine", "a process wakes after the window and does not send"),
     "request_lost": ("fault", "the request never reaches the gateway"),
     "refuse": ("gateway", "the gateway turns the request away before executing it"),
+    "refuse_falsely": ("gateway", "the gateway says that it turned the request away, and carries it out"),
     "answer_with_an_error": ("gateway", "the gateway answers with an error that is not understood"),
     "take_in": ("gateway", "the gateway takes the request in"),
     "decide": ("gateway", "the gateway ends the charge: money or none"),
@@ -43,9 +44,28 @@ STEPS: dict[str, tuple[str, str]] = {
     "change_card": ("person", "the customer names another card"),
     "window_passes": ("time", "an attempt's window passes"),
     "deadline_passes": ("time", "an attempt's deadline passes"),
-    "long_window_passes": ("time", "the long window after which absence may count passes"),
+    "long_window_passes": ("time", "the long window passes: absence may count, and lists have caught up"),
     "minute_passes": ("time", "a minute passes: what was read is no longer fresh"),
     "crash": ("fault", "a process is killed; what it had in memory is gone"),
+    # Where the database becomes an old one.
+    "back_up": ("person", "the database is copied, or a standby falls behind"),
+    "restore": ("person", "the database is put back to the copy; the gateway and the processes are not"),
+    "promote": ("fault", "the standby takes over; the last commits are lost"),
+    "clone": ("person", "a second installation begins on a copy"),
+    "switch_off": ("person", "the first installation is switched off"),
+    "note": ("engine", "the process writes the marker to its witness, before the request leaves"),
+    "orphan": ("engine", "an answer that fits no attempt is put on record"),
+    "quarantine": ("engine", "arm finds that the database is not the one it was: nothing is armed from now on"),
+    "lag_passes": ("time", "the quarantine has lasted longer than lists lag"),
+    "read_in_quarantine": ("engine", "a card is read, and what we no longer know is written down"),
+    "write_down": ("person", "a person says which invoice an order paid"),
+    "lift": ("person", "a person lifts the quarantine"),
+    # Where the database's clock steps.
+    "day_passes": ("time", "a day passes"),
+    "clock_steps": ("fault", "the database's clock steps"),
+    "clock_is_set_right": ("time", "the database's clock is right again"),
+    "pause": ("person", "a subscription is paused; what is due by then is opened before"),
+    "resume": ("person", "it is resumed: its next period is the next from now on"),
 }
 
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 
-from billing.domain.attempts import UNRESOLVED, AttemptState, Source, Verdict
+from billing.domain.attempts import ENDED_WITHOUT_MONEY, UNRESOLVED, AttemptState, Source, Verdict
+from tests.model.clocks import is_ahead, is_behind
+from tests.model.engine import excludes
+from tests.model.forgetting import may_be_cleared
 from tests.model.names import Step
 from tests.model.settling import settle
 from tests.model.state import (
@@ -62,14 +65,25 @@ def _ages(state: State, world: World, index: int, row: Attempt) -> Iterator[Step
     # How old an attempt is matters only while it may be sent or swept, and where time changes what evidence means.
     matters = row.state in (S.SENDING, "limbo") or (world.reversals and row.state in UNRESOLVED)
     if not matters and not any(isinstance(p, Permit) and p.attempt == index for p in state.workers):
-        matters = world.retry_after_absence and row.state in (S.UNKNOWN, S.IN_PROCESS)
+        counts = world.retry_after_absence or world.forged_hints
+        matters = counts and row.state in (S.UNKNOWN, S.IN_PROCESS)
+        matters = matters or (world.false_refusals and is_in_doubt(row))
     if not matters:
         return
     if row.age < 2:
         name = ("window_passes", "deadline_passes")[row.age]
         yield Step(name, f"attempt {index}", with_attempt(state, index, age=row.age + 1))
-    elif row.age == 2 and world.retry_after_absence and not (world.lag_ends and _lags(state, index)):
+    elif row.age == 2 and _long_matters(world) and (is_ahead(state) or not world.lag_ends or not _lags(state, index)):
         yield Step("long_window_passes", f"attempt {index}", with_attempt(state, index, age=3))
+
+
+def is_in_doubt(row: Attempt) -> bool:
+    """Whether a look that begins now does not exclude yet that an attempt without money took some all the same."""
+    return row.state in ENDED_WITHOUT_MONEY and row.last is not None and not excludes(row.last, row.age)
+
+
+def _long_matters(world: World) -> bool:
+    return world.retry_after_absence or world.forged_hints or world.false_refusals
 
 
 def _lags(state: State, attempt: int) -> bool:
@@ -98,13 +112,13 @@ def _charge(state: State, world: World, index: int, row: Charge) -> Iterator[Ste
 
 def _people(state: State, world: World) -> Iterator[Step]:
     for index, row in enumerate(state.attempts):
-        if row.state == S.NEEDS_HUMAN:
+        if row.state == S.NEEDS_REVIEW:
             yield from _resolve(state, world, index)
             if world.releases and not row.released:
                 released = with_held(with_attempt(state, index, released=True), row.card, False)
                 yield Step("release", f"attempt {index}", released)
     for card, held in enumerate(state.held):
-        if held:
+        if held and may_be_cleared(state, world, card):
             yield Step("clear", f"card {card}", with_held(state, card, False))
     for index, invoice in enumerate(state.invoices):
         if invoice.hold:
@@ -144,7 +158,7 @@ def _minute(state: State) -> State:
         return process._replace(fresh=False) if isinstance(process, Loaded | Looked) else process
 
     return state._replace(
-        invoices=tuple(i._replace(fresh=False) for i in state.invoices),
+        invoices=tuple(i._replace(fresh=i.fresh and is_behind(state)) for i in state.invoices),
         charges=tuple(c._replace(shown=2) if c.shown == 1 else c for c in state.charges),
         workers=tuple(older(process) for process in state.workers),
     )

@@ -1,7 +1,4 @@
-"""Settling and reading in the small: the project's own `decide` and `match`, and what surrounds them told again."""
-
-from datetime import UTC, datetime, timedelta
-from functools import cache
+"""Settling and reading in the small: the project's own decisions, and what surrounds them told again."""
 
 from billing.domain.attempts import (
     ENDED_WITHOUT_MONEY,
@@ -9,16 +6,14 @@ from billing.domain.attempts import (
     HOLDS_PLACE,
     UNRESOLVED,
     Alarm,
-    AttemptFacts,
     AttemptState,
-    Finding,
     Move,
     Source,
     Stay,
     Verdict,
-    decide,
 )
 from billing.domain.matching import Ambiguous, MarkerEcho, Match, SeenOrder, Wanted, carries, could_be, match
+from tests.model.engine import ARMED_AT, decided, rung
 from tests.model.state import (
     STRANGER,
     Attempt,
@@ -38,9 +33,8 @@ from tests.model.state import (
 )
 
 S = AttemptState
-ARMED_AT = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 ASKED_ABOUT = (S.UNKNOWN, S.IN_PROCESS)
-SPOKEN_FOR = (S.SENDING, S.NEEDS_HUMAN)
+SPOKEN_FOR = (S.SENDING, S.NEEDS_REVIEW)
 COMPLETE_READS = (Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR)
 VERDICTS = {
     "PROCESSING": Verdict.IN_PROCESS,
@@ -87,7 +81,7 @@ def _decision(state: State, world: World, index: int, word: Word) -> Move | Stay
     if word.verdict is Verdict.ABSENT_AT_LAST and not world.has("absence_is_not_evidence"):
         return Move(S.NOT_CHARGED, "absent")
     if not world.has("surplus_rule") and word.verdict is Verdict.PAID and taken:
-        return Stay("the invoice has its money")
+        return Stay()
     if not world.has("amount_check"):
         word = word._replace(amount=1)
     if not world.has("marker_check"):
@@ -103,46 +97,6 @@ def _decision(state: State, world: World, index: int, word: Word) -> Move | Stay
         row.state == S.NOT_CHARGED and row.last is not None and row.last.verdict is Verdict.REVERSED,
         word,
     )
-
-
-@cache
-def decided(
-    state: str,
-    transaction: str | None,
-    own_marker: str,
-    aged: bool,
-    place_taken: bool,
-    wanted: bool,
-    claimed: bool,
-    found_reversed: bool,
-    word: Word,
-) -> Move | Stay | Alarm:
-    facts = AttemptFacts(
-        state=S(state),
-        amount_minor=1,
-        currency="MYR",
-        store_id="",
-        gateway_customer_id="card",
-        marker=own_marker,
-        armed_at=ARMED_AT,
-        transaction_id=transaction,
-        place_taken=place_taken,
-        money_wanted=wanted,
-        transaction_claimed=claimed,
-        found_reversed=found_reversed,
-    )
-    finding = Finding(
-        word.verdict,
-        word.source,
-        reason=word.reason,
-        amount_minor=word.amount,
-        currency="MYR",
-        marker=word.marker,
-        transaction_id=word.transaction,
-        order_id=word.order,
-    )
-    now = ARMED_AT + (timedelta(hours=1) if aged else timedelta(0))
-    return decide(facts, finding, now=now, reversed_settles_after=timedelta(minutes=20))
 
 
 def _claimed(state: State, index: int, word: Word) -> bool:
@@ -179,7 +133,7 @@ def _move(state: State, world: World, index: int, to: AttemptState, word: Word) 
                 state = with_invoice(state, row.invoice, due=not invoice.hold)
         case S.NOT_SENT | S.NOT_CHARGED if invoice.state == "open":
             state = with_invoice(state, row.invoice, due=not invoice.hold)
-        case S.NEEDS_HUMAN if word.verdict is Verdict.CONTRADICTION:
+        case S.NEEDS_REVIEW if word.verdict is Verdict.CONTRADICTION:
             state = with_held(state, row.card)
         case S.SURPLUS if invoice.state == "open":
             state = with_invoice(state, row.invoice, due=False)
@@ -213,7 +167,7 @@ def _stay(state: State, index: int, word: Word) -> State:
         return state
     if word.transaction and not _claimed(state, index, word) and row.transaction in (None, word.transaction):
         state = with_attempt(state, index, transaction=word.transaction, order=word.order or row.order)
-    if word.source is Source.ORDER_LIST and word.verdict in COMPLETE_READS:
+    if word.source is Source.ORDER_LIST and word.verdict in COMPLETE_READS and word.check >= 0:
         state = with_attempt(state, index, checks=row.checks + 1)
     return state
 
@@ -221,6 +175,10 @@ def _stay(state: State, index: int, word: Word) -> State:
 def _not_recordable(state: State, world: World, index: int, word: Word) -> State:
     """What the database refuses to record is not understood."""
     return settle(state, world, index, Word(Verdict.UNCLEAR, word.source, reason="not_recordable"))
+
+
+def card_busy(state: State, card: int) -> bool:
+    return any(a.card == card and a.state in UNRESOLVED and not a.released for a in state.attempts)
 
 
 # --- reading a card -----------------------------------------------------------------------------------------
@@ -414,26 +372,40 @@ def _numbered(
     """What the reconciler makes of a read: absence counts a rung, and the last rung ends with a person."""
     out: list[tuple[int, Word]] = []
     for index, word in told:
-        number = state.attempts[index].checks + 1
         if word.verdict in (Verdict.IN_PROCESS, Verdict.REVERSED) and state.attempts[index].state in ASKED_ABOUT:
-            word = word._replace(check=number)
-            if number >= world.rungs:
+            counts, last = _rung(state, world, index)
+            word = word._replace(check=_check(state, index, counts))
+            if counts and last:
                 word = word._replace(verdict=Verdict.ABSENT_AT_LAST, reason="still")
         out.append((index, word))
     for index in absent:
-        number = state.attempts[index].checks + 1
-        if state.off[card] and _answered_with_error(state.attempts[index]):
-            word = Word(Verdict.DECLINED, Source.ORDER_LIST, reason="card_inactive", check=number)
+        counts, last = _rung(state, world, index)
+        check = _check(state, index, counts)
+        if state.off[card] and counts and _answered_with_error(state.attempts[index]):
+            word = Word(Verdict.DECLINED, Source.ORDER_LIST, reason="card_inactive", check=check)
         elif world.retry_after_absence:
-            long_enough = number >= world.rungs and state.attempts[index].age >= 3
+            long_enough = last and state.attempts[index].age >= 3
             verdict = Verdict.ABSENT_FOR_LONG if long_enough else Verdict.ABSENT
-            word = Word(verdict, Source.ORDER_LIST, reason=verdict.value, check=min(number, world.rungs))
-        elif number >= world.rungs:
-            word = Word(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report", check=number)
+            word = Word(verdict, Source.ORDER_LIST, reason=verdict.value, check=min(check, world.rungs))
+        elif counts and last:
+            word = Word(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report", check=check)
         else:
-            word = Word(Verdict.ABSENT, Source.ORDER_LIST, reason="absent", check=number)
+            word = Word(Verdict.ABSENT, Source.ORDER_LIST, reason="absent", check=check)
         out.append((index, word))
     return out
+
+
+def _rung(state: State, world: World, index: int) -> tuple[bool, bool]:
+    """Absence counts once time has passed, however often somebody had the card read."""
+    row = state.attempts[index]
+    timed = world.forged_hints and world.has("absence_by_elapsed_time")
+    return rung(world.rungs, row.checks, row.age if timed else None)
+
+
+def _check(state: State, index: int, counts: bool) -> int:
+    """Each rung is evidence of its own, and all reads before it are one."""
+    number = state.attempts[index].checks + 1
+    return number if counts else -number
 
 
 def record(state: State, world: World, looked: Looked) -> State:

@@ -18,7 +18,7 @@ class Word(NamedTuple):
     order: str | None = None
     amount: int = 0
     marker: str | None = None
-    check: int = 0  # which rung of the ladder it was read at
+    check: int = 0  # which rung of the ladder it was read at; negative: before that rung
 
 
 class Attempt(NamedTuple):
@@ -36,6 +36,7 @@ class Attempt(NamedTuple):
     last: Word | None = None  # the evidence by which it came to its state
     released: bool = False
     erred: bool = False  # a person said what was not so
+    row: int = 0  # its id in the database, where ids may be used again
 
 
 class Charge(NamedTuple):
@@ -57,6 +58,7 @@ class Invoice(NamedTuple):
     due: bool = False
     hold: bool = False
     fresh: bool = False  # its cards were read within the last minute
+    date: int = 0  # the day that it is due, where days are counted
 
 
 class Idle(NamedTuple):
@@ -80,6 +82,8 @@ class Permit(NamedTuple):
     """Permission to send, in the memory of the process that armed."""
 
     attempt: int
+    noted: bool = True  # the witness knows the marker, where there is a witness
+    saw: frozenset[tuple[int, int]] = frozenset()  # what the witness held when it was armed, until it is noted
     kind: str = "permit"
 
 
@@ -124,6 +128,59 @@ Process = Idle | Chosen | Unsure | Permit | Sent | Answered | Loaded | Looked
 IDLE = Idle()
 
 
+class Ledger(NamedTuple):
+    """What the database holds besides, where it may become an old one."""
+
+    rows: int = 0  # the next id of an attempt
+    orphans: frozenset[int] = frozenset()  # answers on record of attempts that it does not have
+    quarantine: tuple[bool, ...] | None = None  # which cards were read completely since it began
+    ripe: bool = False  # it has lasted longer than lists lag
+    cluster: int = 0  # in which it believes to be
+
+
+class Books(NamedTuple):
+    """All that one database holds."""
+
+    invoices: tuple[Invoice, ...]
+    attempts: tuple[Attempt, ...]
+    orders: tuple[tuple[int | None, bool], ...]
+    held: tuple[bool, ...]
+    ledger: Ledger
+
+
+class Elsewhere(NamedTuple):
+    """Another installation that runs on a copy."""
+
+    books: Books
+    workers: tuple[Process, ...]
+    cluster: int
+    witness: frozenset[tuple[int, int]] | None
+    number: int
+
+
+class Site(NamedTuple):
+    """What is around a database that may forget."""
+
+    ledger: Ledger = Ledger()
+    cluster: int = 0  # in which the database is: a standby that was promoted is in another one
+    # Markers in files beside the workers, and of which process each is; None: no such files.
+    witness: frozenset[tuple[int, int]] | None = frozenset()
+    number: int = 0  # of the installation that is looked at
+    shared: bool = False  # two installations use one witness
+    copy: Books | None = None
+    forgot: bool = False
+    other: Elsewhere | None = None
+
+
+class Clock(NamedTuple):
+    """The days that count, where the database's clock may be wrong."""
+
+    day: int = 0
+    off: int = 0  # the database is so many days ahead
+    stepped: bool = False
+    next_due: int | None = 0  # the day of the subscription's next period; None while it is paused
+
+
 class State(NamedTuple):
     invoices: tuple[Invoice, ...]
     attempts: tuple[Attempt, ...]
@@ -132,6 +189,8 @@ class State(NamedTuple):
     reader: Process  # the reconciler
     held: tuple[bool, ...]  # cards that wait for a person
     off: tuple[int, ...]  # cards: 0 active, 1 inactive at the gateway, 2 and we know it
+    site: Site | None = None  # where the database may forget: what is around it
+    clock: Clock | None = None  # where the database's clock may step
 
 
 @dataclass(frozen=True)
@@ -159,9 +218,17 @@ class World:
     people_err: bool = False
     releases: bool = False
     retry_after_absence: bool = False
+    watched: bool = False  # cards are read after the end too, and what they show by then must be in the books
+    false_refusals: bool = False  # the gateway turns a request away that it carries out
+    forged_hints: bool = False  # a stranger has cards read at any time, as often as he likes
     lag_ends: bool = False  # what the gateway did is listed before the long window ends
     crashes: bool = True
     broken_commits: bool = True
+    forgets: str = ""  # how the database comes to be an old one: see `forgetting.py`
+    again: int = 0  # attempts beyond the most: where the database may have forgotten some
+    own_cards: bool = False  # each invoice is charged to a card of its own
+    opened: bool = False  # the periods are open already
+    clock: str = ""  # the database's clock steps: "back" or "forward"
     removed: frozenset[str] = frozenset()
 
     def has(self, guard: str) -> bool:
@@ -174,14 +241,26 @@ def beginning(world: World) -> State:
         before = world.stranger == "before" and world.has("baseline")
         charges = (Charge(STRANGER, 0, "SUCCESS", shown=2, baseline=before),)
     return State(
-        tuple(Invoice("unopened") for _ in range(world.invoices)),
+        tuple(_first_invoice(world, number) for number in range(0 if world.clock else world.invoices)),
         (),
         charges,
         (IDLE,) * world.workers,
         IDLE,
         (False,) * world.cards,
         (0,) * world.cards,
+        Site() if world.forgets else None,
+        Clock(next_due=first_day(world)) if world.clock else None,
     )
+
+
+def _first_invoice(world: World, number: int) -> Invoice:
+    card = number if world.own_cards else 0
+    return Invoice("open", card, due=True) if world.opened else Invoice("unopened", card)
+
+
+def first_day(world: World) -> int:
+    """On which the first period is due, where days are counted; it is day 0 now."""
+    return int(world.clock == "forward")
 
 
 def marker(attempt: int) -> str:

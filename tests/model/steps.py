@@ -5,15 +5,26 @@ a process that sleeps for long and wakes (a zombie) is simply one that does noth
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
-from functools import cache
 
-from billing.domain.arming import ArmFacts, Environment, Refusal, refusal
-from billing.domain.attempts import HAS_MONEY, HOLDS_PLACE, UNRESOLVED, AttemptState, Source, Verdict
-from billing.domain.subscriptions import CardKind, CardState
+from billing.domain.arming import Refusal
+from billing.domain.attempts import ENDED_WITHOUT_MONEY, HAS_MONEY, HOLDS_PLACE, AttemptState, Source, Verdict
+from tests.model.clocks import clock_steps, opening, stops
+from tests.model.engine import refused
+from tests.model.forgetting import (
+    are_alike,
+    beginning_of_quarantine,
+    forgetting_steps,
+    is_forgotten,
+    noting,
+    numbered,
+    stands_still,
+    swapped,
+    taken_in,
+    unnoted,
+)
 from tests.model.names import Step
-from tests.model.outside import outside_steps
-from tests.model.settling import ARMED_AT, look, record, settle, word_of
+from tests.model.outside import is_in_doubt, outside_steps
+from tests.model.settling import card_busy, look, record, settle, word_of
 from tests.model.state import (
     IDLE,
     STRANGER,
@@ -41,10 +52,21 @@ S = AttemptState
 
 
 def steps(state: State, world: World) -> Iterator[Step]:
+    yield from _steps_here(state, world)
+    if state.site:
+        yield from forgetting_steps(state, world)
+        if state.site.other:
+            for step in _steps_here(swapped(state), world):
+                yield step._replace(detail=f"{step.detail}, on the copy", after=swapped(step.after))
+    if state.clock:
+        yield from clock_steps(state, world)
+
+
+def _steps_here(state: State, world: World) -> Iterator[Step]:
     yield from _invoices(state, world)
     seen: set[Process] = set()
     for number, process in enumerate(state.workers):
-        if process not in seen:  # workers in the same situation are alike
+        if process not in seen or not are_alike(world):  # workers in the same situation are alike
             seen.add(process)
             yield from _worker(state, world, number, process)
     yield from _reader(state, world)
@@ -55,6 +77,9 @@ def steps(state: State, world: World) -> Iterator[Step]:
 
 
 def _invoices(state: State, world: World) -> Iterator[Step]:
+    if state.clock:
+        yield from opening(state, world)
+        return
     for number, invoice in enumerate(state.invoices):
         if invoice.state == "unopened":
             yield Step("open", f"invoice {number}", with_invoice(state, number, state="open", due=True))
@@ -73,9 +98,14 @@ def _worker(state: State, world: World, number: int, process: Process) -> Iterat
                 after = settle(after, world, attempt, word)
             yield Step("say_not_sent", f"attempt {attempt}", after)
         case Permit(attempt):
-            yield from _send(state, world, number, attempt)
+            if state.site and not process.noted:
+                yield noting(state, world, number, process)
+            else:
+                yield from _send(state, world, number, attempt)
         case Sent(attempt):
             yield from _answers(state, world, number, attempt)
+        case Answered(attempt, word) if state.site:
+            yield taken_in(state, world, number, attempt, word)
         case Answered(attempt, word):
             settled = settle(_commit_late(state, attempt), world, attempt, word)
             yield Step("settle", f"attempt {attempt}: {word.verdict}", with_worker(settled, number, IDLE))
@@ -92,10 +122,14 @@ def _idle(state: State, world: World, number: int) -> Iterator[Step]:
         if not (invoice.state == "open" and invoice.due) or _locked(state, world, index):
             continue
         tried = [a for a in state.attempts if a.invoice == index and a.state is not None]
-        if tried and not invoice.fresh and world.has("preflight"):
+        if tried and not invoice.fresh and world.has("preflight") and not _looks_wait(state, world, index):
             yield from _claim_preflight(state, world, number, index)
         if len(tried) < world.attempts and _refusal(state, world, index) is None:
-            if world.locks:
+            if state.site and (reason := stands_still(state, world, number)):
+                yield from beginning_of_quarantine(state, world, reason)
+            elif stops(state, world, "arming"):
+                pass
+            elif world.locks:
                 yield from _arm(state, world, number, index, invoice.card)
             else:
                 yield Step("choose", f"invoice {index}", with_worker(state, number, Chosen(index, invoice.card)))
@@ -123,44 +157,17 @@ def _refusal(state: State, world: World, index: int) -> Refusal | None:
     """The project's own re-checks."""
     invoice = state.invoices[index]
     return refused(
-        {0: CardState.ACTIVE, 1: CardState.ACTIVE, 2: CardState.INACTIVE}[state.off[invoice.card]],
+        state.off[invoice.card],
         state.held[invoice.card],
-        _card_busy(state, invoice.card),
+        card_busy(state, invoice.card),
         _place_taken(state, index),
         world.has("preflight") and any(a.invoice == index and a.state is not None for a in state.attempts),
         invoice.fresh,
     )
 
 
-@cache
-def refused(
-    card: CardState, held: bool, busy: bool, holder: bool, preflight_needed: bool, fresh: bool
-) -> Refusal | None:
-    facts = ArmFacts(
-        subscription_state=None,
-        collected_by_gateway=False,
-        card_state=card,
-        card_kind=CardKind.TOKENIZED,
-        card_environment=Environment.SIMULATOR,
-        card_held=held,
-        card_has_unresolved_attempt=busy,
-        invoice_has_holder=holder,
-        amount_minor=1,
-        amount_refunded_minor=0,
-        account_environment=Environment.SIMULATOR,
-        account_limit_minor=1,
-        preflight_needed=preflight_needed,
-        preflight_at=ARMED_AT if fresh else ARMED_AT - timedelta(hours=1),
-    )
-    return refusal(facts, ARMED_AT)
-
-
 def _place_taken(state: State, invoice: int) -> bool:
     return any(a.invoice == invoice and a.state in HOLDS_PLACE for a in state.attempts)
-
-
-def _card_busy(state: State, card: int) -> bool:
-    return any(a.card == card and a.state in UNRESOLVED and not a.released for a in state.attempts)
 
 
 def _arm(state: State, world: World, number: int, invoice: int, card: int) -> Iterator[Step]:
@@ -168,18 +175,23 @@ def _arm(state: State, world: World, number: int, invoice: int, card: int) -> It
         yield Step("refused_by_a_constraint", f"invoice {invoice}", with_worker(state, number, IDLE))
         return
     index = len(state.attempts)
-    if index >= world.attempts * world.invoices:
+    if index >= world.attempts * world.invoices + world.again:
         yield Step("refused_by_a_constraint", "as far as this world goes", with_worker(state, number, IDLE))
         return
     detail = f"attempt {index} for invoice {invoice} on card {card}"
     harm = _armed_too_soon(state, world, invoice)
     born = state._replace(attempts=(*state.attempts, Attempt(invoice, card, S.SENDING.value)))
+    permit = Permit(index)
+    if state.site:
+        born, permit = numbered(born, index), unnoted(state, world, index)
+    if world.has("arm_takes_the_look_back"):
+        born = with_invoice(_fence(born, invoice), invoice, fresh=False)
     stored = with_invoice(born, invoice, due=False)
     if not world.has("durable_commit_before_send"):
         begun = with_attempt(born, index, state=None)
         yield Step("arm", f"{detail}, not committed yet", with_worker(begun, number, Permit(index)), harm)
         return
-    yield Step("arm", detail, with_worker(stored, number, Permit(index)), harm)
+    yield Step("arm", detail, with_worker(stored, number, permit), harm)
     if world.broken_commits:
         then: Process = Unsure(index) if world.has("unacknowledged_is_not_sent") else Permit(index)
         lost = with_attempt(born, index, state=None)
@@ -195,7 +207,7 @@ def _constraints_let_in(state: State, world: World, invoice: int, card: int) -> 
         return False  # attempts_ask_for_what_is_owed
     if world.has("place_constraint") and _place_taken(state, invoice):
         return False
-    return not (world.has("card_constraint") and _card_busy(state, card))
+    return not (world.has("card_constraint") and card_busy(state, card))
 
 
 def _armed_too_soon(state: State, world: World, invoice: int) -> str | None:
@@ -235,7 +247,8 @@ def _sent_wrongly(state: State, world: World, index: int) -> str | None:
     row = state.attempts[index]
     if row.posts:
         return "one attempt was posted twice"
-    if row.state != S.SENDING and world.has("durable_commit_before_send"):
+    forgotten = row.state is None and state.site and state.site.forgot  # what a process remembers is not
+    if row.state != S.SENDING and world.has("durable_commit_before_send") and not forgotten:
         return f"a request left for an attempt that is {row.state or 'not in the database'}"
     for other, earlier in enumerate(state.attempts):
         if other != index and earlier.invoice == row.invoice and not earlier.erred and _may_take(state, other):
@@ -262,6 +275,9 @@ def _answers(state: State, world: World, number: int, index: int) -> Iterator[St
         if made.attempt == index:
             yield Step("answer", f"attempt {index}: {made.status}", waits(word_of(state, world, charge, Source.ANSWER)))
     yield Step("time_out", f"attempt {index}", waits(Word(Verdict.UNCLEAR, Source.ANSWER, reason="timeout")))
+    if world.false_refusals and (row.wire or any(made.attempt == index for made in state.charges)):
+        lie = Word(Verdict.NOT_SENT, Source.ANSWER, reason="refused")
+        yield Step("refuse_falsely", f"attempt {index}", waits(lie))
     if not row.wire:
         return
     gone = with_attempt(state, index, wire=row.wire - 1)
@@ -313,6 +329,13 @@ def _load(state: State, world: World, number: int, invoice: int | None, cards: t
         yield from _looks(state, world, number, loaded, what)
 
 
+def _looks_wait(state: State, world: World, invoice: int) -> bool:
+    """Whether the lists may lag behind what an attempt of the invoice did that is called ended without money."""
+    if not world.false_refusals or not world.has("lists_catch_up_after_a_refusal"):
+        return False
+    return any(a.invoice == invoice and is_in_doubt(a) for a in state.attempts)
+
+
 def _looks(state: State, world: World, number: int, loaded: Loaded, what: str) -> Iterator[Step]:
     reads = [("", look(state, world, loaded))]
     if not world.has("complete_read_only"):
@@ -348,8 +371,13 @@ def _with_process(state: State, number: int, process: Process) -> State:
 
 
 def _reader(state: State, world: World) -> Iterator[Step]:
+    if stops(state, world, "looking"):
+        return
     if state.reader == IDLE:
-        open_cards = {a.card for a in state.attempts if a.state in (S.UNKNOWN, S.IN_PROCESS)}
+        states = {S.UNKNOWN.value, S.IN_PROCESS.value}
+        if world.watched and world.has("watch_after_the_end"):
+            states |= {state.value for state in ENDED_WITHOUT_MONEY}
+        open_cards = {a.card for a in state.attempts if a.state in states}
         for card in sorted(open_cards):
             yield from _load(state, world, READER, None, (card,))
         return
@@ -368,14 +396,21 @@ def _recorded_wrongly(before: State, after: State, world: World, looked: Looked)
         ]
         told = {before.attempts[i].card for i, _ in looked.told}
         for charge in newly:
+            if is_forgotten(before, before.charges[charge].attempt):
+                continue
             if before.charges[charge].attempt != STRANGER and before.charges[charge].card not in told:
                 return "an order of our own is called unexplained, and holds the card"
+    if world.forged_hints:
+        for index, word in looked.told:
+            taken = any(c.attempt == index and c.status == "SUCCESS" for c in before.charges)
+            if word.verdict is Verdict.ABSENT_AT_LAST and word.reason.startswith("absent") and taken:
+                return f"attempt {index} is called absent before the list had the time to show its money"
     for charge, owner in looked.explained:
         row = after.charges[charge]
         if owner is None or row.status != "SUCCESS" or row.attempt != owner or row.amount != 1:
             continue
         attempt = after.attempts[owner]
         shown = any(i == owner and word.verdict is Verdict.PAID for i, word in looked.told)
-        if shown and attempt.state not in (*HAS_MONEY, S.NEEDS_HUMAN, S.REVERSED) and not after.held[row.card]:
+        if shown and attempt.state not in (*HAS_MONEY, S.NEEDS_REVIEW, S.REVERSED) and not after.held[row.card]:
             return f"money that was read is in nobody's books: attempt {owner} is {attempt.state}"
     return None

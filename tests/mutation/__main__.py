@@ -1,8 +1,7 @@
-"""All mutations, each tried once; what came of them is written as JSON.
+"""All mutations, each tried once; a whole run adds its line to docs/mutation.md, and says the rest on its output.
 
-Arguments are beginnings of names: then only those are tried, and only their lines of the file are written anew."""
+Arguments are beginnings of names: then only those are tried, and nothing is written."""
 
-import json
 import os
 import platform
 import queue
@@ -24,7 +23,7 @@ from tests.mutation.promises import attack_without, missed
 
 AT_ONCE = 2
 LONGEST_SECONDS = 1800  # of all tests that noticed something, one after the other
-RESULTS = Path(__file__).with_name("results") / "latest.json"
+PAGE = ROOT / "docs" / "mutation.md"
 
 
 def main(names: list[str]) -> int:
@@ -39,21 +38,21 @@ def main(names: list[str]) -> int:
         for outcome in _tried(chosen, trees):
             outcomes.append(outcome)
             print(f"{outcome.seconds:6.1f} s  {outcome.name}: {outcome.killed_by or 'SURVIVED'}", flush=True)
-        killers = sorted({outcome.killed_by for outcome in outcomes if "::" in (outcome.killed_by or "")})
-        whole = tree.run_pytest(killers, seconds=LONGEST_SECONDS)  # each of them passes where nothing is taken away
-        if whole.code != 0:
-            print(whole.words[-4000:], "\nA test that noticed something fails without that too.")
-            return 2
+        killers = sorted({killer for outcome in outcomes if "::" in (killer := outcome.killed_by or "")})
+        if killers:  # each of them passes where nothing is taken away; without a name pytest would run everything
+            intact = tree.run_pytest(killers, seconds=LONGEST_SECONDS)
+            if intact.code != 0:
+                print(intact.words[-4000:], "\nA test that noticed something fails without that too.")
+                return 2
         promises = {} if names else attack_without(tree)
     survived = [outcome.name for outcome in outcomes if outcome.killed_by is None]
-    if names:
-        _write_again(outcomes, commit)
-    else:
-        _write(outcomes, promises, commit, time.monotonic() - begun)
     print(f"{len(outcomes)} mutations, {len(survived)} survived; {len(promises)} constraints and triggers")
     for name, said in missed(promises).items():
         print(f"{name} is not missed: {said}")
-    return 1 if survived or missed(promises) else 0
+    wrong = bool(survived or missed(promises))
+    if not names and not wrong:
+        _write(len(outcomes), len(promises), commit, time.monotonic() - begun)
+    return 1 if wrong else 0
 
 
 def _tried(chosen: list[Mutation], trees: list[Tree]) -> Iterator[Outcome]:
@@ -82,29 +81,12 @@ def _commit() -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _write(outcomes: list[Outcome], promises: dict[str, str], commit: str, seconds: float) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    result = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "seconds": round(seconds),
-        "mutations": [_line(outcome) for outcome in outcomes],
-        "constraints_and_triggers": promises,
-    }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
-def _line(outcome: Outcome) -> dict[str, object]:
-    return {"name": outcome.name, "killed_by": outcome.killed_by, "seconds": outcome.seconds}
-
-
-def _write_again(outcomes: list[Outcome], commit: str) -> None:
-    """What was tried again, each line with the commit that it is of."""
-    result = json.loads(RESULTS.read_text(encoding="utf-8"))
-    again = {outcome.name: {**_line(outcome), "commit": commit} for outcome in outcomes}
-    result["mutations"] = [again.get(line["name"], line) for line in result["mutations"]]
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+def _write(mutations: int, promises: int, commit: str, seconds: float) -> None:
+    """A line for a run that nothing survived; the newest stands last."""
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    day = datetime.now(UTC).date()
+    line = f"| {day} | `{commit[:7]}`{commit[40:]} | {mutations} | {promises} | {round(seconds)} | {machine} |\n"
+    PAGE.write_text(PAGE.read_text(encoding="utf-8") + line, encoding="utf-8")
 
 
 if __name__ == "__main__":

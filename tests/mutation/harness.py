@@ -27,6 +27,10 @@ TYPICAL = ("--collect-only", "tests/charging/test_resolve.py", "tests/domain/tes
 ATTACKS_SAY = "attacks.json"  # where the plugin that drops promises writes what it saw
 
 
+# A transaction that may be part of another one, in place of one that is committed by its own end.
+ANY_TRANSACTION = 'with __import__("django.db").db.transaction.atomic():'
+
+
 @dataclass(frozen=True)
 class Edit:
     """In `file`, `old` (found exactly once) becomes `new`."""

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 OWN = ("tests", "config", "billing", "rm_gateway", "__main__")
@@ -67,6 +68,8 @@ def _run(arguments: list[str], output: str, names_to: Path | None) -> None:
             names_to.write_text(json.dumps(list(sys.modules)), encoding="utf-8")
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+    except BaseException:  # noqa: BLE001  (it is shown, and the code says that nothing was tried)
+        traceback.print_exc()
     finally:
         _end(code)
 

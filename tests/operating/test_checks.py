@@ -18,7 +18,7 @@ from billing.checks import check_ladder, check_run_fits_the_hard_limit, check_wi
         ((120, 300), (216_000, 180_000), False),
     ],
 )
-def test_each_look_at_an_unknown_attempt_is_later_than_the_one_before(
+def test_each_check_of_an_unknown_attempt_is_later_than_the_last(
     settings: Any, ladder: tuple[int, ...], reports: tuple[int, ...], fine: bool
 ) -> None:
     settings.KITARAN_CHECK_LADDER_SECONDS = ladder

@@ -12,17 +12,22 @@ import pytest
 from django.db import IntegrityError, connection, models, transaction
 
 from billing.models import (
+    AccountTrouble,
     ApiKey,
     Customer,
     Event,
     Evidence,
     GatewayAccount,
+    GatewayClock,
     GatewayOrder,
     GatewayTransaction,
     Heartbeat,
+    Host,
     IdempotencyRecord,
     Installation,
     Invoice,
+    OrphanAnswer,
+    OutsidePayment,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -40,6 +45,7 @@ from tests.factories import (
     make_customer,
     make_evidence,
     make_invoice,
+    make_outside_payment,
     make_plan,
     make_proposal,
     make_refund,
@@ -207,8 +213,52 @@ def make_transition() -> Transition:
     )
 
 
+def make_orphan_answer(**changes: Any) -> OrphanAnswer:
+    return OrphanAnswer.objects.create(
+        **{
+            "account_id": make_account().pk,
+            "kind": "charge",
+            "marker": "ABCDEF012345",
+            "nonce": "nonce",
+            "gateway_customer_id": "customer",
+            "amount_minor": 1990,
+            "currency": "MYR",
+            "title": "Coffee club ABCDEF012345",
+            "description": "ABCDEF012345 inv_1 Coffee club",
+            "source": "answer",
+            "verdict": "paid",
+            "transaction_id": "2001",
+            "content": {},
+            "digest": "digest",
+            "recorded_at": NOW,
+            **changes,
+        }
+    )
+
+
 def make_heartbeat() -> Heartbeat:
     return Heartbeat.objects.create(queue="charge", worker="worker", beat_at=NOW)
+
+
+def make_trouble() -> AccountTrouble:
+    return AccountTrouble.objects.create(
+        account=make_account(), work="reconcile", since=NOW, last_at=NOW, error="RuntimeError"
+    )
+
+
+def make_gateway_clock() -> GatewayClock:
+    return GatewayClock.objects.create(
+        api_url="http://127.0.0.1:1/v3",
+        machine="this boot",
+        started_earliest=NOW,
+        started_latest=NOW,
+        uptime=timedelta(hours=1),
+        checked_at=NOW,
+    )
+
+
+def make_host() -> Host:
+    return Host.objects.create(host_id="host", first_seen_at=NOW, last_seen_at=NOW)
 
 
 def make_installation() -> Installation:
@@ -235,22 +285,27 @@ def make_told_refund_evidence() -> RefundEvidence:
 
 
 MAKERS: dict[type[models.Model], Callable[[], models.Model]] = {
+    AccountTrouble: make_trouble,
     ApiKey: make_api_key,
     Customer: make_customer,
     Event: make_event,
     Evidence: make_told_evidence,
     GatewayAccount: make_account,
+    GatewayClock: make_gateway_clock,
     GatewayOrder: make_gateway_order,
     GatewayTransaction: make_gateway_transaction,
     Heartbeat: make_heartbeat,
+    Host: make_host,
     IdempotencyRecord: make_idempotency_record,
     Installation: make_installation,
     Invoice: make_period_invoice,
+    OrphanAnswer: make_orphan_answer,
     PaymentAttempt: make_attempt,
     PaymentMethod: make_card,
     Plan: make_plan,
     Refund: make_partial_refund,
     RefundEvidence: make_told_refund_evidence,
+    OutsidePayment: make_outside_payment,
     Proposal: make_proposal,
     Subscription: make_subscription,
     Transition: make_transition,
@@ -270,6 +325,11 @@ def _period(row: models.Model) -> int | None:
     return None if row.subscription_id is None else _number(row)
 
 
+def _later(row: models.Model) -> datetime:
+    assert isinstance(row, Invoice)
+    return row.due_at + timedelta(seconds=_number(row))
+
+
 def _marker(_: models.Model) -> str:
     return f"{next(_numbers):012}"
 
@@ -281,8 +341,9 @@ def _other_invoice(row: models.Model) -> int:
 
 def _other_case(row: models.Model) -> int:
     assert isinstance(row, Proposal)
+    assert row.attempt is not None
     card = make_card(row.attempt.payment_method.customer, is_default=False)
-    return move_attempt(make_attempt(make_invoice(card), card), "needs_human").pk
+    return move_attempt(make_attempt(make_invoice(card), card), "needs_review").pk
 
 
 def _other_card(row: models.Model) -> int:
@@ -298,16 +359,20 @@ def _other_money(row: models.Model) -> int:
 
 # What a further row like an existing one has to have for itself.
 FRESH: dict[type[models.Model], dict[str, Callable[[models.Model], Any]]] = {
+    AccountTrouble: {"work": _text},
     ApiKey: {"public_id": _text, "prefix": _text, "key_hash": _text},
     Customer: {"public_id": _text, "reference": _text},
     Event: {"public_id": _text, "occasion": _text},
     Evidence: {"digest": _text},
     GatewayAccount: {"public_id": _text},
+    GatewayClock: {"machine": _text},
     GatewayOrder: {"gateway_order_id": _text},
     GatewayTransaction: {"gateway_transaction_id": _text},
     Heartbeat: {"queue": _text},
+    Host: {"host_id": _text},
     IdempotencyRecord: {"key": _text},
-    Invoice: {"public_id": _text, "period_index": _period},
+    Invoice: {"public_id": _text, "period_index": _period, "due_at": _later},
+    OrphanAnswer: {"nonce": _text},
     PaymentAttempt: {
         "public_id": _text,
         "number": _number,

@@ -23,11 +23,14 @@ from tests.promises.attacks import (
     insert_another,
     insert_copy,
     make_api_key,
+    make_gateway_clock,
     make_gateway_order,
     make_idempotency_record,
     make_installation,
+    make_orphan_answer,
     make_period_invoice,
     make_told_evidence,
+    make_trouble,
     refused,
     run,
     update,
@@ -49,8 +52,14 @@ CASES: list[Case] = [
     ("account_final_action_known", make_account, {"final_action": "sue"}),
     ("account_marker_echo_known", make_account, {"marker_echo": "perhaps"}),
     ("account_charge_path_known", make_account, {"charge_path": "elsewhere"}),
+    ("quarantined_account_says_why", make_account, {"quarantined_at": NOW}),
+    ("quarantined_account_says_why", make_account, {"quarantined_at": NOW, "quarantine_reason": "perhaps"}),
     ("account_limit_positive", make_account, {"charge_limit_minor": 0}),
+    ("account_rate_positive", make_account, {"charges_per_second": 0}),
+    ("account_in_flight_positive", make_account, {"max_in_flight": 0}),
     ("absence_permits_only_after_long", make_account, {"retry_after_absence_hours": 23}),
+    ("account_list_lag_known", make_account, {"list_lag_seconds": -1}),
+    ("account_list_lag_known", make_account, {"list_lag_seconds": 172_801}),
     ("account_second_person_amount_not_negative", make_account, {"second_person_above_minor": -1}),
     ("proposal_kind_known", make_proposal, {"kind": "forget", "outcome": "open"}),
     ("a_proposed_charge_names_its_transaction", make_proposal, {"kind": "charged"}),
@@ -59,6 +68,9 @@ CASES: list[Case] = [
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [0]}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [31]}),
     ("at_most_four_tries_in_thirty_days", make_account, {"retry_days": [None]}),
+    ("unproved_credentials_stop_an_account", make_account, {"credentials_unproved_at": NOW}),
+    ("a_trouble_happened", make_trouble, {"count": 0}),
+    ("only_a_wrong_clock_agrees_again", make_gateway_clock, {"agrees_since": timedelta(seconds=1)}),
     ("api_key_scopes_known", make_api_key, {"scopes": ["read", "everything"]}),
     ("api_key_scopes_known", make_api_key, {"scopes": [None]}),
     ("finished_idempotency_record_has_its_answer", make_idempotency_record, {"finished_at": NOW}),
@@ -74,6 +86,9 @@ CASES: list[Case] = [
     ("active_card_has_its_baseline", make_card, {"baseline_read_at": None}),
     ("active_card_has_its_baseline", make_card, {"gateway_customer_id": None}),
     ("held_card_says_why", make_card, {"held_at": NOW, "held_reason": ""}),
+    ("only_a_card_that_was_not_read_is_unreadable", make_card, {"unreadable_at": NOW}),
+    ("only_an_unreadable_card_is_given_up", make_card, {"given_up_at": NOW}),
+    ("only_an_unreadable_card_is_given_up", make_card, {"given_up_at": NOW, "unread_since": NOW}),
     ("plan_trial_not_negative", make_plan, {"trial_days": -1}),
     *of_both("target_fits_its_interval", interval="DAILY", target=1),
     *of_both("target_fits_its_interval", interval="WEEKLY", target=7),
@@ -90,6 +105,14 @@ CASES: list[Case] = [
     ("subscription_catch_up_known", make_subscription, {"catch_up": "double"}),
     ("subscription_counts_its_periods", make_subscription, {"period_index": 1, "periods_charged": 2}),
     ("subscription_counts_its_periods", make_subscription, {"periods_charged": -1}),
+    ("what_could_not_be_opened_says_why", make_subscription, {"open_failed_at": NOW, "open_again_at": NOW}),
+    ("what_could_not_be_opened_says_why", make_subscription, {"open_failed_at": NOW, "open_error": "why"}),
+    ("what_could_not_be_opened_says_why", make_subscription, {"open_again_at": NOW}),
+    ("what_could_not_be_opened_says_why", make_subscription, {"open_error": "why"}),
+    ("orphan_answer_kind_known", make_orphan_answer, {"kind": "gift"}),
+    ("a_matched_orphan_answer_says_how", make_orphan_answer, {"matched_at": NOW}),
+    ("a_matched_orphan_answer_says_how", make_orphan_answer, {"matched_how": "row"}),
+    ("a_matched_orphan_answer_says_how", make_orphan_answer, {"matched_at": NOW, "matched_how": "luck"}),
     *(
         ("only_running_engine_subscriptions_fall_due", make_subscription, {"state": state})
         for state in ("incomplete", "paused", "canceled", "completed")
@@ -163,7 +186,7 @@ def test_a_missing_value_does_not_slip_through_a_promise(
 
 @attacks("refunds_never_exceed_the_attempt")
 @pytest.mark.parametrize("refunded", [-1, 1991])
-def test_an_attempt_never_counts_more_given_back_than_it_took(refunded: int) -> None:
+def test_attempt_never_counts_more_refunded_than_it_took(refunded: int) -> None:
     with refused("refunds_never_exceed_the_attempt"):
         update(make_attempt(), amount_refunded_minor=refunded)
 
@@ -179,7 +202,7 @@ def test_an_attempt_never_counts_more_given_back_than_it_took(refunded: int) -> 
         ("money_names_its_transaction", {"state": "reversed"}),
     ],
 )
-def test_an_attempt_that_makes_no_sense_is_refused_even_without_triggers(name: str, wrong: dict[str, Any]) -> None:
+def test_inconsistent_attempt_is_refused_even_without_triggers(name: str, wrong: dict[str, Any]) -> None:
     attempt = make_attempt()
     run("SET LOCAL session_replication_role = replica")
     with refused(name):
@@ -187,7 +210,7 @@ def test_an_attempt_that_makes_no_sense_is_refused_even_without_triggers(name: s
 
 
 @attacks("attempt_state_known")
-def test_an_attempt_in_a_state_that_nobody_knows_is_refused_even_without_triggers() -> None:
+def test_unknown_attempt_state_is_refused_even_without_triggers() -> None:
     attempt = make_attempt()
     run("SET LOCAL session_replication_role = replica")
     with refused("attempt_state_known"):
@@ -195,10 +218,10 @@ def test_an_attempt_in_a_state_that_nobody_knows_is_refused_even_without_trigger
 
 
 @pytest.mark.parametrize("left_out", ["released_by", "released_reason"])
-def test_a_released_card_says_who_released_it_and_why(left_out: str) -> None:
+def test_released_card_records_who_released_it_and_why(left_out: str) -> None:
     attempt = make_attempt()
     run("SET LOCAL session_replication_role = replica")
-    update(attempt, state="needs_human")
+    update(attempt, state="needs_review")
     told = {"released_at": NOW, "released_by": "mei", "released_reason": "spoke to the bank"}
     with refused("only_a_card_behind_a_person_is_released"):
         update(attempt, **{**told, left_out: ""})

@@ -13,10 +13,12 @@ from tests.promises.attacks import ATTACKED
 
 promises = import_module("billing.migrations.0002_promises")
 refunds = import_module("billing.migrations.0007_refunds")
+ways_out = import_module("billing.migrations.0015_ways_out")
+needs_review = import_module("billing.migrations.0019_needs_review")
 
 
 @pytest.mark.django_db
-def test_every_constraint_and_trigger_is_attacked_and_nothing_else_is_claimed() -> None:
+def test_every_constraint_and_trigger_is_attacked() -> None:
     for file in Path(__file__).parent.glob("test_*.py"):
         import_module(f"tests.promises.{file.stem}")
     assert catalogue.promises() == ATTACKED
@@ -28,8 +30,13 @@ def test_every_trigger_is_switched_on() -> None:
     assert off == []
 
 
+def renamed(state: str) -> str:
+    return state.replace(needs_review.OLD, needs_review.NEW)
+
+
 def pairs(moves: dict[str, tuple[str, ...]]) -> set[tuple[str, str]]:
-    listed = [(old, new) for old, news in moves.items() for new in news]
+    """As the migrations leave them: a state was renamed since."""
+    listed = [(renamed(old), renamed(new)) for old, news in moves.items() for new in news]
     assert len(listed) == len(set(listed))
     return set(listed)
 
@@ -38,7 +45,7 @@ def pairs(moves: dict[str, tuple[str, ...]]) -> set[tuple[str, str]]:
     ("migration", "domain"),
     [
         (promises.ATTEMPT_MOVES, MOVES),
-        (promises.INVOICE_MOVES, INVOICE_MOVES),
+        (ways_out.INVOICE_MOVES, INVOICE_MOVES),
         (promises.SUBSCRIPTION_MOVES, SUBSCRIPTION_MOVES),
         (refunds.REFUND_MOVES, REFUND_MOVES),
     ],

@@ -22,7 +22,7 @@ from tests.promises.attacks import (
 )
 
 pytestmark = pytest.mark.django_db
-migration = import_module("billing.migrations.0008_second_person")
+ways_out = import_module("billing.migrations.0015_ways_out")
 DECIDED: dict[str, Any] = {"decided_at": NOW, "decided_by": "mei", "decided_by_user_id": 2}
 DECISION_COLUMNS = {"outcome", "decided_by", "decided_by_user_id", "decided_at", "decided_reason"}
 
@@ -68,27 +68,28 @@ def test_a_decision_is_final(outcome: str) -> None:
 
 
 @attacks("proposals_never_change")
-@pytest.mark.parametrize("column", migration.FROZEN_PROPOSAL_COLUMNS)
+@pytest.mark.parametrize("column", ways_out.FROZEN_PROPOSAL_COLUMNS)
 def test_what_was_proposed_never_changes(column: str) -> None:
     proposal = make_proposal()
-    value: Any = '["1001"]' if column == "orders" else other_value(getattr(proposal, column))
+    json = {"orders": '["1001"]', "details": '{"method": "cash"}'}
+    value: Any = json.get(column) or other_value(getattr(proposal, column))
     with refused("proposals_never_change"):
         update(proposal, **{column: value})
 
 
 def test_every_column_is_either_frozen_or_the_decision() -> None:
-    assert {*migration.FROZEN_PROPOSAL_COLUMNS} == set(columns(Proposal)) - DECISION_COLUMNS
+    assert {*ways_out.FROZEN_PROPOSAL_COLUMNS} == set(columns(Proposal)) - DECISION_COLUMNS
 
 
 @attacks("proposals_are_about_a_case")
-@pytest.mark.parametrize("states", [(), ("unknown",), ("declined",), ("succeeded",), ("needs_human", "not_charged")])
+@pytest.mark.parametrize("states", [(), ("unknown",), ("declined",), ("succeeded",), ("needs_review", "not_charged")])
 def test_nothing_is_proposed_about_what_is_with_nobody(states: tuple[str, ...]) -> None:
     other = move_attempt(make_attempt(), *states)
     with refused("proposals_are_about_a_case"):
         insert_another(make_proposal(), attempt_id=other.pk, account_id=other.account_id)
 
 
-def test_nothing_is_proposed_in_the_name_of_another_account_or_already_decided() -> None:
+def test_proposal_for_another_account_or_decided_is_refused() -> None:
     proposal = make_proposal()
     with refused("proposals_are_about_a_case"):
         insert_another(proposal, account_id=make_account().pk)

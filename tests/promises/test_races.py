@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -35,7 +36,7 @@ def both_at_once(first: Callable[[], object], second: Callable[[], object]) -> l
         return sorted(future.result(timeout=30) for future in [pool.submit(side, first), pool.submit(side, second)])
 
 
-def test_of_two_attempts_for_one_invoice_at_the_same_instant_exactly_one_commits() -> None:
+def test_one_of_two_simultaneous_attempts_on_an_invoice_commits() -> None:
     like = move_attempt(make_attempt(), "declined")
     cards = [make_card(like.payment_method.customer, is_default=False).pk for _ in range(2)]
     results = both_at_once(
@@ -45,7 +46,7 @@ def test_of_two_attempts_for_one_invoice_at_the_same_instant_exactly_one_commits
     assert PaymentAttempt.objects.filter(invoice=like.invoice, state="sending").count() == 1
 
 
-def test_of_two_attempts_on_one_card_at_the_same_instant_exactly_one_commits() -> None:
+def test_one_of_two_simultaneous_attempts_on_a_card_commits() -> None:
     like = move_attempt(make_attempt(), "declined")
     invoices = [make_invoice(like.payment_method).pk for _ in range(2)]
     results = both_at_once(
@@ -55,7 +56,7 @@ def test_of_two_attempts_on_one_card_at_the_same_instant_exactly_one_commits() -
     assert PaymentAttempt.objects.filter(payment_method=like.payment_method, state="sending").count() == 1
 
 
-def test_of_two_invoices_for_one_period_at_the_same_instant_exactly_one_commits() -> None:
+def test_one_of_two_simultaneous_invoices_for_a_period_commits() -> None:
     card = make_card()
     like = make_invoice(card, make_subscription(card))
     results = both_at_once(*(lambda: insert_another(like, period_index=1) for _ in range(2)))
@@ -63,7 +64,16 @@ def test_of_two_invoices_for_one_period_at_the_same_instant_exactly_one_commits(
     assert Invoice.objects.filter(subscription=like.subscription, period_index=1).count() == 1
 
 
-def test_of_two_attempts_that_claim_one_transaction_at_the_same_instant_exactly_one_commits() -> None:
+def test_one_of_two_simultaneous_invoices_for_a_due_date_commits() -> None:
+    card = make_card()
+    like = make_invoice(card, make_subscription(card))
+    again = like.due_at + timedelta(days=1)
+    results = both_at_once(*(lambda: insert_another(like, due_at=again) for _ in range(2)))
+    assert results == ["committed", "one_invoice_per_due_date"]
+    assert Invoice.objects.filter(subscription=like.subscription, due_at=again).count() == 1
+
+
+def test_one_of_two_simultaneous_claims_of_a_transaction_commits() -> None:
     attempts = [make_attempt(card=make_card()) for _ in range(2)]
     account = attempts[0].account_id
     run("SET session_replication_role = replica")  # one account, so that the transaction is the same one
@@ -77,7 +87,7 @@ def test_of_two_attempts_that_claim_one_transaction_at_the_same_instant_exactly_
     assert results == ["a_transaction_explains_one_attempt", "committed"]
 
 
-def test_late_money_and_a_new_attempt_at_the_same_instant_leave_one_holder() -> None:
+def test_late_money_and_new_attempt_at_once_leave_one_holder() -> None:
     late = move_attempt(make_attempt(), "declined")
     results = both_at_once(
         lambda: insert_another(late, "invoice_id", "payment_method_id"), lambda: move_attempt(late, "succeeded")

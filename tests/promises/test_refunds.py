@@ -37,6 +37,7 @@ from tests.promises.test_uniques import PATHS as PATHS_OF_ATTEMPTS
 
 pytestmark = pytest.mark.django_db
 migration = import_module("billing.migrations.0007_refunds")
+ways_out = import_module("billing.migrations.0015_ways_out")
 
 # How a refund comes to each state.
 PATHS: dict[str, tuple[str, ...]] = {
@@ -47,7 +48,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "not_sent": ("sending", "not_sent"),
     "unknown": ("sending", "unknown"),
     "not_refunded": ("sending", "unknown", "not_refunded"),
-    "needs_human": ("sending", "unknown", "needs_human"),
+    "needs_review": ("sending", "unknown", "needs_review"),
 }
 FREE_COLUMNS = {
     "state", "state_reason", "next_check_at", "checks_done", "checks_failed", "last_evidence_id", "settled_at",
@@ -59,7 +60,7 @@ def test_there_is_a_path_to_every_state() -> None:
 
 
 def test_every_column_is_either_frozen_or_known_to_change() -> None:
-    frozen = {*migration.FROZEN_REFUND_COLUMNS, *migration.FROZEN_REQUEST_COLUMNS}
+    frozen = {*ways_out.FROZEN_REFUND_COLUMNS, *migration.FROZEN_REQUEST_COLUMNS}
     assert {*frozen, *FREE_COLUMNS} == set(columns(Refund))
     assert not frozen & FREE_COLUMNS
 
@@ -82,7 +83,7 @@ def test_a_refund_moves_along_the_table_only(old: RefundState, new: RefundState)
 
 @attacks("every_move_of_a_refund_names_its_evidence")
 @pytest.mark.parametrize(("old", "new"), [pytest.param(o, n, id=f"{o}-{n}") for o, n in sorted(REFUND_MOVES)])
-def test_no_move_of_a_refund_happens_without_new_evidence_about_it(old: RefundState, new: RefundState) -> None:
+def test_refund_never_moves_without_new_evidence_about_it(old: RefundState, new: RefundState) -> None:
     refund = move_refund(make_refund(), *PATHS[old])
     of_another = make_refund_evidence(make_refund())
     for evidence in (None, refund.last_evidence_id, of_another.pk, of_another.pk + 1_000_000):
@@ -92,7 +93,7 @@ def test_no_move_of_a_refund_happens_without_new_evidence_about_it(old: RefundSt
 
 @attacks("refunds_are_born_requested")
 @pytest.mark.parametrize("state", sorted(set(RefundState) - {RefundState.REQUESTED}))
-def test_a_refund_of_ours_is_born_requested_and_in_no_other_state(state: RefundState) -> None:
+def test_refund_of_ours_is_born_requested(state: RefundState) -> None:
     refund = make_partial_refund()
     move_refund(refund, "not_sent")
     with refused("refunds_are_born_requested"):
@@ -102,7 +103,7 @@ def test_a_refund_of_ours_is_born_requested_and_in_no_other_state(state: RefundS
 
 
 @pytest.mark.parametrize("state", list(RefundState))
-def test_a_refund_seen_at_the_gateway_is_born_succeeded_and_in_no_other_state(state: RefundState) -> None:
+def test_refund_seen_at_the_gateway_is_born_succeeded(state: RefundState) -> None:
     refund = move_refund(make_partial_refund(), "not_sent")
     seen = {"origin": "gateway", "state": state, "next_check_at": None}
     if state is RefundState.SUCCEEDED:
@@ -114,7 +115,7 @@ def test_a_refund_seen_at_the_gateway_is_born_succeeded_and_in_no_other_state(st
 
 @attacks("refunds_belong_to_money")
 @pytest.mark.parametrize("state", sorted(AttemptState))
-def test_only_money_is_given_back(state: AttemptState) -> None:
+def test_only_captured_money_is_refunded(state: AttemptState) -> None:
     attempt = move_attempt(make_attempt(), *PATHS_OF_ATTEMPTS[state])
     if state in HAS_MONEY:
         assert make_refund(attempt).state == "requested"
@@ -123,7 +124,7 @@ def test_only_money_is_given_back(state: AttemptState) -> None:
             make_refund(attempt)
 
 
-def test_a_refund_is_of_the_attempts_own_account_invoice_and_currency() -> None:
+def test_refund_is_of_its_attempts_account_invoice_and_currency() -> None:
     refund = move_refund(make_partial_refund(), "not_sent")
     for wrong in ({"account_id": make_account().pk}, {"invoice_id": make_invoice().pk}, {"currency": "SGD"}):
         with refused("refunds_belong_to_money"):
@@ -133,7 +134,7 @@ def test_a_refund_is_of_the_attempts_own_account_invoice_and_currency() -> None:
 
 @attacks("refunds_never_exceed_what_was_captured")
 @pytest.mark.parametrize("state", sorted(RefundState))
-def test_open_and_succeeded_refunds_never_exceed_what_was_captured(state: RefundState) -> None:
+def test_open_and_succeeded_refunds_never_exceed_the_capture(state: RefundState) -> None:
     attempt = move_attempt(make_attempt(), "succeeded")
     refund = move_refund(make_refund(attempt, amount_minor=1500, kind="partial"), *PATHS[state])
     counts = state in OPEN or state is RefundState.SUCCEEDED
@@ -147,7 +148,7 @@ def test_open_and_succeeded_refunds_never_exceed_what_was_captured(state: Refund
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_transactions_at_once_do_not_give_back_more_than_was_captured() -> None:
+def test_simultaneous_refunds_never_exceed_the_capture() -> None:
     attempt = move_attempt(make_attempt(), "succeeded")
     came: list[str] = []
 
@@ -187,11 +188,21 @@ def test_an_attempt_has_one_open_refund(state: RefundState) -> None:
 
 
 @attacks("what_was_asked_back_never_changes")
-@pytest.mark.parametrize("column", migration.FROZEN_REFUND_COLUMNS)
+@pytest.mark.parametrize("column", ways_out.FROZEN_REFUND_COLUMNS)
 def test_what_was_asked_for_never_changes(column: str) -> None:
     refund = make_refund()
     with refused("what_was_asked_back_never_changes"):
         update(refund, **{column: other_value(getattr(refund, column))})
+
+
+@attacks("a_refund_is_sent_only_for_what_is_owed")
+def test_refund_is_not_sent_after_another_since_its_request() -> None:
+    refund = make_partial_refund()
+    run("UPDATE billing_paymentattempt SET amount_refunded_minor = 1 WHERE id = %s", [refund.attempt_id])
+    with refused("a_refund_is_sent_only_for_what_is_owed"):
+        move_refund(refund, "sending")
+    run("UPDATE billing_paymentattempt SET amount_refunded_minor = 0 WHERE id = %s", [refund.attempt_id])
+    assert move_refund(refund, "sending").state == "sending"
 
 
 @attacks("armed_refund_requests_never_change")
@@ -233,9 +244,7 @@ def test_a_refund_that_breaks_a_promise_is_refused(name: str, wrong: dict[str, A
         ),
     ],
 )
-def test_a_refund_that_makes_no_sense_is_refused_even_without_triggers(
-    name: str, state: str, wrong: dict[str, Any]
-) -> None:
+def test_inconsistent_refund_is_refused_even_without_triggers(name: str, state: str, wrong: dict[str, Any]) -> None:
     refund = move_refund(make_refund(), *PATHS[state])
     run("SET LOCAL session_replication_role = replica")
     with refused(name):
@@ -265,7 +274,7 @@ def test_what_may_have_been_sent_has_its_whole_request(state: RefundState, colum
 
 
 @attacks("refund_evidence_source_known")
-def test_evidence_about_a_refund_says_who_told_us() -> None:
+def test_refund_evidence_has_a_known_source() -> None:
     evidence = make_refund_evidence(make_refund())
     with refused("refund_evidence_source_known"):
         insert_copy(evidence, source="rumour", digest="another")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import models
+from psycopg.types.json import Json
 
 from billing.domain.attempts import MOVES, AttemptState
 from billing.domain.subscriptions import INVOICE_MOVES, SUBSCRIPTION_MOVES, InvoiceState, SubscriptionState
@@ -17,6 +18,7 @@ from billing.models import (
     GatewayOrder,
     GatewayTransaction,
     Invoice,
+    OrphanAnswer,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -43,6 +45,7 @@ from tests.promises.attacks import (
     columns,
     delete,
     insert_another,
+    make_orphan_answer,
     make_period_invoice,
     other_value,
     refused,
@@ -55,6 +58,7 @@ from tests.promises.test_uniques import PATHS
 
 pytestmark = pytest.mark.django_db
 promises = import_module("billing.migrations.0002_promises")
+answers = import_module("billing.migrations.0011_answers")
 
 
 def every_pair(states: Iterable[StrEnum]) -> list[Any]:
@@ -89,7 +93,7 @@ def test_an_attempt_moves_along_the_table_only(old: AttemptState, new: AttemptSt
 
 @attacks("every_move_of_an_attempt_names_its_evidence")
 @pytest.mark.parametrize(("old", "new"), [pytest.param(o, n, id=f"{o}-{n}") for o, n in sorted(MOVES)])
-def test_no_move_of_an_attempt_happens_without_new_evidence_about_it(old: AttemptState, new: AttemptState) -> None:
+def test_attempt_never_moves_without_new_evidence_about_it(old: AttemptState, new: AttemptState) -> None:
     attempt = move_attempt(make_attempt(), *PATHS[old])
     of_another = make_evidence(make_attempt())
     for evidence in (None, attempt.last_evidence_id, of_another.pk, of_another.pk + 1_000_000):
@@ -97,7 +101,7 @@ def test_no_move_of_an_attempt_happens_without_new_evidence_about_it(old: Attemp
             update(attempt, state=new, last_evidence_id=evidence)
 
 
-def test_evidence_that_moved_an_attempt_once_does_not_move_it_again_later() -> None:
+def test_evidence_moves_an_attempt_only_once() -> None:
     attempt = move_attempt(make_attempt(), "unknown")
     used = attempt.last_evidence_id
     move_attempt(attempt, "not_charged")
@@ -156,7 +160,7 @@ def test_what_the_gateway_collects_is_never_charged_by_us() -> None:
 
 
 @attacks("attempts_ask_for_what_is_owed")
-def test_an_attempt_asks_an_open_invoices_amount_from_a_card_of_its_customer() -> None:
+def test_attempt_asks_an_open_invoices_amount_of_its_customer() -> None:
     attempt = make_attempt()
     fresh = make_invoice(make_card(attempt.payment_method.customer, is_default=False), account=attempt.account)
     good = {"invoice_id": fresh.pk, "payment_method_id": fresh.payment_method_id}
@@ -185,23 +189,27 @@ def test_who_collects_a_subscription_is_decided_once() -> None:
 # Columns that may change after the row was written. What is in neither list fails the test below.
 FREE_ATTEMPT_COLUMNS = {
     "state", "state_reason", "gateway_transaction_id", "gateway_order_id", "next_check_at", "checks_done",
+    "rung_at", "looked_at",
     "checks_failed", "last_evidence_id", "settled_at", "released_at", "released_by", "released_reason",
     "amount_refunded_minor",
 }  # fmt: skip
 FREE_INVOICE_COLUMNS = {
     "payment_method_id", "state", "state_reason", "description", "lines", "amount_refunded_minor", "next_attempt_at",
     "hold", "attempt_count", "tries", "first_tried_at", "not_sent_in_a_row", "refusal", "refused_at", "preflight_at",
+    "look_from_at",
     "lease_until", "lease_token", "collect_regardless", "created_at", "closed_at",
 }  # fmt: skip
 FREE_PLAN_COLUMNS = {"public_id", "name", "created_at"}
+FREE_ORPHAN_COLUMNS = {"matched_at", "matched_how", "matched_id", "matched_by", "matched_note"}
 
 
 @pytest.mark.parametrize(
     ("kind", "frozen", "free"),
     [
-        (PaymentAttempt, promises.FROZEN_ATTEMPT_COLUMNS, FREE_ATTEMPT_COLUMNS),
+        (PaymentAttempt, (*promises.FROZEN_ATTEMPT_COLUMNS, "recovered_at"), FREE_ATTEMPT_COLUMNS),
         (Invoice, promises.FROZEN_INVOICE_COLUMNS, FREE_INVOICE_COLUMNS),
         (Plan, promises.FROZEN_PLAN_COLUMNS, FREE_PLAN_COLUMNS),
+        (OrphanAnswer, answers.WHAT_WAS_ANSWERED, FREE_ORPHAN_COLUMNS),
     ],
 )
 def test_every_column_is_either_frozen_or_known_to_change(
@@ -227,6 +235,23 @@ def test_what_is_owed_never_changes(column: str) -> None:
         update(invoice, **{column: other_value(getattr(invoice, column))})
 
 
+@attacks("orphan_answers_never_change")
+@pytest.mark.parametrize("column", answers.WHAT_WAS_ANSWERED)
+def test_what_was_answered_never_changes(column: str) -> None:
+    orphan = make_orphan_answer()
+    new = Json({"other": 1}) if column == "content" else other_value(getattr(orphan, column))
+    with refused("orphan_answers_never_change"):
+        update(orphan, **{column: new})
+
+
+@pytest.mark.parametrize("changes", [{"matched_note": "other"}, {"matched_at": None, "matched_how": None}])
+def test_an_orphan_answer_is_matched_once(changes: dict[str, Any]) -> None:
+    orphan = make_orphan_answer()
+    update(orphan, matched_at=NOW, matched_how="person", matched_by="siti", matched_note="seen in the portal")
+    with refused("orphan_answers_never_change"):
+        update(orphan, **changes)
+
+
 @attacks("a_used_plan_is_not_edited")
 @pytest.mark.parametrize("column", promises.FROZEN_PLAN_COLUMNS)
 def test_a_plan_that_somebody_is_on_is_not_edited(column: str) -> None:
@@ -237,7 +262,7 @@ def test_a_plan_that_somebody_is_on_is_not_edited(column: str) -> None:
         update(plan, **{column: other_value(getattr(plan, column))})
 
 
-def test_a_plan_that_nobody_is_on_may_be_edited_and_the_name_of_any_plan() -> None:
+def test_unused_plan_may_be_edited_and_any_plan_renamed() -> None:
     plan = make_plan()
     update(plan, amount_minor=2990)
     make_subscription(make_card(), plan=plan)
@@ -258,7 +283,9 @@ def test_money_keeps_its_transaction(state: str, other: str | None) -> None:
 # --- what is never lost -------------------------------------------------------------------------------------
 
 APPEND_ONLY = (Evidence, RefundEvidence, Transition, Event)
-NEVER_DELETED = (PaymentAttempt, Refund, Invoice, Subscription, PaymentMethod, GatewayOrder, GatewayTransaction)
+NEVER_DELETED = (
+    PaymentAttempt, Refund, Invoice, Subscription, PaymentMethod, GatewayOrder, GatewayTransaction, OrphanAnswer,
+)  # fmt: skip
 
 
 def noun(kind: type[models.Model]) -> str:
@@ -287,7 +314,7 @@ def test_what_leaves_a_trace_of_money_is_never_deleted(kind: type[models.Model])
 @attacks(*(f"{noun(kind)}_is_never_truncated" for kind in (*APPEND_ONLY, *NEVER_DELETED)))
 @pytest.mark.parametrize("kind", [*APPEND_ONLY, *NEVER_DELETED], ids=noun)
 @pytest.mark.parametrize("setting", ["off", "", "ON", "true"])
-def test_nothing_of_it_is_truncated_where_the_tests_setting_is_not_on(kind: type[models.Model], setting: str) -> None:
+def test_table_is_not_truncated_without_the_tests_setting(kind: type[models.Model], setting: str) -> None:
     run("SELECT set_config('kitaran.allow_truncate', %s, true)", [setting])
     with refused(f"{noun(kind)}_is_never_truncated"):
         run(f"TRUNCATE {table(kind)} CASCADE")

@@ -5,16 +5,20 @@ from django.db import models
 
 from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState
 from billing.models import (
+    AccountTrouble,
     ApiKey,
     Customer,
     Event,
     Evidence,
     GatewayAccount,
+    GatewayClock,
     GatewayOrder,
     GatewayTransaction,
     Heartbeat,
+    Host,
     IdempotencyRecord,
     Invoice,
+    OrphanAnswer,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -30,12 +34,15 @@ pytestmark = pytest.mark.django_db
 
 # Constraint, its table, and the column whose repetition it refuses.
 CASES: list[tuple[str, type[models.Model], str]] = [
+    ("one_trouble_per_account_and_work", AccountTrouble, "work"),
+    ("one_clock_per_gateway_and_machine", GatewayClock, "machine"),
     ("billing_apikey_public_id_key", ApiKey, "public_id"),
     ("billing_apikey_prefix_key", ApiKey, "prefix"),
     ("billing_apikey_key_hash_key", ApiKey, "key_hash"),
     ("billing_customer_public_id_key", Customer, "public_id"),
     ("customer_reference_once_per_account", Customer, "reference"),
     ("billing_event_public_id_key", Event, "public_id"),
+    ("billing_host_host_id_key", Host, "host_id"),
     ("an_event_is_told_once", Event, "occasion"),
     ("evidence_is_told_once", Evidence, "digest"),
     ("billing_gatewayaccount_public_id_key", GatewayAccount, "public_id"),
@@ -45,6 +52,8 @@ CASES: list[tuple[str, type[models.Model], str]] = [
     ("one_answer_per_idempotency_key", IdempotencyRecord, "key"),
     ("billing_invoice_public_id_key", Invoice, "public_id"),
     ("one_invoice_per_period", Invoice, "period_index"),
+    ("one_invoice_per_due_date", Invoice, "due_at"),
+    ("an_orphan_answer_is_recorded_once", OrphanAnswer, "nonce"),
     ("billing_paymentattempt_public_id_key", PaymentAttempt, "public_id"),
     ("billing_paymentattempt_marker_key", PaymentAttempt, "marker"),
     ("billing_paymentattempt_request_nonce_key", PaymentAttempt, "request_nonce"),
@@ -95,7 +104,7 @@ PATHS = {
     "in_process": ("in_process",),
     "unknown": ("unknown",),
     "not_charged": ("unknown", "not_charged"),
-    "needs_human": ("needs_human",),
+    "needs_review": ("needs_review",),
     "surplus": ("surplus",),
     "reversed": ("succeeded", "reversed"),
 }
@@ -114,7 +123,7 @@ def test_nothing_is_armed_for_an_invoice_whose_place_is_held(state: AttemptState
 
 
 @pytest.mark.parametrize("state", sorted(set(AttemptState) - HOLDS_PLACE))
-def test_an_invoice_whose_attempt_ended_without_its_money_may_be_tried_again(state: AttemptState) -> None:
+def test_invoice_may_be_retried_after_an_attempt_without_money(state: AttemptState) -> None:
     ended = move_attempt(make_attempt(), *PATHS[state])
     assert insert_another(ended, "invoice_id", "payment_method_id")
 
@@ -132,20 +141,20 @@ def test_late_money_never_makes_a_second_holder_of_the_place() -> None:
 
 @attacks("one_unresolved_attempt_per_card")
 @pytest.mark.parametrize("state", sorted(UNRESOLVED))
-def test_a_card_with_an_unresolved_attempt_is_not_charged_for_another_invoice(state: AttemptState) -> None:
+def test_card_with_an_unresolved_attempt_is_not_charged_again(state: AttemptState) -> None:
     waiting = move_attempt(make_attempt(), *PATHS[state])
     with refused("one_unresolved_attempt_per_card"):
         insert_another(waiting, "payment_method_id")
 
 
 @pytest.mark.parametrize("state", sorted(set(AttemptState) - UNRESOLVED))
-def test_a_card_whose_attempt_is_resolved_is_charged_for_the_next_invoice(state: AttemptState) -> None:
+def test_card_with_a_resolved_attempt_is_charged_again(state: AttemptState) -> None:
     resolved = move_attempt(make_attempt(), *PATHS[state])
     assert insert_another(resolved, "payment_method_id")
 
 
-def test_a_card_that_a_person_released_is_charged_for_the_next_invoice_but_not_for_its_own() -> None:
-    waiting = move_attempt(make_attempt(), "needs_human")
+def test_released_card_is_charged_only_for_the_next_invoice() -> None:
+    waiting = move_attempt(make_attempt(), "needs_review")
     update(waiting, released_at=NOW, released_by="mei", released_reason="spoke to the bank")
     assert insert_another(waiting, "payment_method_id")
     with refused("one_attempt_holds_the_place"):

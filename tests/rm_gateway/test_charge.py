@@ -194,7 +194,7 @@ def test_an_item_with_an_odd_member_is_unknown(client: Client, gateway: FakeGate
     assert isinstance(outcome(client), Unknown)
 
 
-def test_a_currency_beside_the_order_counts_when_the_order_has_none(client: Client, gateway: FakeGateway) -> None:
+def test_currency_beside_the_order_counts_when_it_has_none(client: Client, gateway: FakeGateway) -> None:
     gateway.scripts[CHARGE] = reply(processed(transaction(order={"id": "1", "amount": 100})))
     assert client.send(prepared_by(client)).currency == "MYR"
 
@@ -215,7 +215,7 @@ def test_a_paid_item_under_a_status_of_failure_is_unknown(client: Client, gatewa
 @pytest.mark.parametrize(
     ("header", "seconds"), [("Retry-After: 17", 17), ("Retry-After: soon", None), ("X-Other: 1", None)]
 )
-def test_throttling_says_how_long_to_wait(
+def test_throttling_carries_the_time_to_wait(
     client: Client, gateway: FakeGateway, header: str, seconds: int | None
 ) -> None:
     gateway.scripts[CHARGE] = reply(b"<html>slow down</html>", 429, (header,))
@@ -261,7 +261,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_connection_that_breaks_after_the_request_is_unknown_and_sent_once(
+def test_request_on_a_broken_connection_is_unknown_and_sent_once(
     client: Client, gateway: FakeGateway, fault: str
 ) -> None:
     gateway.scripts[CHARGE] = BROKEN[fault]
@@ -302,7 +302,7 @@ BYTE_BY_BYTE = {
 
 
 @pytest.mark.parametrize("part", BYTE_BY_BYTE)
-def test_an_answer_of_one_byte_a_second_ends_within_two_seconds_of_the_total_deadline(
+def test_trickled_answer_ends_within_two_seconds_of_the_deadline(
     make_client: Any, gateway: FakeGateway, part: str
 ) -> None:
     client = make_client(total_timeout_seconds=1.2, read_timeout_seconds=90)
@@ -318,7 +318,7 @@ def test_an_answer_of_one_byte_a_second_ends_within_two_seconds_of_the_total_dea
 def test_silence_ends_at_the_read_timeout(make_client: Any, gateway: FakeGateway) -> None:
     client = make_client(read_timeout_seconds=0.3)
     silent = threading.Event()
-    gateway.scripts[CHARGE] = lambda _sock, _request: silent.wait(5) and None
+    gateway.scripts[CHARGE] = lambda _sock, _request: silent.wait(5) and None  # type: ignore[assignment]
     error = outcome(client)
     silent.set()
     assert isinstance(error, Unknown)
@@ -342,9 +342,7 @@ def test_a_request_outside_its_window_is_not_sent(make_client: Any, gateway: Fak
     assert gateway.requests(CHARGE) == []
 
 
-def test_a_window_that_ends_while_connecting_is_noticed_before_the_first_byte(
-    make_client: Any, gateway: FakeGateway
-) -> None:
+def test_window_that_ends_while_connecting_sends_nothing(make_client: Any, gateway: FakeGateway) -> None:
     moments = iter([1000.0, 1000.0, 1000.0, 1000.0, 1050.0])
     client = make_client(clock=lambda: next(moments), token=False)
     client.ensure_token()

@@ -70,7 +70,7 @@ def relay(running: SimulatorProcess) -> Iterator[Relay]:
 
 
 @pytest.mark.parametrize("name", sorted(OUTCOMES))
-def test_a_charge_travels_byte_by_byte_and_once_and_what_is_said_of_it_is_true_in_the_ledger(
+def test_charge_is_sent_once_and_its_result_matches_the_ledger(
     simulator: SimulatorProcess, make: Make, relay: Relay, name: str
 ) -> None:
     customer = bound(make(), simulator)
@@ -211,7 +211,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("name", STATUSES)
-def test_each_status_of_a_charge_is_told(simulator: SimulatorProcess, make: Make, relay: Relay, name: str) -> None:
+def test_each_status_of_a_charge_is_returned(simulator: SimulatorProcess, make: Make, relay: Relay, name: str) -> None:
     transaction = send_under(name)(simulator, make, relay)
     assert isinstance(transaction, Transaction)
     assert transaction.status is STATUSES[name]
@@ -280,7 +280,7 @@ def test_what_does_not_exist_is_not_found(simulator: SimulatorProcess, make: Mak
         client.get_customer("1795225154273723505")
 
 
-def test_dead_tokens_are_replaced_for_reads_and_told_for_charges(simulator: SimulatorProcess, make: Make) -> None:
+def test_dead_tokens_are_replaced_for_reads_and_fail_charges(simulator: SimulatorProcess, make: Make) -> None:
     client = make()
     customer = bound(client, simulator)
     simulator.expire_tokens()
@@ -295,7 +295,7 @@ def test_dead_tokens_are_replaced_for_reads_and_told_for_charges(simulator: Simu
     assert client.send(charge_of(client, customer)).status is TransactionStatus.SUCCESS
 
 
-def test_a_key_that_rm_does_not_know_is_told_as_such(simulator: SimulatorProcess, make: Make) -> None:
+def test_key_that_rm_does_not_know_is_a_signature_rejection(simulator: SimulatorProcess, make: Make) -> None:
     from tests.rm_gateway.conftest import PRIVATE_PEM
 
     simulator.set(error_signature=[400, "INVALID_REQUEST_SIGNATURE"])

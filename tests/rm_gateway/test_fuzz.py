@@ -69,6 +69,7 @@ def read_callback(body: bytes, rng: random.Random) -> Any:
             return parse_notify(method="POST", body=body, headers={"X-Signature": "x"})
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(25)
 def test_a_hundred_thousand_odd_inputs_neither_crash_nor_grow() -> None:
     rng, process = random.Random(4), psutil.Process()

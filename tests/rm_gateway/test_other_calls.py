@@ -41,7 +41,7 @@ def recurring(**changes: Any) -> NewRecurringCustomer:
     return NewRecurringCustomer(**(values | changes))
 
 
-def test_a_recurring_customer_is_created_with_the_documented_names(client: Client, gateway: FakeGateway) -> None:
+def test_recurring_customer_is_created_with_documented_names(client: Client, gateway: FakeGateway) -> None:
     gateway.scripts["/v3/recurring-payment"] = reply(processed(customer()))
     client.create_recurring_customer(recurring())
     (request,) = gateway.requests("/v3/recurring-payment")

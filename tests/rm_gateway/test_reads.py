@@ -61,7 +61,7 @@ def test_creating_is_never_repeated(client: Client, gateway: FakeGateway) -> Non
     assert len(gateway.requests("/v3/tokenized-payment")) == 2
 
 
-def test_a_recurring_customer_is_told_by_its_terms(client: Client, gateway: FakeGateway) -> None:
+def test_recurring_customer_is_recognized_by_its_terms(client: Client, gateway: FakeGateway) -> None:
     terms = {"amount": 120, "currency": "MYR", "recurringInterval": "WEEKLY", "recurringTarget": "1"}
     gateway.scripts["/v3/customer/C1"] = reply(
         processed(customer(recurringPayment=terms | {"recurringRepetition": 10}, isActive="true"))
@@ -179,7 +179,7 @@ def test_endless_pages_end(client: Client, gateway: FakeGateway, monkeypatch: py
         (200, processed(transaction(transactionId="another")), Unknown),
     ],
 )
-def test_a_query_that_finds_nothing_says_why(
+def test_query_that_finds_nothing_raises_the_right_error(
     client: Client, gateway: FakeGateway, status: int, body: Any, expected: type[GatewayError]
 ) -> None:
     gateway.scripts["/v3/payment/transaction/T1"] = reply(body, status)

@@ -70,7 +70,7 @@ def test_every_vector_is_used_by_some_test() -> None:
     assert all(used & set(vector) for vector in VECTORS)
 
 
-def test_a_url_of_none_is_left_out_and_a_timestamp_may_be_a_number() -> None:
+def test_missing_url_is_left_out_and_a_timestamp_may_be_a_number() -> None:
     got = signing_plaintext(method="POST", url=None, nonce="n", timestamp=10, body=[])
     assert got == "data=W10=&method=post&nonceStr=n&signType=sha256&timestamp=10"
 

@@ -361,6 +361,7 @@ EVERY_CASE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("profile", "name", "one"), EVERY_CASE)
 def test_every_call_under_every_value_of_every_switch(
     running: SimulatorProcess, transport: Transport, letterbox: tuple[str, Inbox], profile: str, name: str, one: Case

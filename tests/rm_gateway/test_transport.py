@@ -57,9 +57,7 @@ def test_the_limit_of_idleness_is_four_seconds() -> None:
     assert connections.MAX_IDLE_SECONDS == 4
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_sending(
-    transport: Transport, gateway: FakeGateway
-) -> None:
+def test_connection_the_server_closed_is_replaced_before_sending(transport: Transport, gateway: FakeGateway) -> None:
     def once(sock: socket.socket, request: Received) -> None:
         reply({})(sock, request)
         raise ConnectionAbortedError
@@ -71,9 +69,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_sendin
         assert len(gateway.requests("/v3/x")) == number
 
 
-def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next(
-    transport: Transport, gateway: FakeGateway
-) -> None:
+def test_unsolicited_answer_is_never_taken_for_the_next(transport: Transport, gateway: FakeGateway) -> None:
     def twice(sock: socket.socket, request: Received) -> None:
         for text in (request.target, "/stray"):
             reply({"asked": text})(sock, request)
@@ -191,7 +187,7 @@ def test_a_connection_that_is_not_made_in_time_is_not_sent() -> None:
     assert caught.value.kind == "timeout"
 
 
-def test_a_handshake_that_trickles_ends_at_the_deadline_and_is_not_sent() -> None:
+def test_handshake_that_trickles_ends_at_the_deadline_unsent() -> None:
     transport = transport_of(total_timeout=0.5)
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -295,7 +291,7 @@ def test_tls_works_and_its_trickles_end_too(certificate: Path, monkeypatch: pyte
         thread.join(5)
 
 
-def test_a_child_process_opens_connections_and_deadlines_of_its_own(transport: Transport, gateway: FakeGateway) -> None:
+def test_child_process_has_its_own_connections_and_deadlines(transport: Transport, gateway: FakeGateway) -> None:
     gateway.scripts["/v3/x"] = reply({})
     url = f"{gateway.api_url}/x"
     transport.exchange("GET", url, HEADERS)
@@ -326,7 +322,7 @@ def test_a_child_process_opens_connections_and_deadlines_of_its_own(transport: T
         "https://[::1/v3",
     ],
 )
-def test_a_url_that_is_not_safe_is_refused_by_the_name_of_its_field(gateway: FakeGateway, url: str) -> None:
+def test_unsafe_url_is_refused_by_the_name_of_its_field(gateway: FakeGateway, url: str) -> None:
     for name in ("api_url", "oauth_url"):
         with pytest.raises(ValueError, match=f"^{name} "):
             Settings(**settings_of(gateway, **{name: url}))

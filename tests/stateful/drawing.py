@@ -32,7 +32,8 @@ fates = st.lists(st.sampled_from(PARTING) | st.sampled_from(FATES), min_size=1, 
 fates_of_refunds = st.sampled_from(["auto", "auto", "lost_after", "dropped_before"]) | st.sampled_from(FATES_OF_REFUNDS)
 amounts = st.sampled_from([500, None, 1000, None, 500, 1, 1990])  # sen to give back; None: all that is left
 ends = st.sampled_from(["settle", "settle", "settle", "keep", "die", "unacknowledged"])
-delays = st.sampled_from([0, 0, 60, 1800, 172_800])  # seconds until an order shows in its card's list
+USUAL_LAG, LONGEST_DELAY = 3600, 172_800
+delays = st.sampled_from([0, 0, 60, 1800, LONGEST_DELAY])  # seconds until an order shows in its card's list
 changes = st.sampled_from([5, 600, 86_400, 345_600])  # seconds until an outcome with a second thought takes it
 moments = st.sampled_from(
     [timedelta(seconds=s) for s in (1, 5, 19, 30)]
@@ -45,10 +46,17 @@ spans = st.sampled_from([timedelta(hours=1), timedelta(hours=6), timedelta(days=
 TOPICS = ("portal", "outage", "notify", "cards", "life", "stop", "mind", "urgent")
 REFUNDS = "refunds"  # money is given back
 PEOPLE = "people"  # what one person decides waits for another
+DISASTERS = "disasters"  # the database forgets, is copied, its clock steps; and the gateway lies
+# How far the database's clock steps.
+steps = st.sampled_from(
+    [timedelta(days=40), timedelta(hours=3), timedelta(seconds=90), -timedelta(hours=3), -timedelta(days=4)]
+)
 KINDS: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {  # what every example is about, and what it may be about
     "charges": (frozenset(), TOPICS),
     "refunds": (frozenset({REFUNDS}), (*TOPICS, PEOPLE)),
     "people": (frozenset({PEOPLE}), (*TOPICS, REFUNDS)),
+    # Not what a person does at the gateway's portal, nor a card that only a forgotten database knew.
+    "disasters": (frozenset({DISASTERS}), ("outage", "notify", "life", "stop", "mind", "urgent")),
 }
 
 

@@ -8,14 +8,18 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from billing.charging.retry_now import RetryError, retry_now
+from billing.charging.cases.retry_now import RetryError, retry_now
 from rm_gateway.simulator.process import SimulatorProcess
-from tests.stateful import operator, oracle, people_rules, refund_rules
+from tests.stateful import disaster_rules, operator, oracle, people_rules, refund_rules
+from tests.stateful.disaster_rules import DisasterRules
 from tests.stateful.drawing import (
+    DISASTERS,
     KINDS,
+    LONGEST_DELAY,
     PEOPLE,
     REFUNDS,
     TOPICS,
+    USUAL_LAG,
     changes,
     delays,
     ends,
@@ -29,7 +33,8 @@ from tests.stateful.outside_rules import OutsideRules
 from tests.stateful.people_rules import PeopleRules
 from tests.stateful.refund_rules import RefundRules
 from tests.stateful.rest import come_to_rest
-from tests.stateful.world import Snapshot, Worker, World
+from tests.stateful.snapshot import Snapshot
+from tests.stateful.world import Worker, World
 
 # How often a rule is tried beside the others. Hypothesis itself would switch most rules off for most examples, and
 # an example in which nothing is charged shows nothing; here `topics` switches off what is not the engine's work.
@@ -52,7 +57,7 @@ WEIGHTS = {
 }
 
 
-class ChargingMachine(OutsideRules, RefundRules, PeopleRules, RuleBasedStateMachine):
+class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, RuleBasedStateMachine):
     """One account with its customer, two workers, and the gateway beside them, on one clock."""
 
     simulator: ClassVar[SimulatorProcess]
@@ -67,13 +72,14 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, RuleBasedStateMach
         self.seen: Snapshot
         self.topics: frozenset[str]
         self.proved = False  # the account says that the gateway echoes nothing, and that is so
-        weights = WEIGHTS | refund_rules.WEIGHTS | people_rules.WEIGHTS
+        weights = WEIGHTS | refund_rules.WEIGHTS | people_rules.WEIGHTS | disaster_rules.WEIGHTS
         rules = [each for each in self._rules_strategy.rules for _ in range(weights.get(each.function.__name__, 1))]
         # What comes first is what hypothesis tries first, and comes back to when it looks for the simplest failure.
         rules.sort(key=lambda each: each.function.__name__ != "nothing_happens")
         self._rules_strategy = (
-            st.sampled_from(rules)
-            .filter(lambda each: all(holds(self) for holds in each.preconditions))
+            st.sampled_from(rules)  # type: ignore[assignment]
+            # The outermost first, which says what an example is about.
+            .filter(lambda each: all(holds(self) for holds in reversed(each.preconditions)))
             .flatmap(lambda each: st.tuples(st.just(each), st.fixed_dictionaries(each.arguments)))
         )
 
@@ -98,17 +104,25 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, RuleBasedStateMach
     ) -> None:
         always, perhaps = KINDS[self.kind]
         self.topics = always | topics & set(perhaps)
+        disasters = DISASTERS in self.topics
+        # What a database has forgotten is found by its words: where nothing is echoed, a person finds it alone.
+        checks_timestamps = not hostile
+        hostile = hostile and not disasters
         self.proved = hostile and proved
         self.w = self.world = World(
             self.simulator,
             hostile=hostile,
             two_people=PEOPLE in self.topics,
             parts_go_back=not self.proved,  # some wallets give back all or nothing
+            disasters=disasters,
+            **({"list_lag_seconds": LONGEST_DELAY if delay > USUAL_LAG else USUAL_LAG} if disasters else {}),
             marker_echo="proved_absent" if self.proved else "unproven",
             preflight_always=preflight_always,
             final_action=final_action,
         )
         self.w.bind_card(visible_after=delay, changes_after=change, page_size=2 if hostile else 100)
+        if disasters and not checks_timestamps and "outage" not in self.topics:
+            self.simulator.set(timestamp_window=0)  # then what is read by a wrong clock is answered
         self.seen = self.w.snapshot()
         self.w.subscribe(at_start=True)
 

@@ -7,13 +7,14 @@ from collections import Counter
 from typing import Any
 
 from billing.audit.invariants import Violation, ledger_violations, violations
-from billing.models import Event, Evidence, GatewayOrder, PaymentAttempt, Proposal, Transition
-from tests.stateful import refund_oracle
+from billing.models import Event, Evidence, GatewayOrder, OutsidePayment, PaymentAttempt, Proposal, Transition
+from tests.stateful import disaster_oracle, refund_oracle
 from tests.stateful.operator import TAKEN, truth
-from tests.stateful.world import Snapshot, World, marker_of
+from tests.stateful.snapshot import Snapshot, marker_of
+from tests.stateful.world import World
 
-HOLDERS = ("sending", "unknown", "in_process", "needs_human", "succeeded")
-UNRESOLVED = ("sending", "unknown", "in_process", "needs_human")
+HOLDERS = ("sending", "unknown", "in_process", "needs_review", "succeeded")
+UNRESOLVED = ("sending", "unknown", "in_process", "needs_review")
 WITH_MONEY = ("succeeded", "surplus")
 
 
@@ -23,19 +24,25 @@ WHEN_WORKERS_RAN = frozenset({"L1", "L2", "L3", "L6"})
 
 def check_step(world: World, snapshot: Snapshot) -> None:
     """What holds between any two steps: S1 to S10, L4 and L5."""
-    _asked_at_most_once(snapshot)
+    if world.disasters is not None:
+        disaster_oracle.check_step(world, world.disasters, snapshot)
+    _asked_at_most_once(world, snapshot)
     taken_at_most_once(snapshot)
-    _paid_by_one_charge(snapshot)
+    _paid_by_one_charge(world, snapshot)
     _one_holder_and_one_unresolved(snapshot)
     _each_case_is_told_once(snapshot)
     _two_people_where_two_are_needed(world, snapshot)
     refund_oracle.check_step(world, snapshot)
     broken = [each for each in _audit(world, snapshot) if each.invariant not in WHEN_WORKERS_RAN]
+    if world.disasters is not None:  # that a clock is wrong is said; it may be right again by the time of the step
+        broken = [each for each in broken if (each.invariant, each.subject) != ("T1", "clock")]
     assert not broken, broken
 
 
 def _audit(world: World, snapshot: Snapshot) -> list[Violation]:
     found = violations(now=world.now, account_id=world.account.pk, limits=world.limits)
+    if world.disasters is not None:
+        found = [each for each in found if not disaster_oracle.waits_for_a_person(each)]
     return [each for each in found if not _is_recorded_surplus(snapshot, each) and not _is_said(world, snapshot, each)]
 
 
@@ -54,15 +61,22 @@ def _is_recorded_surplus(snapshot: Snapshot, violation: Violation) -> bool:
     }
 
 
-def _asked_at_most_once(snapshot: Snapshot) -> None:
-    """S3: a POST only for a committed attempt, at most once."""
+def _asked_at_most_once(world: World, snapshot: Snapshot) -> None:
+    """S3: a POST only for a committed attempt, at most once.
+
+    After a disaster this database may never have had the attempt, or lack it for good: then it was committed in some
+    installation. What the gateway made and called refused is rightly called not sent until a look shows it."""
     known = {attempt.marker for attempt in snapshot.attempts}
+    lied_about: set[str] = set()
+    if world.disasters is not None:
+        known |= set(world.disasters.made)
+        lied_about = disaster_oracle.lied_about(snapshot)
     for marker, count in snapshot.posts.items():
         if marker == "hand":  # somebody else's charge
             continue
         assert count <= 1, f"S3: attempt {marker} was sent {count} times"
         assert marker in known, f"S3: {marker} was sent, and no attempt was committed"
-    unsent = {a.marker for a in snapshot.in_state("not_sent")} & {marker_of(c) for c in snapshot.charges}
+    unsent = {a.marker for a in snapshot.in_state("not_sent")} & {marker_of(c) for c in snapshot.charges} - lied_about
     assert not unsent, f"the gateway executed {unsent}, which are called not sent"
 
 
@@ -86,8 +100,9 @@ def _went_back_unseen(charge: dict[str, Any], given_back: set[str]) -> bool:
     return charge["status"] == "FULL_REFUNDED" and marker_of(charge) in given_back
 
 
-def _paid_by_one_charge(snapshot: Snapshot) -> None:
-    """S2, S6: what we call money is one matching charge at the gateway; a paid invoice has exactly one."""
+def _paid_by_one_charge(world: World, snapshot: Snapshot) -> None:
+    """S2, S6: what we call money is one matching charge at the gateway; a paid invoice has exactly one, be it one that
+    a person found at the gateway after a disaster, or money from elsewhere."""
     by_transaction = {charge["transaction_id"]: charge for charge in snapshot.charges}
     gateway_ids = {card.pk: card.gateway_customer_id for card in snapshot.cards}
     with_money = snapshot.in_state(*WITH_MONEY)
@@ -101,6 +116,8 @@ def _paid_by_one_charge(snapshot: Snapshot) -> None:
         assert (charge["amount"], charge["currency"]) == (attempt.amount_minor, attempt.currency)
         assert charge["status"] in (*TAKEN, "REVERSED"), f"S2: {attempt.public_id}: {charge['status']}"
     paying = Counter(attempt.invoice_id for attempt in snapshot.in_state("succeeded"))
+    if world.disasters is not None:
+        paying.update(OutsidePayment.objects.values_list("invoice_id", flat=True))
     for invoice in snapshot.invoices:
         expected = 1 if invoice.state == "paid" else 0
         assert paying[invoice.pk] == expected, f"S2: {invoice.public_id} is {invoice.state}, paid {paying[invoice.pk]}x"
@@ -116,17 +133,19 @@ def _one_holder_and_one_unresolved(snapshot: Snapshot) -> None:
 
 def _each_case_is_told_once(snapshot: Snapshot) -> None:
     """L4: whoever went to a person raised one event about it, and nobody else did."""
-    told = Counter(Event.objects.filter(kind="attempt.needs_human").values_list("subject_id", flat=True))
-    went = Transition.objects.filter(subject_type="attempt", to_state="needs_human").exclude(from_state="needs_human")
+    told = Counter(Event.objects.filter(kind="attempt.needs_review").values_list("subject_id", flat=True))
+    went = Transition.objects.filter(subject_type="attempt", to_state="needs_review").exclude(from_state="needs_review")
     assert told == Counter(went.values_list("subject_id", flat=True)), "L4"
 
 
 def _two_people_where_two_are_needed(world: World, snapshot: Snapshot) -> None:
-    states = {attempt.pk: attempt.state for attempt in snapshot.attempts}
-    confirmed: set[tuple[int, bool]] = set()
+    cases = {attempt.pk for attempt in snapshot.in_state("needs_review")}
+    held = {card.pk for card in snapshot.cards if card.held_at is not None}
+    confirmed: set[tuple[int | None, bool]] = set()
     for proposal in snapshot.proposals:
         if proposal.outcome == "open":
-            assert states[proposal.attempt_id] == "needs_human", f"{proposal.public_id} is about no case"
+            about = proposal.attempt_id in cases or proposal.payment_method_id in held
+            assert about, f"{proposal.public_id} is about no case, and about no card that is held"
         elif proposal.outcome == "confirmed":
             assert proposal.decided_by != proposal.proposed_by, f"{proposal.public_id} was decided by one alone"
             confirmed.add((proposal.attempt_id, proposal.kind == "release"))
@@ -154,6 +173,11 @@ def compare_with_ledger(world: World, snapshot: Snapshot) -> list[Violation]:
     """The audit's own comparison with the simulator, without what is recorded as surplus and what is not ours."""
     compared = ledger_violations(account_id=world.account.pk, charges=snapshot.charges, posts=snapshot.posts)
     foreign = {charge["transaction_id"] for charge in snapshot.charges if charge["order_id"] in world.foreign}
+    if world.disasters is not None:
+        # Of these charges this database knows nothing any more; `check_books` sees that they are before a person.
+        ours = {attempt.marker for attempt in snapshot.attempts}
+        foreign |= {charge["transaction_id"] for charge in snapshot.charges if marker_of(charge) not in ours}
+        foreign |= set(world.disasters.made) - ours
     told = [a for a in snapshot.attempts if any(_is_told(world, a, c) for c in snapshot.of_marker(a.marker))]
     invoices = {invoice.pk: invoice.public_id for invoice in snapshot.invoices}
     known = foreign | {a.public_id for a in told} | {invoices[a.invoice_id] for a in told}
@@ -178,7 +202,11 @@ def check_books(world: World, snapshot: Snapshot) -> None:
             assert charge["order_id"] in seen, "S10: somebody else's charge was not seen"
         elif charge["status"] in TAKEN:
             maker = by_marker.get(marker_of(charge))
-            assert attempt is not None or _is_told(world, maker, charge), (
+            told = _is_told(world, maker, charge) or (
+                # What this database has forgotten, and could not be given to an invoice, is before a person.
+                world.disasters is not None and maker is None and disaster_oracle.is_said(charge)
+            )
+            assert attempt is not None or told, (
                 f"S10: money was taken and is not in the books: {charge}; {maker}: {maker and maker.state}"
             )
         else:
@@ -200,7 +228,7 @@ def _is_told(world: World, maker: PaymentAttempt | None, charge: dict[str, Any])
 
 def _nothing_is_left_open(world: World, snapshot: Snapshot) -> None:
     assert not snapshot.in_state("sending"), "L2"
-    for attempt in snapshot.in_state("unknown", "in_process", "needs_human"):
+    for attempt in snapshot.in_state("unknown", "in_process", "needs_review"):
         assert truth(snapshot, attempt) is None, f"L3: {attempt.public_id} is still {attempt.state}"
 
 
@@ -211,8 +239,8 @@ def _nothing_due_waits_untold(world: World, snapshot: Snapshot) -> None:
         assert due is None or due > world.now, f"L1: {subscription.public_id} is due since {due}"
         assert due is not None or not running, f"L5: {subscription.public_id} runs without a next date"
         periods = {i.period_index for i in snapshot.invoices if i.subscription_id == subscription.pk}
-        assert periods == set(range(subscription.period_index)), f"L1: {subscription.public_id}: {sorted(periods)}"
-    waiting = {attempt.invoice_id for attempt in snapshot.in_state("unknown", "in_process", "needs_human")}
+        assert periods == set(range(subscription.period_index)), f"L1: {subscription.public_id}: {sorted(periods)}"  # type: ignore[type-var]
+    waiting = {attempt.invoice_id for attempt in snapshot.in_state("unknown", "in_process", "needs_review")}
     for invoice in snapshot.invoices:
         if invoice.state != "open":
             continue
@@ -234,7 +262,7 @@ def states_seen() -> set[str]:
     if PaymentAttempt.objects.exclude(released_at=None).exists():
         seen.add("released")
     seen |= {f"proposal {outcome}" for outcome in Proposal.objects.values_list("outcome", flat=True)}
-    return seen | refund_oracle.states_seen()
+    return seen | refund_oracle.states_seen() | disaster_oracle.states_seen()
 
 
 REASONS = frozenset({"late_money", "commit_unacknowledged", "holder_ended_without_money", "sender_lost"})

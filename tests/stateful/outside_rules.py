@@ -145,13 +145,16 @@ class OutsideRules:
             what(subscription=subscription, reason="the customer asked", actor=operator.WHO, now=self.w.now)
 
     @about("life")
-    @rule(pick=picks, days=st.sampled_from([1, 3]), what=st.sampled_from([pause, pause, cancel]))
+    @rule(pick=picks, days=st.sampled_from([1, 3]), what=st.sampled_from([pause, cancel]))
     def stop_a_subscription_that_is_due(self, pick: int, days: int, what: Any) -> None:
         """Nobody opened what fell due meanwhile: it is owed all the same."""
         subscription = self.seen.subscriptions[pick % len(self.seen.subscriptions)]
-        if subscription.next_due_at is None or (what is cancel and pick > 2):
+        if subscription.next_due_at is None or (what is cancel and pick > 5):
             return
         self.w.let_time_pass(timedelta(days=days))
         if subscription.next_due_at <= self.w.now:
             self.reached.add("paused while due" if what is pause else "canceled while due")
-        what(subscription=subscription, reason="the customer asked", actor=operator.WHO, now=self.w.now)
+        # Where the clock is known to be wrong nobody can tell what is due.
+        refused = contextlib.suppress(SubscriptionError) if self.w.disasters else contextlib.nullcontext()
+        with refused:
+            what(subscription=subscription, reason="the customer asked", actor=operator.WHO, now=self.w.now)

@@ -1,15 +1,17 @@
 """The rules of the people: who decides, proposes, confirms, lets go, starts and stops."""
 
 import contextlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from billing.accounts.gateway_accounts import stop_account
-from billing.charging.charge_now import charge_now
-from billing.charging.resolve import ResolutionError, collect_held, release_card
-from billing.charging.retry_now import RetryError, retry_now
+from billing.charging.attempts.charge_now import charge_now
+from billing.charging.cases.resolve import ResolutionError, collect_held, release_card
+from billing.charging.cases.retry_now import RetryError, retry_now
+from billing.domain.resolution import ProposalKind
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import Proposal
 from tests.stateful import operator
@@ -30,16 +32,16 @@ WEIGHTS = {
 class PeopleRules:
     """Rules of the machine."""
 
-    @precondition(lambda self: self.seen.in_state("needs_human"))
+    @precondition(lambda self: self.seen.in_state("needs_review"))
     @rule(pick=picks)
     def a_person_decides(self, pick: int) -> None:
-        cases = self.seen.in_state("needs_human")
+        cases = self.seen.in_state("needs_review")
         operator.resolve_truthfully(self.w, self.seen, cases[pick % len(cases)])
 
-    @precondition(lambda self: self.seen.in_state("needs_human"))
+    @precondition(lambda self: self.seen.in_state("needs_review"))
     @rule(pick=picks)
     def a_person_releases_a_card(self, pick: int) -> None:
-        cases = self.seen.in_state("needs_human")
+        cases = self.seen.in_state("needs_review")
         with contextlib.suppress(ResolutionError):
             attempt = cases[pick % len(cases)]
             release_card(
@@ -103,7 +105,7 @@ class PeopleRules:
         self.charge_what_is_due(which, 1, [fate], "die")
         self.w.follow_up(until=max(self.w.limits.rungs))
         self.seen = self.w.snapshot()
-        if self.seen.in_state("needs_human"):
+        if self.seen.in_state("needs_review"):
             self.a_person_decides(pick)
 
     @about(PEOPLE)
@@ -149,12 +151,19 @@ class PeopleRules:
     def a_person_says_it_again_and_is_refused(self, pick: int) -> None:
         waiting = self._proposals(opened=True)
         proposal = waiting[pick % len(waiting)]
+        if proposal.kind == ProposalKind.CLEAR_HOLD:
+            (card,) = [card for card in self.seen.cards if card.pk == proposal.payment_method_id]
+            self._is_refused(lambda: operator.propose_to_clear(self.w, card))
+            return
         (attempt,) = [attempt for attempt in self.seen.attempts if attempt.pk == proposal.attempt_id]
         found = operator.truth(self.seen, attempt)
         if found is not None:
-            with pytest.raises(ResolutionError) as refused:
-                operator.say(self.w, attempt, *found)
-            assert refused.value.rule == "state"
+            self._is_refused(lambda: operator.decide(self.w, attempt, *found))
+
+    def _is_refused(self, decide: Callable[[], object]) -> None:
+        with pytest.raises(ResolutionError) as refused:
+            decide()
+        assert refused.value.rule == "state"
 
     def _proposals(self, *, opened: bool) -> list[Proposal]:
         return [proposal for proposal in self.seen.proposals if (proposal.outcome == "open") == opened]

@@ -4,11 +4,12 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from billing.models import Event, Refund, Transition
-from tests.stateful.world import Snapshot, World
+from tests.stateful.snapshot import Snapshot
+from tests.stateful.world import World
 
 NEVER_SENT = ("requested",)
 NOT_CARRIED_OUT = ("refused", "not_sent")
-OPEN = ("requested", "sending", "unknown", "needs_human")
+OPEN = ("requested", "sending", "unknown", "needs_review")
 
 
 def check_step(world: World, snapshot: Snapshot) -> None:
@@ -98,15 +99,15 @@ def _no_refunded_invoice_is_charged_again(snapshot: Snapshot) -> None:
     for refund in snapshot.refunds:
         if refund.state == "succeeded" and refund.kind != "reverse" and refund.attempt_id not in surplus:
             at = given_back_at.setdefault(refund.invoice_id, refund.settled_at)
-            given_back_at[refund.invoice_id] = min(at, refund.settled_at)
+            given_back_at[refund.invoice_id] = min(at, refund.settled_at)  # type: ignore[type-var]
     for attempt in snapshot.attempts:
         at = given_back_at.get(attempt.invoice_id)
         assert at is None or attempt.armed_at <= at, f"{attempt.public_id} charges what was given back"
 
 
 def _each_case_is_told_once() -> None:
-    told = Counter(Event.objects.filter(kind="refund.needs_human").values_list("subject_id", flat=True))
-    went = Transition.objects.filter(subject_type="refund", to_state="needs_human")
+    told = Counter(Event.objects.filter(kind="refund.needs_review").values_list("subject_id", flat=True))
+    went = Transition.objects.filter(subject_type="refund", to_state="needs_review")
     assert told == Counter(went.values_list("subject_id", flat=True)), "a refund went to a person who was not told"
 
 
@@ -133,7 +134,7 @@ def states_seen() -> set[str]:
     seen |= {f"refund {origin} {kind}" for origin, kind in done.values_list("origin", "kind")}
     if done.filter(attempt__state="surplus").exists():
         seen.add("refund of surplus")
-    if moves.filter(from_state="needs_human").exists():
+    if moves.filter(from_state="needs_review").exists():
         seen.add("refund decided")
     if moves.filter(reason__startswith="withdrawn").exists():
         seen.add("refund withdrawn")

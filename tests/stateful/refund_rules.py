@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from billing.charging.refund import RefundError, request_refund, request_reverse, withdraw
+from billing.charging.refunds.ask import RefundError, request_refund, request_reverse, withdraw
 from billing.models import PaymentAttempt, Refund
 from rm_gateway.errors import GatewayError
 from tests.stateful import operator
@@ -194,20 +194,20 @@ class RefundRules:
         self.w.look_at_gateway(self.seen.invoices[pick % len(self.seen.invoices)])
 
     @about(REFUNDS)
-    @precondition(lambda self: self._refunds("needs_human"))
+    @precondition(lambda self: self._refunds("needs_review"))
     @rule(pick=picks)
     def a_person_decides_about_a_refund(self, pick: int) -> None:
-        cases = self._refunds("needs_human")
+        cases = self._refunds("needs_review")
         operator.resolve_refund_truthfully(self.w, self.seen, cases[pick % len(cases)])
 
     @about(REFUNDS)
-    @precondition(lambda self: any(refund.kind != "reverse" for refund in self._refunds("needs_human")))
+    @precondition(lambda self: any(refund.kind != "reverse" for refund in self._refunds("needs_review")))
     @rule(pick=picks)
     def a_person_is_wrong_about_a_refund(self, pick: int) -> None:
         """Not about a reversal: whoever says that money is not there has it charged again."""
-        cases = [refund for refund in self._refunds("needs_human") if refund.kind != "reverse"]
-        operator.resolve_refund_wrongly(self.w, self.seen, cases[pick % len(cases)])
-        self.reached.add("refund decided wrongly")
+        cases = [refund for refund in self._refunds("needs_review") if refund.kind != "reverse"]
+        taken = operator.resolve_refund_wrongly(self.w, self.seen, cases[pick % len(cases)])
+        self.reached.add("refund decided wrongly" if taken else "wrong word about a refund refused")
 
     # --- small things -------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class RefundRules:
         """Sent, and not carried out as far as the gateway's ledger goes."""
         return [
             refund
-            for refund in self._refunds("unknown", "needs_human")
+            for refund in self._refunds("unknown", "needs_review")
             if refund.kind != "reverse"
             and self.seen.refund_posts.get(refund.public_id) == 1
             and not operator.was_carried_out(self.seen, refund)

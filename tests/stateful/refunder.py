@@ -2,13 +2,14 @@
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from django.db import OperationalError, connection
 
-from billing.charging import refund_worker
-from billing.charging.refund_arming import ArmedRefund
-from billing.charging.refund_settling import settle_refund
+from billing.charging.refunds import worker as refund_worker
+from billing.charging.refunds.arm import ArmedRefund
+from billing.charging.refunds.settle import settle_refund
 from billing.domain.refunds import RefundState
 from billing.gateway.connection import Gateway, GatewayUnavailableError, ReadTransaction
 from billing.models.bulk import refunding
@@ -17,7 +18,8 @@ from tests.stateful.commits import broken_commit
 if TYPE_CHECKING:
     from tests.stateful.world import World
 
-Looked = tuple[refunding.Waiting, ReadTransaction | GatewayUnavailableError]
+# What waits, what the gateway showed of its transaction, and when it was asked.
+Looked = tuple[refunding.Waiting, ReadTransaction | GatewayUnavailableError, datetime]
 NO_POOL = cast("ThreadPoolExecutor", None)  # what is armed is kept here, and sent by a step of its own
 
 
@@ -46,15 +48,15 @@ class Refunder(refund_worker._Refunder):
     def look(self) -> None:
         """Claims what waits, and reads its transactions."""
         for one in refunding.claim(now=self._world.now, lease=refund_worker.LEASE, limit=refund_worker.SENDERS):
-            self.looks.append((one, refund_worker._look(self._world.gateway, one.transaction_id)))
+            self.looks.append((one, refund_worker._look(self._world.gateway, one.transaction_id), self._world.now))
 
     def carry_on(self, number: int) -> None:
         """Arms what was asked for, or writes down what is known of what was sent."""
-        one, seen = self.looks.pop(number)
+        one, seen, looked_at = self.looks.pop(number)
         if isinstance(seen, GatewayUnavailableError):
             self._not_seen(one, seen)
         elif one.state == RefundState.REQUESTED:
-            self._give_back(NO_POOL, self._world.gateway, one, seen)
+            self._give_back(NO_POOL, self._world.gateway, one, seen, looked_at)
         else:
             self._ask_about(one, seen)
 

@@ -8,6 +8,8 @@ again: nothing depends on the machine's clock.
 import os
 import random
 import sys
+from itertools import zip_longest
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -22,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 FULL = bool(os.environ.get("FULL"))
 CHOSEN = {"SEED", "SEEDS", "FIRST"}  # whoever names seeds need not come to everything
 # As many as it takes to come to all of MUST_BE_REACHED, and together about a minute on two cores.
-FIXED_SEEDS = {"charges": 8, "refunds": 10, "people": 5}
+FIXED_SEEDS = {"charges": 10, "refunds": 14, "people": 5, "disasters": 10}
 STEPS = 50
 # Of each seed the simplest example, in which nothing happens, and one at random: what fails is then soon seen again.
 EXAMPLES_OF_A_SEED = 2
@@ -35,7 +37,7 @@ MUST_BE_REACHED = {
         "in_process",
         "unknown",
         "not_charged",
-        "needs_human",
+        "needs_review",
         "surplus",
         "late_money",
         "released",
@@ -50,14 +52,13 @@ MUST_BE_REACHED = {
         "refund not_sent",
         "refund unknown",
         "refund not_refunded",
-        "refund needs_human",
+        "refund needs_review",
         "refund engine full",
         "refund engine partial",
         "refund engine reverse",
         "refund of surplus",
         "refund withdrawn",
         "refund decided",
-        "refund decided wrongly",
         "refund carried out late",
         "reversed",
     },
@@ -67,11 +68,36 @@ MUST_BE_REACHED = {
         "refused to the same person",
         "refused when it was over",
     },
+    "disasters": {
+        "restored",
+        "restored under a worker that waits",
+        "quarantined",
+        "quarantine lifted",
+        "recovered",
+        "orphan",
+        "answers of before beside new attempts",
+        "copied",
+        "the copy was quarantined",
+        "the copy went on alone",
+        "clock ahead",
+        "clock behind",
+        "worked by a wrong clock",
+        "lied to about unknown",
+        "lied to about declined",
+        "lied to about succeeded",
+        "made to look again and again",
+        "refused falsely",
+        "ended: cancel",
+        "ended: void",
+        "late_money",
+    },
 }
 
 
 @pytest.fixture(params=list(KINDS))
 def machine(request: pytest.FixtureRequest, own_simulator: SimulatorProcess, alone: None) -> type[ChargingMachine]:
+    if request.param == "disasters":
+        request.getfixturevalue("compared_clocks")
     own = {"simulator": own_simulator, "kind": request.param, "reached": set(), "told": [], "steps": 0}
     return type("Machine", (ChargingMachine,), own)
 
@@ -109,7 +135,7 @@ def run(machine: type[ChargingMachine], chosen: int) -> None:
 
 
 @pytest.mark.timeout(0 if FULL else 1800)
-def test_whatever_happens_in_whatever_order_nobody_is_charged_twice_and_nothing_is_lost(
+def test_nobody_is_charged_twice_in_any_order_of_events(
     machine: type[ChargingMachine], capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = seeds(machine.kind)
@@ -125,13 +151,15 @@ def test_whatever_happens_in_whatever_order_nobody_is_charged_twice_and_nothing_
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("machine", ["refunds"], indirect=True)
-def test_a_seed_tells_the_same_story_each_time(machine: type[ChargingMachine]) -> None:
+@pytest.mark.parametrize("machine", ["refunds", "disasters"], indirect=True)
+def test_seed_replays_the_same_story_each_time(machine: type[ChargingMachine]) -> None:
     """Or the command that a failure prints would be worth nothing."""
-    stories = []
+    stories: list[list[list[Any]]] = []
     for _ in range(2):
         machine.told.clear()
         run(machine, seeds(machine.kind)[0])
         stories.append(list(machine.told))
     assert len(stories[0]) > 1
-    assert stories[0] == stories[1]
+    for example, (first, second) in enumerate(zip(*stories, strict=True)):
+        parting = next((pair for pair in zip_longest(first, second) if pair[0] != pair[1]), None)
+        assert parting is None, f"example {example}"

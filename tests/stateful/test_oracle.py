@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from billing.charging.refund import request_refund
-from billing.charging.refund_settling import settle_refund
-from billing.charging.settle import Told
+from billing.charging.attempts.settle import AttemptFinding
+from billing.charging.refunds.ask import request_refund
+from billing.charging.refunds.settle import settle_refund
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
@@ -108,7 +108,7 @@ def test_a_refund_that_is_sent_again_is_seen(world: World, armed_refund: Refunde
         oracle.check_step(world, world.snapshot())
 
 
-def test_a_refund_that_is_called_not_sent_and_was_carried_out_is_seen(world: World, armed_refund: Refunder) -> None:
+def test_refund_called_not_sent_but_carried_out_is_detected(world: World, armed_refund: Refunder) -> None:
     armed_refund.send(0)
     wrong = RefundFinding(RefundVerdict.NOT_SENT, RefundSource.ANSWER)
     settle_refund(world.snapshot().refunds[0].pk, wrong, limits=world.limits, now=world.now)
@@ -116,7 +116,7 @@ def test_a_refund_that_is_called_not_sent_and_was_carried_out_is_seen(world: Wor
         oracle.check_step(world, world.snapshot())
 
 
-def test_a_refund_that_is_counted_and_was_not_carried_out_is_seen(world: World, armed_refund: Refunder) -> None:
+def test_refund_counted_but_not_carried_out_is_detected(world: World, armed_refund: Refunder) -> None:
     wrong = RefundFinding(RefundVerdict.REFUNDED, RefundSource.ANSWER)
     settle_refund(world.snapshot().refunds[0].pk, wrong, limits=world.limits, now=world.now)
     with pytest.raises(AssertionError, match="counts more than was given back"):
@@ -132,7 +132,7 @@ def test_money_that_went_back_and_is_not_in_the_books_is_seen(world: World, card
         oracle.check_rest(world, world.snapshot())
 
 
-def test_a_charge_of_what_was_given_back_is_seen(world: World, armed_refund: Refunder) -> None:
+def test_charge_of_refunded_money_is_detected(world: World, armed_refund: Refunder) -> None:
     armed_refund.send(0)
     armed_refund.settle()
     snapshot = world.snapshot()
@@ -142,7 +142,7 @@ def test_a_charge_of_what_was_given_back_is_seen(world: World, armed_refund: Ref
         oracle.check_step(world, snapshot)
 
 
-def test_a_decision_that_one_person_took_alone_is_seen(own_simulator: SimulatorProcess, alone: None) -> None:
+def test_decision_taken_by_one_person_alone_is_detected(own_simulator: SimulatorProcess, alone: None) -> None:
     world = World(own_simulator, hostile=False, two_people=True)
     world.bind_card(visible_after=0, changes_after=5)
     world.subscribe(at_start=True)
@@ -152,8 +152,10 @@ def test_a_decision_that_one_person_took_alone_is_seen(own_simulator: SimulatorP
     world.follow_up(until=max(world.limits.rungs))
     snapshot = world.snapshot()
     oracle.check_step(world, snapshot)
-    (attempt,) = snapshot.in_state("needs_human")
-    world.settle([Told(attempt.pk, Finding(Verdict.DECLINED, Source.OPERATOR, reason="decided by ali: so it is"))])
+    (attempt,) = snapshot.in_state("needs_review")
+    world.settle(
+        [AttemptFinding(attempt.marker, Finding(Verdict.DECLINED, Source.OPERATOR, reason="decided by ali: so it is"))]
+    )
     with pytest.raises(AssertionError, match="one person alone decided"):
         oracle.check_step(world, world.snapshot())
     world.close()

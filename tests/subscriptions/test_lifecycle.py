@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from billing.audit.invariants import violations
-from billing.domain.money import MoneyError
+from billing.domain.money import MoneyError, Price
+from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import ScheduleError
-from billing.models import Invoice, PaymentMethod, Subscription, Transition
+from billing.gateway.clock import machine
+from billing.models import AccountTrouble, GatewayClock, Invoice, PaymentMethod, Plan, Subscription, Transition
 from billing.models.clock import database_now
 from billing.subscriptions.activate import activate_waiting
 from billing.subscriptions.cards import confirm_binding, make_default, revoke_card, start_binding
@@ -39,7 +41,7 @@ def test_a_subscription_waits_for_a_card_and_begins_with_it() -> None:
     assert list(moves) == ["incomplete", "active"]
 
 
-def test_the_first_charge_is_the_first_occurrence_after_the_beginning() -> None:
+def test_first_charge_is_the_first_occurrence_after_the_start() -> None:
     card = make_card()
     subscription = start_subscription(
         customer=card.customer, plan=make_plan(card.account), reference="s", now=NOW + timedelta(minutes=1)
@@ -47,7 +49,7 @@ def test_the_first_charge_is_the_first_occurrence_after_the_beginning() -> None:
     assert subscription.next_due_at == NOW + timedelta(days=1)
 
 
-def test_a_charge_at_the_start_comes_first_and_the_schedule_follows() -> None:
+def test_charge_at_the_start_comes_first_and_the_schedule_next() -> None:
     card = make_card()
     begun = NOW + timedelta(hours=2)
     subscription = start_subscription(
@@ -81,6 +83,29 @@ def test_paused_time_is_not_owed() -> None:
     assert Invoice.objects.get().period_index == 0
 
 
+@pytest.mark.parametrize("change", [pause, resume, cancel])
+def test_nothing_changes_while_the_clock_is_known_to_be_off(change: Any, settings: Any) -> None:
+    """Nobody knows what is due; and a resume by a clock that is ahead leaves out the periods that are still to come."""
+    settings.KITARAN_CLOCK_TOLERANCE_SECONDS = 10
+    paused = change is resume
+    subscription = make_subscription(state="paused" if paused else "active", next_due_at=None if paused else NOW)
+    off = GatewayClock.objects.create(
+        api_url=subscription.account.api_url,
+        machine=f"not {machine()}",
+        started_earliest=NOW,
+        started_latest=NOW,
+        uptime=timedelta(0),
+        ahead=timedelta(days=3),
+        checked_at=NOW,
+    )
+    with pytest.raises(SubscriptionError, match="clock: must agree with the gateway's"):
+        change(subscription=subscription, reason="the customer asked", actor="siti", now=NOW)
+    subscription.refresh_from_db()
+    assert subscription.next_due_at == (None if paused else NOW)
+    off.delete()
+    change(subscription=subscription, reason="the customer asked", actor="siti", now=NOW)
+
+
 def test_resuming_with_a_declined_invoice_is_past_due_again() -> None:
     subscription = make_subscription(state="past_due", period_index=1, next_due_at=NOW + timedelta(days=30))
     make_invoice(subscription.customer.payment_methods.get(), subscription, tries=1)
@@ -88,7 +113,7 @@ def test_resuming_with_a_declined_invoice_is_past_due_again() -> None:
     assert resume(subscription=subscription, reason="back", actor="siti", now=NOW).state == "past_due"
 
 
-def test_a_cancelled_subscription_is_charged_no_more_and_what_is_open_waits_for_a_person() -> None:
+def test_canceled_subscription_is_not_charged_and_debt_is_held() -> None:
     subscription = make_subscription()
     open_due(now=NOW)
     cancel(subscription=subscription, reason="moved away", actor="siti", now=NOW)
@@ -103,10 +128,10 @@ def test_a_cancelled_subscription_is_charged_no_more_and_what_is_open_waits_for_
 @pytest.mark.parametrize(
     ("state", "action", "rule"),
     [
-        ("paused", pause, "only a running"),
-        ("active", resume, "only a paused"),
-        ("canceled", cancel, "ended already"),
-        ("completed", pause, "only a running"),
+        ("paused", pause, "must be a running"),
+        ("active", resume, "must be a paused"),
+        ("canceled", cancel, "must not have ended"),
+        ("completed", pause, "must be a running"),
     ],
 )
 def test_what_makes_no_sense_is_refused(state: str, action, rule: str) -> None:  # type: ignore[no-untyped-def]
@@ -117,27 +142,32 @@ def test_what_makes_no_sense_is_refused(state: str, action, rule: str) -> None: 
 
 def test_a_plan_names_what_is_wrong_with_it() -> None:
     account = make_account()
-    good = {
-        "account": account,
-        "code": "c",
-        "name": "n",
-        "amount_minor": 1000,
-        "interval": "DAILY",
-        "target": None,
-        "now": NOW,
-    }
-    for change, error, words in (
-        ({"amount_minor": 9}, MoneyError, "amount_minor"),
-        ({"amount_minor": 10.5}, MoneyError, "whole number"),
+
+    def plan(amount: Any = 1000, currency: str = "MYR", trial: int = 0, times: int | None = None, **rule: Any) -> Plan:
+        return create_plan(
+            account=account,
+            code="c",
+            name="n",
+            price=Price(amount, currency),
+            recurrence=Recurrence.parse(**{"interval": "DAILY", "target": None, **rule}),
+            trial_days=trial,
+            repetitions=times,
+            now=NOW,
+        )
+
+    changes: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"amount": 9}, MoneyError, "amount_minor"),
+        ({"amount": 10.5}, MoneyError, "whole number"),
         ({"currency": "USD"}, MoneyError, "currency"),
         ({"interval": "MONTHLY", "target": 31}, ScheduleError, "use -1 for the last day"),
-        ({"trial_days": -1}, PlanError, "trial_days"),
-        ({"repetitions": 0}, PlanError, "repetitions"),
+        ({"trial": -1}, PlanError, "trial_days"),
+        ({"times": 0}, PlanError, "repetitions"),
         ({"zone": "Mars/Olympus"}, ScheduleError, "zone"),
-    ):
+    ]
+    for change, error, words in changes:
         with pytest.raises(error, match=words):
-            create_plan(**{**good, **change})  # type: ignore[arg-type]
-    assert [create_plan(**good).version, create_plan(**good).version] == [1, 2]  # type: ignore[arg-type]
+            plan(**change)
+    assert [plan().version, plan().version] == [1, 2]
 
 
 def test_references_are_unique_within_the_account() -> None:
@@ -178,6 +208,24 @@ class TestCards:
         assert (card.state, card.is_default, card.label) == ("active", True, "411111******1111")
         assert Transition.objects.filter(subject_type="card", to_state="active").count() == 1
 
+    def test_unstartable_subscription_blocks_no_card_and_no_other(self, shop: Shop) -> None:
+        customer, now = shop.customer(), database_now()
+        plan = make_plan(shop.account)
+        bad, good = (
+            start_subscription(customer=customer, plan=plan, reference=name, now=now) for name in ("bad", "good")
+        )
+        Subscription.objects.filter(pk=bad.pk).update(time_zone="Mars/Olympus")
+        card = shop.card(customer=customer)
+        assert (card.state, card.is_default) == ("active", True)
+        assert dict(Subscription.objects.values_list("reference", "state")) == {"bad": "incomplete", "good": "active"}
+        trouble = AccountTrouble.objects.get(account=shop.account)
+        assert (trouble.work, trouble.error) == (f"begin {bad.public_id}", "ZoneInfoNotFoundError")
+        Subscription.objects.filter(pk=bad.pk).update(time_zone="Asia/Kuala_Lumpur")
+        make_default(card=card, now=now)
+        assert Subscription.objects.get(pk=bad.pk).state == "active"
+        assert Subscription.objects.get(pk=good.pk).state == "active"
+        assert not AccountTrouble.objects.exists()
+
     def test_orders_that_were_there_before_are_a_baseline(self, shop: Shop) -> None:
         card = shop.card()
         make_invoice(card, next_attempt_at=database_now())
@@ -200,7 +248,7 @@ class TestCards:
         assert (second.state, second.is_default) == ("revoked", False)
 
 
-def test_the_page_after_binding_asks_the_gateway_and_believes_nobody_else(shop: Shop, client) -> None:  # type: ignore[no-untyped-def]
+def test_return_page_asks_the_gateway_and_believes_nobody_else(shop: Shop, client) -> None:  # type: ignore[no-untyped-def]
     shop.simulator.set(error_unbound=None)
     card = start_binding(customer=shop.customer(), return_url="http://testserver/bind", now=database_now())
     forged = client.get(f"/bind/{card.return_token}/?status=SUCCESS&customerId={card.gateway_customer_id}")
@@ -236,7 +284,7 @@ def test_pausing_within_a_trial_keeps_the_charge_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(("stop", "hold"), [(pause, None), (cancel, "subscription_canceled")])
-def test_a_period_that_was_due_and_not_opened_yet_is_still_owed_when_it_is_stopped(stop: Any, hold: str | None) -> None:
+def test_due_period_not_opened_yet_is_owed_when_it_is_stopped(stop: Any, hold: str | None) -> None:
     subscription = make_subscription()
     late = NOW + timedelta(minutes=3)
 
@@ -249,7 +297,7 @@ def test_a_period_that_was_due_and_not_opened_yet_is_still_owed_when_it_is_stopp
     assert not violations(now=late, account_id=subscription.account_id, limits=SHORT)
 
 
-def test_everything_that_was_due_before_a_pause_is_opened_however_much_it_is() -> None:
+def test_everything_that_was_due_before_a_pause_is_opened() -> None:
     days = 2 * MOST_PERIODS_AT_ONCE
     subscription = make_subscription(catch_up="ask")
 

@@ -8,7 +8,9 @@ from django.db import connection, transaction
 
 from billing.domain.schedules import Interval, Schedule, occurrences
 from billing.models import Invoice, Subscription, Transition
+from billing.models.bulk import opening
 from billing.subscriptions.renew import open_due
+from tests.charging.held_rows import somebody_holds
 from tests.factories import NOW, make_card, make_plan, make_subscription
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +20,7 @@ def opened(**filters: object) -> list[Invoice]:
     return list(Invoice.objects.filter(**filters).order_by("period_index"))
 
 
-def test_a_due_period_becomes_an_invoice_and_the_next_date_comes_from_the_anchor() -> None:
+def test_due_period_becomes_an_invoice_and_next_date_is_anchored() -> None:
     subscription = make_subscription()
     result = open_due(now=NOW + timedelta(hours=3))
 
@@ -51,7 +53,7 @@ def test_three_years_of_month_ends_do_not_drift() -> None:
     assert [invoice.due_at for invoice in opened()] == expected
 
 
-def test_missed_periods_are_charged_in_order_three_at_most_a_day_apart_and_the_rest_wait_for_a_person() -> None:
+def test_three_missed_periods_are_charged_daily_the_rest_is_held() -> None:
     make_subscription()
     now = NOW + timedelta(days=5, hours=2)
     assert open_due(now=now).invoices == 6
@@ -67,7 +69,7 @@ def test_missed_periods_are_charged_in_order_three_at_most_a_day_apart_and_the_r
     assert invoices[5].due_at == NOW + timedelta(days=5)
 
 
-def test_a_skipped_period_is_a_void_invoice_and_counts_no_repetition() -> None:
+def test_skipped_period_is_a_void_invoice_and_no_repetition() -> None:
     plan = make_plan(repetitions=2)
     subscription = make_subscription(make_card(), plan, catch_up="skip")
     open_due(now=NOW + timedelta(days=3, hours=1))
@@ -84,13 +86,13 @@ def test_only_the_latest_is_charged_when_the_policy_says_so() -> None:
     assert [invoice.state for invoice in opened()] == ["void", "void", "void", "open"]
 
 
-def test_every_missed_period_waits_for_a_person_when_the_policy_asks() -> None:
+def test_every_missed_period_is_held_when_the_policy_asks() -> None:
     make_subscription(catch_up="ask")
     open_due(now=NOW + timedelta(days=2, hours=1))
     assert [invoice.hold for invoice in opened()] == ["catch_up", "catch_up", None]
 
 
-def test_a_year_of_missed_days_is_opened_in_bounded_batches_without_a_gap() -> None:
+def test_year_of_missed_days_is_opened_in_batches_without_a_gap() -> None:
     subscription = make_subscription()
     now = NOW + timedelta(days=364, hours=1)
     while open_due(now=now).invoices:
@@ -114,7 +116,7 @@ def test_repetitions_end_the_due_dates() -> None:
     assert (subscription.next_due_at, subscription.periods_charged) == (None, 2)
 
 
-def test_repetitions_are_not_exceeded_when_more_periods_were_missed() -> None:
+def test_repetitions_are_not_exceeded_when_periods_were_missed() -> None:
     subscription = make_subscription(make_card(), make_plan(repetitions=2))
     open_due(now=NOW + timedelta(days=4))
     subscription.refresh_from_db()
@@ -138,7 +140,7 @@ def test_a_trial_ends_with_its_first_invoice() -> None:
     assert Transition.objects.filter(subject_type="subscription", to_state="active").count() == 1
 
 
-def test_five_hundred_due_subscriptions_take_a_handful_of_statements(django_assert_max_num_queries) -> None:  # type: ignore[no-untyped-def]
+def test_many_due_subscriptions_take_a_handful_of_statements(django_assert_max_num_queries) -> None:  # type: ignore[no-untyped-def]
     card, plan = make_card(), make_plan()
     for _ in range(100):
         make_subscription(card, plan)
@@ -169,7 +171,14 @@ def test_four_workers_at_once_open_every_period_once() -> None:
     assert set(Subscription.objects.values_list("period_index", flat=True)) == {1}
 
 
-def test_a_hundred_missed_days_leave_one_charge_when_only_the_latest_counts() -> None:
+@pytest.mark.django_db(transaction=True)
+def test_subscription_that_another_worker_holds_is_skipped() -> None:
+    held, free = make_subscription(), make_subscription()
+    with somebody_holds("subscription", held.pk), transaction.atomic():
+        assert [one.id for one in opening.claim_due(NOW, 10)] == [free.pk]
+
+
+def test_hundred_missed_days_leave_one_charge_under_latest_only() -> None:
     make_subscription(catch_up="latest_only")
     now = NOW + timedelta(days=100, hours=1)
     while open_due(now=now).invoices:
@@ -178,7 +187,7 @@ def test_a_hundred_missed_days_leave_one_charge_when_only_the_latest_counts() ->
     assert len(opened(state="void")) == 100
 
 
-def test_after_a_hundred_missed_days_todays_period_waits_three_days_at_most() -> None:
+def test_todays_period_waits_three_days_at_most_after_an_outage() -> None:
     make_subscription()
     now = NOW + timedelta(days=100, hours=1)
     while open_due(now=now).invoices:

@@ -1,1 +1,1 @@
-"""What bodies hold, per noun: what is taken and what is told."""
+"""What bodies hold, per noun: what is taken and what is answered."""

@@ -6,28 +6,34 @@ from rest_framework import serializers
 
 from billing.api import examples
 from billing.api.fields import Body, Choice, Instant, Text
-from billing.api.serializers.common import AMOUNT, Told, currency, id_of, link, told, whole, word
+from billing.api.serializers.common import AMOUNT, Output, currency, id_of, link, string, whole, word
 from billing.api.serializers.invoices import AttemptSerializer, InvoiceSerializer, ProposalSerializer
 from billing.api.serializers.payment_methods import PaymentMethodSerializer
-from billing.charging.case import BEFORE, EXPLAINED, NO_ORDER, TOOK_NOTHING, UNEXPLAINED
-from billing.charging.resolve_many import MOST_AT_ONCE
+from billing.charging.cases.case import BEFORE, EXPLAINED, NO_ORDER, TOOK_NOTHING, UNEXPLAINED
+from billing.charging.cases.resolve_many import MOST_AT_ONCE
 from billing.domain.attempts import AttemptState, Source, Verdict
-from billing.domain.resolution import ProposalKind, Resolution
+from billing.domain.resolution import TOOK_MONEY, ProposalKind, Resolution
 
-REASON = "What the decision rests on; kept as evidence."
+REASON = "The reason for the decision. Recorded as evidence."
 
 
 class ResolveBody(Body):
-    resolution = word(Resolution, "What happened: the money was taken, the bank refused, or no money moved.")
+    resolution = word(
+        Resolution,
+        "What happened: `charged` (the money was taken), `declined` (the bank refused), `not_charged` (no money "
+        "moved), or `charged_and_given_back` (the money was taken and all of it refunded; both are recorded, and the "
+        "invoice is not charged again).",
+    )
     transaction_id = Text(
         max_length=64, required=False, default="",
-        help_text="The gateway's id of the transaction, with `charged`; it is read at the gateway and compared.",
+        help_text="The gateway's id of the transaction, if money was taken. It is read at the gateway and compared.",
     )  # fmt: skip
     reason = Text(max_length=500, help_text=REASON)
     despite_orders = serializers.ListField(
         child=Text(max_length=64), required=False, default=list, max_length=100,
-        help_text="Orders of the card that nothing explains, which somebody looked at and found to be something else: "
-        "`declined` and `not_charged` are refused without them. `card_not_known` where the gateway forgot the card.",
+        help_text="Unexplained orders of the card that a person reviewed and found to be something else. `declined` "
+                  "and `not_charged` are refused without them. Use `card_not_known` if the gateway no longer knows "
+                  "the card, `card_not_readable` if it has not shown the card's orders for a long time.",
     )  # fmt: skip
 
 
@@ -37,15 +43,15 @@ class ReleaseBody(Body):
 
 def _attempts() -> Any:
     return serializers.ListField(
-        child=id_of("att", "An attempt"), min_length=1, max_length=MOST_AT_ONCE, help_text="Each once."
+        child=id_of("att", "An attempt"), min_length=1, max_length=MOST_AT_ONCE, help_text="Each attempt once."
     )
 
 
 class ResolveManyBody(Body):
     attempts = _attempts()
     resolution = Choice(
-        choices=[(one.value, one.value) for one in Resolution if one is not Resolution.CHARGED],
-        help_text="`charged` names a transaction each, so it is decided one by one.",
+        choices=[(one.value, one.value) for one in Resolution if one not in TOOK_MONEY],
+        help_text="`charged` needs a transaction id for each attempt, so decide those one at a time.",
     )
     reason = Text(max_length=500, help_text=REASON)
 
@@ -55,81 +61,83 @@ class ReleaseManyBody(Body):
     reason = Text(max_length=500, help_text="Why the cards may be charged for their other invoices again.")
 
 
-class EvidenceSerializer(Told):
-    source = word(Source, "Who told us.", read_only=True)  # type: ignore[assignment]
-    verdict = word(Verdict, "What it says about the money.", read_only=True)
-    reason = told("The code or word that came with it; may be empty.")
-    content = serializers.DictField(read_only=True, help_text="What was said, verbatim, without personal data.")
+class EvidenceSerializer(Output):
+    source = word(Source, "Where the evidence comes from.", read_only=True)  # type: ignore[assignment]
+    verdict = word(Verdict, "What it shows about the money.", read_only=True)
+    reason = string("The code or word that came with it. May be empty.")
+    content = serializers.DictField(read_only=True, help_text="The content, verbatim, without personal data.")
     recorded_at = Instant(help_text="When it was recorded.")
 
 
-class OrderSerializer(Told):
-    gateway_order_id = told("The gateway's id of the order.")
-    gateway_transaction_id = told("The gateway's id of the transaction; may be empty.")
-    status = told("The gateway's word for its state.")
+class OrderSerializer(Output):
+    gateway_order_id = string("The gateway's id of the order.")
+    gateway_transaction_id = string("The gateway's id of the transaction. May be empty.")
+    status = string("The gateway's name for its state.")
     amount_minor = whole(AMOUNT)
     currency = currency()
-    ordered_at = Instant(allow_null=True, help_text="When it was made, by the gateway.")
+    ordered_at = Instant(allow_null=True, help_text="When it was created, by the gateway's clock.")
 
 
-class PairSerializer(Told):
-    attempt = link("attempt", "Our attempt; null for an order that is none of ours.", nullable=True)
-    state = told("The attempt's state.", source="attempt.state", allow_null=True)
-    marker = told("The attempt's marker.", source="attempt.marker", allow_null=True)
-    order = OrderSerializer(read_only=True, allow_null=True, help_text="The gateway's order; null when none is seen.")
+class PairSerializer(Output):
+    attempt = link("attempt", "Our attempt. Null for an order that is not ours.", nullable=True)
+    state = string("The attempt's state.", source="attempt.state", allow_null=True)
+    marker = string("The attempt's marker.", source="attempt.marker", allow_null=True)
+    order = OrderSerializer(read_only=True, allow_null=True, help_text="The gateway's order. Null when none was found.")
     explained = Choice(
         read_only=True,
         source="why",
         choices=[(one, one) for one in (EXPLAINED, BEFORE, UNEXPLAINED, NO_ORDER, TOOK_NOTHING)],
-        help_text="What explains the order. `unexplained` ones may be money: look at them first.",
+        help_text="What explains the order. `unexplained` orders may be money: review them first.",
     )
 
 
-class HeldUpSerializer(Told):
-    invoice = told("An open invoice that would be charged on this card.")
-    description = told("What it is for.")
+class HeldUpSerializer(Output):
+    invoice = string("An open invoice that would be charged on this card.")
+    description = string("What it is for.")
     amount_minor = whole(AMOUNT)
     currency = currency()
-    due_at = Instant(help_text="Since when it waits.")
+    due_at = Instant(help_text="Waiting since.")
 
 
-class ChoiceSerializer(Told):
-    decision = word(ProposalKind, "The choice.", read_only=True, source="kind")
-    invoice = told("What becomes of the invoice.")
-    next_charge_at = Instant(allow_null=True, help_text="When it is charged next; null: not, or not by itself.")
-    subscription = told("What becomes of the subscription.")
-    card = told("What becomes of the card.")
+class ChoiceSerializer(Output):
+    decision = word(ProposalKind, "The decision.", read_only=True, source="kind")
+    invoice = string("The effect on the invoice.")
+    next_charge_at = Instant(allow_null=True, help_text="When it is charged next. Null: never, or not automatically.")
+    subscription = string("The effect on the subscription.")
+    card = string("The effect on the card.")
 
 
-@examples.told_as(examples.A_CASE)
-class CaseSerializer(Told):
+@examples.output_example(examples.A_CASE)
+class CaseSerializer(Output):
     attempt = AttemptSerializer(read_only=True, help_text="The attempt.")
     invoice = InvoiceSerializer(read_only=True, source="attempt.invoice", help_text="What it tries to collect.")
     payment_method = PaymentMethodSerializer(read_only=True, source="attempt.payment_method", help_text="The card.")
-    evidence = EvidenceSerializer(many=True, read_only=True, help_text="Everything that was heard, in order.")
+    evidence = EvidenceSerializer(many=True, read_only=True, help_text="All evidence, in order.")
     orders = PairSerializer(
-        many=True, read_only=True, source="pairs", help_text="Attempts on the card beside the gateway's orders of it."
+        many=True, read_only=True, source="pairs", help_text="The attempts on the card beside the gateway's orders."
     )
-    holds_up = HeldUpSerializer(many=True, read_only=True, help_text="Other invoices that wait because of it.")
-    choices = ChoiceSerializer(many=True, read_only=True, help_text="What may be decided; empty once it is.")
-    proposals = ProposalSerializer(many=True, read_only=True, help_text="What was proposed, the newest first.")
+    holds_up = HeldUpSerializer(many=True, read_only=True, help_text="Other invoices waiting for the card.")
+    choices = ChoiceSerializer(many=True, read_only=True, help_text="The possible decisions. Empty once it is decided.")
+    proposals = ProposalSerializer(many=True, read_only=True, help_text="Proposed decisions, newest first.")
     second_person = serializers.BooleanField(
-        read_only=True, help_text="Whether a decision is only proposed, for another person to confirm."
+        read_only=True, help_text="Whether a decision has to be confirmed by a second person."
     )
 
 
-class OutcomeErrorSerializer(Told):
-    field = told("What it is about.")
-    rule = told("A stable word for the rule.")
-    message = told("The rule in words.")
+class OutcomeErrorSerializer(Output):
+    field = string("The subject.")
+    rule = string("A stable code for the rule.")
+    message = string("The rule in words.")
 
 
-class OutcomeSerializer(Told):
+class OutcomeSerializer(Output):
     attempt = link("attempt", "The attempt.")
     outcome = serializers.SerializerMethodField(help_text="`done`, `proposed` (another person confirms) or `refused`.")
     state = serializers.SerializerMethodField(help_text="The attempt's state now.")
-    proposal = told("The proposal, when it was proposed.", source="decision.proposal.public_id", allow_null=True)
-    error = OutcomeErrorSerializer(read_only=True, source="refused", allow_null=True, help_text="Why it was refused.")
+    proposal = string("The proposal, if it needs approval.", source="decision.proposal.public_id", allow_null=True)
+    error = OutcomeErrorSerializer(
+        read_only=True, source="refused", allow_null=True, help_text="Why the decision was refused."
+    )
 
     def get_outcome(self, one: Any) -> str:
         if one.decision is None:
@@ -141,6 +149,6 @@ class OutcomeSerializer(Told):
         return state.value
 
 
-@examples.told_as(examples.OUTCOMES)
-class OutcomesSerializer(Told):
+@examples.output_example(examples.OUTCOMES)
+class OutcomesSerializer(Output):
     results = OutcomeSerializer(many=True, read_only=True, help_text="One for each attempt, in the order asked.")

@@ -8,16 +8,16 @@ from rest_framework import serializers
 from billing.api.fields import Choice, Text
 from billing.domain.money import CURRENCIES
 
-Told = serializers.Serializer[Any]
+Output = serializers.Serializer[Any]
 AMOUNT = "Whole minor units of the currency: 1990 is RM 19.90."
 
 
-def told(words: str, **options: Any) -> serializers.CharField:
+def string(words: str, **options: Any) -> serializers.CharField:
     return serializers.CharField(read_only=True, help_text=words, **options)
 
 
 def identifier(words: str) -> serializers.CharField:
-    return told(words, source="public_id")
+    return string(words, source="public_id")
 
 
 def link(source: str, words: str, *, nullable: bool = False) -> serializers.CharField:
@@ -42,25 +42,25 @@ def id_of(prefix: str, words: str, **options: Any) -> Text:
     return Text(max_length=40, help_text=f"{words} (`{prefix}_…`)", **options)
 
 
-class ProblemErrorSerializer(Told):
-    field = told("A path such as `amount_minor` or `metadata.color`; empty for the whole body.")
-    rule = told("A stable word for the rule, such as `required` or `min_value`.")
-    message = told("The rule in words.")
+class ProblemErrorSerializer(Output):
+    field = string("A path such as `amount_minor` or `metadata.color`; empty for the whole body.")
+    rule = string("A stable code for the rule, such as `required` or `min_value`.")
+    message = string("The rule in words.")
 
 
-class ProblemSerializer(Told):
+class ProblemSerializer(Output):
     """Problem details, RFC 9457."""
 
-    type = told("A URN of the code.")
-    title = told("The code in words; the same for every problem of the code.")
+    type = string("A URN of the code.")
+    title = string("A title for the code; the same for every problem with it.")
     status = whole("The HTTP status.")
-    code = told("A stable word that programs go by.")
-    detail = told("What happened this time.")
+    code = string("A stable code for programs.")
+    detail = string("What went wrong in this request.")
     errors = ProblemErrorSerializer(  # type: ignore[assignment]
         many=True, read_only=True, help_text="One entry per broken rule."
     )
     # Not read-only, which would make them required in the document.
     existing = serializers.CharField(
-        required=False, help_text="With `reference_taken`: the object that has the reference."
+        required=False, help_text="With `reference_taken`: the object that uses the reference."
     )
-    scope = serializers.CharField(required=False, help_text="With `scope_missing`: the scope that is needed.")
+    scope = serializers.CharField(required=False, help_text="With `scope_missing`: the required scope.")

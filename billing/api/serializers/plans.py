@@ -1,6 +1,5 @@
 """Plans, and the members of a schedule."""
 
-from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -8,16 +7,16 @@ from rest_framework import serializers
 
 from billing.api import examples
 from billing.api.fields import Body, Instant, LocalTime, Target, Text, WholeNumber
-from billing.api.serializers.common import AMOUNT, Told, currency, identifier, told, whole, word
+from billing.api.serializers.common import AMOUNT, Output, currency, identifier, string, whole, word
 from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
+from billing.domain.recurrence import Recurrence
 from billing.domain.schedule_rules import MAX_EVERY
-from billing.domain.schedules import Interval, Schedule
+from billing.domain.schedules import Interval
 
 TARGET = "WEEKLY: 0 (Sunday) to 6 (Saturday). MONTHLY: -1 (last day), 0 (first day) or 1 to 28. DAILY: none."
-EVERY = "Each n-th occurrence: 2 with WEEKLY is every other week, 3 with MONTHLY is every quarter."
+EVERY = "Every n-th occurrence: 2 with WEEKLY is every second week, 3 with MONTHLY is every quarter."
 CHARGE_TIME = "Local time of day, HH:MM or HH:MM:SS."
-TIME_ZONE = "IANA name of the zone in which the schedule is meant."
-ANY_DAY = date(2000, 1, 1)
+TIME_ZONE = "IANA time zone of the schedule."
 
 
 def amount() -> WholeNumber:
@@ -27,12 +26,12 @@ def amount() -> WholeNumber:
 class PlanBody(Body):
     code = Text(
         max_length=64, pattern="[0-9A-Za-z._-]+", rule="must be letters, digits, dots, dashes and underscores",
-        help_text="Names the plan; a plan with a known code becomes its next version.",
+        help_text="Identifies the plan. A plan with an existing code becomes its next version.",
     )  # fmt: skip
     name = Text(max_length=100, help_text="Shown on invoices and to the customer.")
     amount_minor = amount()
     currency = currency()
-    interval = word(Interval, "How often the schedule comes round.")
+    interval = word(Interval, "The unit of the schedule.")
     target = Target(required=False, allow_null=True, default=None, help_text=TARGET)
     every = WholeNumber(min_value=1, max_value=MAX_EVERY, default=1, help_text=EVERY)
     charge_time = LocalTime(required=False, help_text=f"{CHARGE_TIME} Default 09:00.")
@@ -40,24 +39,24 @@ class PlanBody(Body):
     trial_days = WholeNumber(min_value=0, max_value=3650, default=0, help_text="Days before the first charge.")
     repetitions = WholeNumber(
         min_value=1, max_value=100_000, required=False, allow_null=True, default=None,
-        help_text="How many periods are charged in all; null: until it is cancelled.",
+        help_text="The total number of periods to charge. Null: until it is cancelled.",
     )  # fmt: skip
 
 
-# What plans and subscriptions tell alike.
-class ScheduleSerializer(Told):
+# What plans and subscriptions have in common.
+class ScheduleSerializer(Output):
     amount_minor = whole(AMOUNT)
     currency = currency()
-    interval = word(Interval, "How often the schedule comes round.")
+    interval = word(Interval, "The unit of the schedule.")
     target = serializers.IntegerField(read_only=True, allow_null=True, help_text=TARGET)
     every = whole(EVERY)
     charge_time = LocalTime(read_only=True, help_text=CHARGE_TIME)
-    time_zone = told(TIME_ZONE)
+    time_zone = string(TIME_ZONE)
     schedule = serializers.SerializerMethodField(
         help_text="The same in words: `every month on the last day at 09:00, Asia/Kuala_Lumpur`."
     )
     repetitions = serializers.IntegerField(
-        read_only=True, allow_null=True, help_text="How many periods are charged in all; null: no end."
+        read_only=True, allow_null=True, help_text="The total number of periods to charge. Null: no end."
     )
 
     def get_schedule(self, row: Any) -> str:
@@ -66,14 +65,14 @@ class ScheduleSerializer(Told):
 
 @lru_cache(maxsize=1024)
 def _in_words(interval: str, target: int | None, every: int, charge_time: Any, zone: str) -> str:
-    return Schedule(Interval(interval), target, ANY_DAY, every, charge_time, zone).describe()
+    return Recurrence(Interval(interval), target, every, charge_time, zone).describe()
 
 
-@examples.told_as(examples.A_PLAN)
+@examples.output_example(examples.A_PLAN)
 class PlanSerializer(ScheduleSerializer):
     id = identifier("`plan_…`")
-    code = told("Names the plan.")
-    version = whole("Counts up with every plan of the code.")
-    name = told("As given.")
+    code = string("Identifies the plan.")
+    version = whole("Increases by one with each plan of the same code.")
+    name = string("As sent.")
     trial_days = whole("Days before the first charge.")
     created_at = Instant(help_text="When this version was created.")

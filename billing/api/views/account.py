@@ -20,31 +20,31 @@ class _OwnAccountView(AccountView):
     model = GatewayAccount
     answer_serializer = AccountSerializer
 
-    def told(self) -> Response:
+    def output(self) -> Response:
         return Response(AccountSerializer(own_account(self.account)).data)
 
 
 class OwnAccountView(_OwnAccountView):
-    @operation("read_account", "Read the own account", "The account that the key belongs to.", answer=AccountSerializer)
+    @operation("read_account", "Read the account", "The account that the key belongs to.", answer=AccountSerializer)
     def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        return self.told()
+        return self.output()
 
 
 class StopView(_OwnAccountView):
     @operation(
         "stop_account",
         "Stop charging",
-        "Throws the account's stop switch: from then on nothing new is charged. Charges under way are followed "
-        "to their end. Stopping a stopped account changes nothing.",
+        "Turns the account's stop switch on. From then on nothing new is charged. Charges under way are followed to "
+        "their end. Stopping a stopped account changes nothing.",
         request=SwitchBody,
         answer=AccountSerializer,
         examples=examples.SWITCH,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(SwitchBody)
-        stop_account(account=self.account, reason=said["reason"], actor=self.caller.actor, now=self.now)
-        return self.told()
+        body = self.body(SwitchBody)
+        stop_account(account=self.account, reason=body["reason"], actor=self.caller.actor, now=self.now)
+        return self.output()
 
 
 class StartView(_OwnAccountView):
@@ -53,13 +53,14 @@ class StartView(_OwnAccountView):
     @operation(
         "start_account",
         "Charge again",
-        "Releases the account's stop switch; what fell due meanwhile is charged. Takes the scope `charge`.",
+        "Turns the account's stop switch off. Invoices that fell due meanwhile are charged. Requires the scope "
+        "`charge`.",
         request=SwitchBody,
         answer=AccountSerializer,
         examples=examples.SWITCH,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(SwitchBody)
-        start_account(account=self.account, reason=said["reason"], actor=self.caller.actor, now=self.now)
-        return self.told()
+        body = self.body(SwitchBody)
+        start_account(account=self.account, reason=body["reason"], actor=self.caller.actor, now=self.now)
+        return self.output()

@@ -76,11 +76,11 @@ class AccountView(GenericAPIView[Any]):
         return find(self.account, self.model, self.kwargs["id"])
 
     def body(self, serializer: Serializer, *, partial: bool = False) -> dict[str, Any]:
-        """What the body says, judged. Raises ValidationError."""
+        """The request body, validated. Raises ValidationError."""
         judge = serializer(data=self.request.data, partial=partial)
         judge.is_valid(raise_exception=True)
-        said: dict[str, Any] = dict(judge.validated_data)
-        return said
+        body: dict[str, Any] = dict(judge.validated_data)
+        return body
 
     def answer(self, row: Model, *, status: int = 200) -> Response:
         """The row as it is now, read again with everything that its answer names."""
@@ -93,21 +93,21 @@ class AccountView(GenericAPIView[Any]):
         return finished
 
     def _check_parameters(self, request: Request) -> None:
+        if request.method not in self.allowed_methods:
+            return  # the method is what is refused
         known = self.parameters_known()
         errors = [
-            FieldError(name[:100], "unknown", "means nothing here")
-            for name in request.query_params
-            if name not in known
+            FieldError(name[:100], "unknown", "unknown parameter") for name in request.query_params if name not in known
         ]
         errors += [
-            FieldError(name, "repeated", "comes more than once")
+            FieldError(name, "repeated", "must appear only once")
             for name, values in request.query_params.lists()
             if name in known and len(values) > 1
         ]
         if errors:
             names = ", ".join(error.field for error in errors)
             allowed = ", ".join(sorted(known)) or "none"
-            raise Problem("unknown_parameter", f"{names}: this address takes {allowed}, each once.", errors)
+            raise Problem("unknown_parameter", f"{names}: allowed here are {allowed}, each once.", errors)
 
     def parameters_known(self) -> frozenset[str]:
         return self.parameters if self.request.method in ("GET", "HEAD") else frozenset()
@@ -141,4 +141,4 @@ class NoSuchAddress(APIView):
     metadata_class = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        raise Problem("not_found", "There is no such address. Addresses end in a slash.")
+        raise Problem("not_found", "No such path. Paths end with a slash.")

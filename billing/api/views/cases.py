@@ -19,15 +19,15 @@ from billing.api.serializers.cases import (
 )
 from billing.api.serializers.invoices import AttemptSerializer
 from billing.api.views.base import CHARGE, AccountView
-from billing.charging.case import read_case
-from billing.charging.limits import Limits
-from billing.charging.resolve import Resolution, release_card, resolve
-from billing.charging.resolve_many import OneOfMany, release_many, resolve_many
+from billing.charging.cases.case import read_case
+from billing.charging.cases.resolve import Resolution, release_card, resolve
+from billing.charging.cases.resolve_many import OneOfMany, release_many, resolve_many
 from billing.models import PaymentAttempt
+from billing.operating.timings import Limits
 
 _PROPOSES = (
-    "Above the account's `second_person_above_minor` it is only proposed: the answer has a `proposal`, which a person "
-    "confirms or rejects in the admin. A key never confirms. Takes the scope `charge`."
+    "Above the account's `second_person_above_minor` the decision needs approval: the response has a `proposal`, "
+    "which a person confirms or rejects in the admin. An API key never confirms. Requires the scope `charge`."
 )
 
 
@@ -41,8 +41,8 @@ class CaseView(_AttemptView):
     @operation(
         "read_case",
         "Read a case",
-        "Everything that a decision about an attempt with a person rests on: invoice, card, evidence, the gateway's "
-        "orders beside ours, the invoices that it holds up, and what each choice does.",
+        "Everything needed to decide on an attempt that needs review: invoice, card, evidence, the gateway's orders "
+        "beside ours, the other invoices waiting, and what each decision does.",
         answer=CaseSerializer,
     )
     def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
@@ -55,8 +55,8 @@ class ResolveView(_AttemptView):
     @operation(
         "resolve_attempt",
         "Resolve an attempt",
-        "Decides about an attempt in the state `needs_human`, after a look at the gateway: the transaction, or the "
-        f"card's orders, must not contradict it. {_PROPOSES}",
+        "Decides on an attempt in the state `needs_review`. The gateway is read first: the transaction, or the card's "
+        f"orders, must not contradict the decision. {_PROPOSES}",
         request=ResolveBody,
         answer=AttemptSerializer,
         examples=examples.RESOLVE,
@@ -65,13 +65,13 @@ class ResolveView(_AttemptView):
     @idempotent(calls_gateway=True)
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         attempt = self.target()
-        said = self.body(ResolveBody)
+        body = self.body(ResolveBody)
         resolve(
             attempt=attempt,
-            resolution=Resolution(said["resolution"]),
-            transaction_id=said["transaction_id"],
-            despite_orders=said["despite_orders"],
-            reason=said["reason"],
+            resolution=Resolution(body["resolution"]),
+            transaction_id=body["transaction_id"],
+            despite_orders=body["despite_orders"],
+            reason=body["reason"],
             actor=self.caller.actor,
             limits=Limits.from_settings(),
             now=self.now,
@@ -85,8 +85,8 @@ class ReleaseView(_AttemptView):
     @operation(
         "release_card_of_attempt",
         "Release the card",
-        "The card of an attempt in the state `needs_human` is charged for its other invoices again; the attempt's own "
-        f"invoice stays blocked. {_PROPOSES}",
+        "Releases the card of an attempt in the state `needs_review`: its other invoices are charged again. The "
+        f"attempt's own invoice stays blocked. {_PROPOSES}",
         request=ReleaseBody,
         answer=AttemptSerializer,
         examples=examples.RELEASE,
@@ -94,8 +94,8 @@ class ReleaseView(_AttemptView):
     @idempotent(calls_gateway=True)
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         attempt = self.target()
-        said = self.body(ReleaseBody)
-        release_card(attempt=attempt, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        body = self.body(ReleaseBody)
+        release_card(attempt=attempt, reason=body["reason"], actor=self.caller.actor, now=self.now)
         return self.answer(attempt)
 
 
@@ -109,7 +109,7 @@ class _ManyView(_AttemptView):
             refer(self.account, PaymentAttempt, public_id, f"attempts.{number}") for number, public_id in enumerate(ids)
         ]
 
-    def told(self, results: list[OneOfMany]) -> Response:
+    def output(self, results: list[OneOfMany]) -> Response:
         return Response(OutcomesSerializer({"results": results}).data)
 
 
@@ -117,39 +117,39 @@ class ResolveManyView(_ManyView):
     @operation(
         "resolve_attempts",
         "Resolve several attempts",
-        "The same decision about up to 100 attempts in the state `needs_human`, such as after an incident. Each is "
-        f"looked at and decided by itself; `results` says what came of each. {_PROPOSES}",
+        "Makes the same decision about up to 100 attempts in the state `needs_review`, for example after an incident. "
+        f"Each is checked and decided on its own; `results` has the outcome of each. {_PROPOSES}",
         request=ResolveManyBody,
         answer=OutcomesSerializer,
         examples=examples.RESOLVE_MANY,
     )
     @idempotent(calls_gateway=True)
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(ResolveManyBody)
+        body = self.body(ResolveManyBody)
         results = resolve_many(
-            attempts=self.named(said["attempts"]),
-            resolution=Resolution(said["resolution"]),
-            reason=said["reason"],
+            attempts=self.named(body["attempts"]),
+            resolution=Resolution(body["resolution"]),
+            reason=body["reason"],
             actor=self.caller.actor,
             limits=Limits.from_settings(),
             now=self.now,
         )
-        return self.told(results)
+        return self.output(results)
 
 
 class ReleaseManyView(_ManyView):
     @operation(
         "release_cards_of_attempts",
         "Release several cards",
-        f"Releases the cards of up to 100 attempts in the state `needs_human`, each by itself. {_PROPOSES}",
+        f"Releases the cards of up to 100 attempts in the state `needs_review`, each on its own. {_PROPOSES}",
         request=ReleaseManyBody,
         answer=OutcomesSerializer,
         examples=examples.RELEASE_MANY,
     )
     @idempotent(calls_gateway=True)
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(ReleaseManyBody)
+        body = self.body(ReleaseManyBody)
         results = release_many(
-            attempts=self.named(said["attempts"]), reason=said["reason"], actor=self.caller.actor, now=self.now
+            attempts=self.named(body["attempts"]), reason=body["reason"], actor=self.caller.actor, now=self.now
         )
-        return self.told(results)
+        return self.output(results)

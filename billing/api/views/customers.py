@@ -29,7 +29,8 @@ class CustomerListView(ListView):
     @operation(
         "create_customer",
         "Create a customer",
-        "Records who pays. The `reference` is unique in the account: 409 with `existing` when it is in use.",
+        "Creates a customer: who is billed. The `reference` is unique in the account: 409 with `existing` if it is "
+        "in use.",
         request=CustomerBody,
         answer=CustomerSerializer,
         status=201,
@@ -38,11 +39,11 @@ class CustomerListView(ListView):
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(CustomerBody)
+        body = self.body(CustomerBody)
         try:
-            customer = create_customer(account=self.account, now=self.now, **said)
+            customer = create_customer(account=self.account, now=self.now, **body)
         except ReferenceTakenError as error:
-            raise taken(self.account, Customer, said["reference"], error) from error
+            raise taken(self.account, Customer, body["reference"], error) from error
         return self.answer(customer, status=201)
 
 
@@ -58,8 +59,8 @@ class CustomerView(AccountView):
     @operation(
         "update_customer",
         "Update a customer",
-        "Changes the members that are sent. `metadata` is replaced as a whole. The gateway keeps the name and address "
-        "that it was told when a card was bound.",
+        "Changes the members that are sent. `metadata` is replaced as a whole. The gateway keeps the name and "
+        "address that it received when a card was saved.",
         request=CustomerChangeBody,
         answer=CustomerSerializer,
         examples=examples.CUSTOMER_CHANGE,

@@ -1,6 +1,6 @@
 """`/payment-methods/`"""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -12,8 +12,15 @@ from billing.api.fields import NoBody
 from billing.api.filters import PaymentMethodFilters
 from billing.api.idempotency import idempotent
 from billing.api.schema import operation
-from billing.api.serializers.payment_methods import PaymentMethodBody, PaymentMethodSerializer, RevokeBody
-from billing.api.views.base import AccountView, ListView
+from billing.api.serializers.payment_methods import (
+    ClearHoldBody,
+    HoldSerializer,
+    PaymentMethodBody,
+    PaymentMethodSerializer,
+    RevokeBody,
+)
+from billing.api.views.base import CHARGE, AccountView, ListView
+from billing.charging.cases.clear_hold import clear_hold, preview_hold
 from billing.models import Customer, PaymentMethod
 from billing.subscriptions.cards import confirm_binding, make_default, revoke_card, start_binding
 
@@ -32,10 +39,10 @@ class PaymentMethodListView(ListView):
 
     @operation(
         "bind_payment_method",
-        "Start binding a card",
-        "Asks the gateway for its page and answers with `payment_url`: send the customer's browser there. The card is "
-        "`pending` until the gateway itself says that it may be charged; the browser's return only makes us ask. The "
-        "customer's first usable card becomes the default, and subscriptions that waited for it begin.",
+        "Save a card",
+        "Requests the gateway's card page and returns its `payment_url`: send the customer's browser there. The card "
+        "is `pending` until the gateway confirms that it can be charged; the browser's return only triggers the "
+        "check. The customer's first usable card becomes the default, and subscriptions that waited for it start.",
         request=PaymentMethodBody,
         answer=PaymentMethodSerializer,
         status=201,
@@ -44,11 +51,11 @@ class PaymentMethodListView(ListView):
     )
     @idempotent(calls_gateway=True)
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(PaymentMethodBody)
+        body = self.body(PaymentMethodBody)
         card = start_binding(
-            customer=refer(self.account, Customer, said["customer"], "customer"),
+            customer=refer(self.account, Customer, body["customer"], "customer"),
             return_url=f"{settings.KITARAN_PUBLIC_URL}/bind",
-            merchant_return_url=said.get("return_url", ""),
+            merchant_return_url=body.get("return_url", ""),
             actor=self.caller.actor,
             now=self.now,
         )
@@ -58,7 +65,7 @@ class PaymentMethodListView(ListView):
 class _OneView(AccountView):
     tag = "Payment methods"
     model = PaymentMethod
-    answer_serializer = PaymentMethodSerializer
+    answer_serializer: ClassVar[type[Any]] = PaymentMethodSerializer
 
 
 class PaymentMethodView(_OneView):
@@ -71,7 +78,7 @@ class MakeDefaultView(_OneView):
     @operation(
         "make_default_payment_method",
         "Make a card the default",
-        "Everything of the customer that names no card is charged on it from now on. Only an active card: 409 "
+        "From now on the customer's invoices that name no card are charged to it. The card must be active: 409 "
         "otherwise.",
         request=NoBody,
         answer=PaymentMethodSerializer,
@@ -88,23 +95,65 @@ class RevokeView(_OneView):
     @operation(
         "revoke_payment_method",
         "Revoke a card",
-        "It is not charged any more. An attempt that is under way is still followed to its end. A revoked card stays "
+        "The card is not charged any more. An attempt under way is followed to its end. A revoked card stays "
         "revoked; revoking it again changes nothing.",
         request=RevokeBody,
         answer=PaymentMethodSerializer,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said, card = self.body(RevokeBody), self.target()
-        revoke_card(card=card, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        body, card = self.body(RevokeBody), self.target()
+        revoke_card(card=card, reason=body["reason"], actor=self.caller.actor, now=self.now)
         return self.answer(card)
+
+
+class HoldView(_OneView):
+    answer_serializer = HoldSerializer
+
+    @operation(
+        "read_hold",
+        "Preview the release of a hold",
+        "The invoices that are charged to the card once the hold is released, the unexplained orders, and which of "
+        "these may pay an invoice that is still owed.",
+        answer=HoldSerializer,
+    )
+    def get(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        return Response(HoldSerializer(preview_hold(self.target(), now=self.now)).data)
+
+
+class ClearHoldView(_OneView):
+    answer_serializer = HoldSerializer
+    scopes = {"POST": CHARGE}  # noqa: RUF012
+
+    @operation(
+        "clear_hold",
+        "Release the hold of a card",
+        "The card is charged again, starting with the invoices that wait for it: read `/hold/` first. Record an "
+        "order that may pay an invoice as its found payment, or name it in `charge_although`: 400 otherwise. Above "
+        "the account's `second_person_above_minor` the decision needs approval. Requires the scope `charge`.",
+        request=ClearHoldBody,
+        answer=HoldSerializer,
+        examples=examples.CLEAR_HOLD,
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        card = self.target()
+        body = self.body(ClearHoldBody)
+        clear_hold(
+            card=card,
+            reason=body["reason"],
+            charge_although=body["charge_although"],
+            actor=self.caller.actor,
+            now=self.now,
+        )
+        return Response(HoldSerializer(preview_hold(self.target(), now=self.now)).data)
 
 
 class RefreshView(_OneView):
     @operation(
         "refresh_payment_method",
-        "Ask the gateway about a card now",
-        "For a card whose customer bound it and whose browser never came back. Answers the card as it is afterwards.",
+        "Check a card with the gateway now",
+        "For a card that the customer saved without returning from the gateway's page. Returns the updated card.",
         request=NoBody,
         answer=PaymentMethodSerializer,
         codes=["gateway_unavailable"],

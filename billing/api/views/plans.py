@@ -11,8 +11,15 @@ from billing.api.idempotency import idempotent
 from billing.api.schema import operation
 from billing.api.serializers.plans import PlanBody, PlanSerializer
 from billing.api.views.base import AccountView, ListView
+from billing.domain.money import Price
+from billing.domain.recurrence import Recurrence
 from billing.models import Plan
 from billing.subscriptions.plans import create_plan
+
+
+def _members(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Takes the named members out of the body; those with a default may be missing."""
+    return {name: body.pop(name) for name in names if name in body}
 
 
 class PlanListView(ListView):
@@ -36,9 +43,12 @@ class PlanListView(ListView):
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(PlanBody)
-        zone = said.pop("time_zone", self.account.time_zone)
-        return self.answer(create_plan(account=self.account, zone=zone, now=self.now, **said), status=201)
+        body = self.body(PlanBody)
+        zone = body.pop("time_zone", self.account.time_zone)
+        price = Price(**_members(body, "amount_minor", "currency"))
+        recurrence = Recurrence.parse(zone=zone, **_members(body, "interval", "target", "every", "charge_time"))
+        plan = create_plan(account=self.account, price=price, recurrence=recurrence, now=self.now, **body)
+        return self.answer(plan, status=201)
 
 
 class PlanView(AccountView):

@@ -13,9 +13,9 @@ from billing.api.problems import invalid
 from billing.api.schema import operation
 from billing.api.serializers.refunds import RefundBody, RefundSerializer, ResolveRefundBody, WithdrawBody
 from billing.api.views.base import CHARGE, READ, AccountView, ListView
-from billing.charging.limits import Limits
-from billing.charging.refund import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
+from billing.charging.refunds.ask import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
 from billing.models import PaymentAttempt, Refund
+from billing.operating.timings import Limits
 
 
 class RefundListView(ListView):
@@ -28,7 +28,7 @@ class RefundListView(ListView):
     @operation(
         "list_refunds",
         "List refunds",
-        "Newest first; those made in the gateway's own portal too, once they were seen.",
+        "Newest first. Includes refunds made in the gateway's own portal, once found.",
         answer=RefundSerializer,
         lists=True,
     )
@@ -37,11 +37,11 @@ class RefundListView(ListView):
 
     @operation(
         "create_refund",
-        "Give money back",
-        "Asks for a payment, or a part of it, to be given back. A worker sends it once; the answer is the refund as it "
-        "was asked for: read it again to see what came of it. A payment has one open refund at a time. Takes the scope "
-        "`charge`. **Send an Idempotency-Key**: without one, a request that is repeated after a lost answer may give a "
-        "part back twice.",
+        "Refund a payment",
+        "Requests the refund of a payment, or of a part of it. A worker sends it once. The response is the requested "
+        "refund: read it again for the outcome. A payment has one open refund at a time. Requires the scope "
+        "`charge`. **Send an Idempotency-Key**: without one, a request that is repeated after a lost response may "
+        "refund a part twice.",
         request=RefundBody,
         answer=RefundSerializer,
         status=201,
@@ -49,15 +49,15 @@ class RefundListView(ListView):
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(RefundBody)
-        attempt = refer(self.account, PaymentAttempt, said["attempt"], "attempt")
-        given = {"attempt": attempt, "reason": said["reason"], "actor": self.caller.actor, "now": self.now}
-        if not said["reverse"]:
-            refund = request_refund(amount_minor=said["amount_minor"], **given)
-        elif said["amount_minor"] is None:
+        body = self.body(RefundBody)
+        attempt = refer(self.account, PaymentAttempt, body["attempt"], "attempt")
+        given = {"attempt": attempt, "reason": body["reason"], "actor": self.caller.actor, "now": self.now}
+        if not body["reverse"]:
+            refund = request_refund(amount_minor=body["amount_minor"], **given)
+        elif body["amount_minor"] is None:
             refund = request_reverse(**given)
         else:
-            raise invalid("amount_minor", "not_usable", "a payment is reversed as a whole: leave it out")
+            raise invalid("amount_minor", "not_usable", "must be left out with reverse: the whole payment is reversed")
         return self.answer(refund, status=201)
 
 
@@ -78,16 +78,16 @@ class WithdrawView(_OneRefundView):
     @operation(
         "withdraw_refund",
         "Withdraw a refund",
-        "Takes back a request that was not sent yet: 409 once it was. Takes the scope `charge`.",
+        "Withdraws a refund that was not sent yet: 409 once it was. Requires the scope `charge`.",
         request=WithdrawBody,
         answer=RefundSerializer,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said, refund = self.body(WithdrawBody), self.target()
+        body, refund = self.body(WithdrawBody), self.target()
         withdraw(
             refund=refund,
-            reason=said["reason"],
+            reason=body["reason"],
             actor=self.caller.actor,
             limits=Limits.from_settings(),
             now=self.now,
@@ -99,20 +99,23 @@ class ResolveView(_OneRefundView):
     @operation(
         "resolve_refund",
         "Decide on a refund",
-        "Closes a refund that `needs_human`, after a look at the gateway's own portal: 409 when it does not wait for a "
-        "person. The decision is final. Takes the scope `charge`.",
+        "Closes a refund in the state `needs_review`: 409 in any other state. Check the gateway's own portal before "
+        "you decide. The transaction is read at the gateway first: a decision that it contradicts is refused with "
+        "the rule `refunded_at_the_gateway` or `not_refunded_at_the_gateway`. The decision is final. Requires the "
+        "scope `charge`.",
         request=ResolveRefundBody,
         answer=RefundSerializer,
         examples=examples.RESOLVE_REFUND,
+        codes=("gateway_unavailable",),
     )
-    @idempotent()
+    @idempotent(calls_gateway=True)
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         refund = self.target()
-        said = self.body(ResolveRefundBody)
+        body = self.body(ResolveRefundBody)
         resolve_refund(
             refund=refund,
-            resolution=RefundResolution(said["resolution"]),
-            reason=said["reason"],
+            resolution=RefundResolution(body["resolution"]),
+            reason=body["reason"],
             actor=self.caller.actor,
             limits=Limits.from_settings(),
             now=self.now,

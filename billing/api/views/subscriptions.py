@@ -44,9 +44,9 @@ class SubscriptionListView(ListView):
     @operation(
         "create_subscription",
         "Put a customer on a plan",
-        "Begins at once when the customer has a usable card, else it is `incomplete` and begins with the first one. "
-        "The first charge is the first occurrence of the schedule after the start (and the trial), or the start "
-        "itself with `charge_at_start`. The `reference` is unique in the account: 409 with `existing`.",
+        "Starts now if the customer has a usable card. Otherwise it is `incomplete` and starts with the first usable "
+        "card. The first charge is on the first scheduled date after the start (and the trial), or at the start with "
+        "`charge_at_start`. The `reference` is unique in the account: 409 with `existing`.",
         request=SubscriptionBody,
         answer=SubscriptionSerializer,
         status=201,
@@ -55,22 +55,22 @@ class SubscriptionListView(ListView):
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said = self.body(SubscriptionBody)
-        card = said["payment_method"]
+        body = self.body(SubscriptionBody)
+        card = body["payment_method"]
         try:
             subscription = start_subscription(
-                customer=refer(self.account, Customer, said["customer"], "customer"),
-                plan=refer(self.account, Plan, said["plan"], "plan"),
+                customer=refer(self.account, Customer, body["customer"], "customer"),
+                plan=refer(self.account, Plan, body["plan"], "plan"),
                 payment_method=refer(self.account, PaymentMethod, card, "payment_method") if card else None,
-                reference=said["reference"],
-                charge_at_start=said["charge_at_start"],
-                catch_up=CatchUp(said["catch_up"]),
-                metadata=said.get("metadata"),
+                reference=body["reference"],
+                charge_at_start=body["charge_at_start"],
+                catch_up=CatchUp(body["catch_up"]),
+                metadata=body.get("metadata"),
                 actor=self.caller.actor,
                 now=self.now,
             )
         except ReferenceTakenError as error:
-            raise taken(self.account, Subscription, said["reference"], error) from error
+            raise taken(self.account, Subscription, body["reference"], error) from error
         return self.answer(subscription, status=201)
 
 
@@ -88,22 +88,22 @@ class SubscriptionView(_OneView):
     @operation(
         "update_subscription",
         "Update a subscription",
-        "Changes the members that are sent. Price and schedule are those of its plan and stay. With another card, "
-        "invoices that were refused for the old one are tried again now.",
+        "Changes the members that are sent. Price and schedule come from its plan and never change. With another "
+        "card, invoices that were refused for the old one are tried again now.",
         request=SubscriptionChangeBody,
         answer=SubscriptionSerializer,
         examples=examples.SUBSCRIPTION_CHANGE,
     )
     def patch(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        subscription, said = self.target(), self.body(SubscriptionChangeBody, partial=True)
+        subscription, body = self.target(), self.body(SubscriptionChangeBody, partial=True)
         changes: dict[str, Any] = {}
-        if "payment_method" in said:
-            card = said["payment_method"]
+        if "payment_method" in body:
+            card = body["payment_method"]
             changes["payment_method"] = refer(self.account, PaymentMethod, card, "payment_method") if card else None
-        if "catch_up" in said:
-            changes["catch_up"] = CatchUp(said["catch_up"])
-        if "metadata" in said:
-            changes["metadata"] = said["metadata"]
+        if "catch_up" in body:
+            changes["catch_up"] = CatchUp(body["catch_up"])
+        if "metadata" in body:
+            changes["metadata"] = body["metadata"]
         update_subscription(subscription=subscription, actor=self.caller.actor, now=self.now, **changes)
         return self.answer(subscription)
 
@@ -112,15 +112,15 @@ class PauseView(_OneView):
     @operation(
         "pause_subscription",
         "Pause a subscription",
-        "No period falls due and nothing is charged until it is resumed; open invoices wait. Nothing is owed for the "
-        "time in between. Only a running subscription: 409 otherwise.",
+        "No period falls due and nothing is charged until it is resumed. Open invoices wait. Nothing is owed for the "
+        "time in between. The subscription must be running: 409 otherwise.",
         request=ReasonBody,
         answer=SubscriptionSerializer,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said, subscription = self.body(ReasonBody), self.target()
-        pause(subscription=subscription, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        body, subscription = self.body(ReasonBody), self.target()
+        pause(subscription=subscription, reason=body["reason"], actor=self.caller.actor, now=self.now)
         return self.answer(subscription)
 
 
@@ -128,15 +128,15 @@ class ResumeView(_OneView):
     @operation(
         "resume_subscription",
         "Resume a subscription",
-        "The next period is the first occurrence from now on; what was open before is collected again. Only a paused "
-        "subscription: 409 otherwise.",
+        "The next period is on the first scheduled date from now on. Invoices that were open before are collected "
+        "again. The subscription must be paused: 409 otherwise.",
         request=ReasonBody,
         answer=SubscriptionSerializer,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said, subscription = self.body(ReasonBody), self.target()
-        resume(subscription=subscription, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        body, subscription = self.body(ReasonBody), self.target()
+        resume(subscription=subscription, reason=body["reason"], actor=self.caller.actor, now=self.now)
         return self.answer(subscription)
 
 
@@ -144,15 +144,15 @@ class CancelView(_OneView):
     @operation(
         "cancel_subscription",
         "Cancel a subscription",
-        "Ends it now and for good. Open invoices stay owed, but are collected only by a person's decision; an attempt "
-        "that is under way is followed to its end. 409 when it has ended already.",
+        "Ends the subscription now, for good. Open invoices stay owed, but are collected only if a person decides "
+        "so. An attempt under way is followed to its end. 409 if it has already ended.",
         request=ReasonBody,
         answer=SubscriptionSerializer,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        said, subscription = self.body(ReasonBody), self.target()
-        cancel(subscription=subscription, reason=said["reason"], actor=self.caller.actor, now=self.now)
+        body, subscription = self.body(ReasonBody), self.target()
+        cancel(subscription=subscription, reason=body["reason"], actor=self.caller.actor, now=self.now)
         return self.answer(subscription)
 
 
@@ -162,13 +162,13 @@ class NextDatesView(_OneView):
     @operation(
         "list_next_dates",
         "When is it due next?",
-        "The next due instants, as far as is known now; none when nothing falls due.",
+        "The next due dates and times, as far as known now. Empty when nothing falls due.",
         answer=NextDatesSerializer,
         parameters=[
             OpenApiParameter(
                 "count",
                 {"type": "integer", "minimum": 1, "maximum": MOST_DATES, "default": 5},
-                description="How many dates.",
+                description="The number of dates.",
             )
         ],
     )

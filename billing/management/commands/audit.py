@@ -15,7 +15,7 @@ from rich.text import Text
 
 from billing.audit.invariants import (
     CATALOGUE,
-    CATALOGUE_SENTENCE,
+    CATALOGUE_INVARIANT,
     INVARIANTS,
     Violation,
     gateway_violations,
@@ -24,18 +24,18 @@ from billing.audit.invariants import (
 from billing.models import GatewayAccount
 from billing.models.clock import database_now
 
-SENTENCES = {CATALOGUE: CATALOGUE_SENTENCE, **INVARIANTS}
+ALL = {CATALOGUE: CATALOGUE_INVARIANT, **INVARIANTS}
 WIDTH_OF_A_FILE = 240
 MOST_ROWS = 20  # of one invariant on a terminal; --json has all
 
 
 class Command(BaseCommand):
-    help = "Check that nobody was charged twice and nothing is forgotten. Reads only; exits 1 when something is wrong."
+    help = "Check that nobody was charged twice and no due charge was missed. Only reads; exits 1 if a check fails."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object, with every row")
         parser.add_argument(
-            "--gateway", action="store_true", help="compare with the gateway too: reads every card's orders"
+            "--gateway", action="store_true", help="also compare with the gateway: reads every card's orders"
         )
         parser.add_argument("--account", metavar="acct_…", help="only this account (default: all)")
 
@@ -45,16 +45,16 @@ class Command(BaseCommand):
         found = violations(now=now, account_id=account_id)
         if gateway:
             found += gateway_violations(now=now, account_id=account_id)
-        by_name: defaultdict[str, list[Violation]] = defaultdict(list)
+        by_code: defaultdict[str, list[Violation]] = defaultdict(list)
         for one in found:
-            if one not in by_name[one.invariant]:
-                by_name[one.invariant].append(one)
+            if one not in by_code[one.invariant]:
+                by_code[one.invariant].append(one)
         if as_json:
-            self.stdout.write(json.dumps(_machine_readable(by_name, now, account, gateway=gateway), indent=2))
+            self.stdout.write(json.dumps(_machine_readable(by_code, now, account, gateway=gateway), indent=2))
         else:
             width = None if self.stdout.isatty() else WIDTH_OF_A_FILE
             console = Console(file=self.stdout, highlight=False, width=width)  # type: ignore[arg-type]
-            _show(console, by_name, now, account, gateway=gateway)
+            _show(console, by_code, now, account, gateway=gateway)
         if found:
             sys.exit(1)
 
@@ -64,31 +64,32 @@ def _account_id(account: str | None) -> int | None:
         return None
     row = GatewayAccount.objects.filter(public_id=account).first()
     if row is None:
-        raise CommandError(f"--account: there is no account {account!r}")
+        raise CommandError(f"--account: no such account: {account!r}")
     return row.pk
 
 
 def _machine_readable(
-    by_name: Mapping[str, Sequence[Violation]], now: datetime, account: str | None, *, gateway: bool
+    by_code: Mapping[str, Sequence[Violation]], now: datetime, account: str | None, *, gateway: bool
 ) -> dict[str, object]:
     return {
         "at": now.isoformat(),
         "account": account,
         "gateway": gateway,
-        "ok": not any(by_name.values()),
+        "ok": not any(by_code.values()),
         "invariants": [
             {
-                "name": name,
-                "sentence": sentence,
-                "violations": [{"subject": one.subject, "text": one.text} for one in by_name.get(name, ())],
+                "code": code,
+                "name": invariant.name,
+                "sentence": invariant.sentence,
+                "violations": [{"subject": one.subject, "text": one.text} for one in by_code.get(code, ())],
             }
-            for name, sentence in SENTENCES.items()
+            for code, invariant in ALL.items()
         ],
     }
 
 
 def _show(
-    console: Console, by_name: Mapping[str, Sequence[Violation]], now: datetime, account: str | None, *, gateway: bool
+    console: Console, by_code: Mapping[str, Sequence[Violation]], now: datetime, account: str | None, *, gateway: bool
 ) -> None:
     of = f"account {account}" if account else "all accounts"
     against = "the database and the gateway" if gateway else "the database"
@@ -98,22 +99,26 @@ def _show(
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column()
-    for name, sentence in SENTENCES.items():
-        rows = by_name.get(name, ())
+    for code, invariant in ALL.items():
+        rows = by_code.get(code, ())
         verdict = Text(_violations(len(rows)), style="bold red") if rows else Text("ok", style="green")
-        table.add_row(verdict, Text(name, style="bold"), sentence)
+        table.add_row(
+            verdict,
+            Text(code, style="bold"),
+            Text(f"{invariant.name}: ", style="bold").append(invariant.sentence, style="not bold"),
+        )
         for one in rows[:MOST_ROWS]:
             table.add_row("", "", Text.assemble(("→ ", "red"), (one.subject, "bold"), f" {one.text}"))
         if len(rows) > MOST_ROWS:
             table.add_row("", "", Text(f"→ and {len(rows) - MOST_ROWS} more; --json lists them all", style="red"))
     console.print(table)
     console.print()
-    broken = [name for name in SENTENCES if by_name.get(name)]
+    broken = [f"{code} ({one.name})" for code, one in ALL.items() if by_code.get(code)]
     if broken:
-        total = _violations(sum(len(by_name[name]) for name in broken))
+        total = _violations(sum(len(rows) for rows in by_code.values()))
         console.print(Text(f"{total} of {', '.join(broken)}.", style="bold red"))
     else:
-        console.print(Text("Everything is as it must be.", style="bold green"))
+        console.print(Text("All checks passed.", style="bold green"))
 
 
 def _violations(count: int) -> str:

@@ -3,6 +3,7 @@
 Secrets come from files or from standard input, never from the command line, which every user of the machine can read.
 """
 
+import getpass
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -15,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.accounts.gateway_accounts import AccountError, open_account
+from billing.accounts.add_account import add_account
+from billing.accounts.gateway_accounts import AccountError
 from billing.domain.arming import Environment
 from billing.models import GatewayAccount
 from billing.models.clock import database_now
@@ -41,6 +43,14 @@ class Command(BaseCommand):
         parser.add_argument("--time-zone", default="Asia/Kuala_Lumpur", help="default %(default)s")
         parser.add_argument("--oauth-url", default="", help="of a simulator only")
         parser.add_argument("--api-url", default="", help="of a simulator only")
+        parser.add_argument(
+            "--unproved",
+            action="store_true",
+            help=(
+                "save the credentials even if the gateway does not answer; the account then stays stopped until they "
+                "are checked"
+            ),
+        )
 
     def handle(self, **options: Any) -> None:
         files = ("client_secret_file", "private_key_file", "gateway_public_key_file")
@@ -57,9 +67,9 @@ class Command(BaseCommand):
         environment = Environment(options["environment"])
         known = GatewayAccount.objects.filter(environment=environment.value, client_id=options["client_id"]).first()
         if known is not None:
-            raise CommandError(f"--client-id: {known.public_id} is the account of this client id already")
+            raise CommandError(f"--client-id: must be new; account {known.public_id} has it")
         try:
-            account = open_account(
+            account = add_account(
                 name=options["name"].strip(),
                 environment=environment,
                 client_id=options["client_id"],
@@ -70,12 +80,16 @@ class Command(BaseCommand):
                 time_zone=options["time_zone"],
                 oauth_url=options["oauth_url"],
                 api_url=options["api_url"],
+                actor=getpass.getuser(),
                 now=database_now(),
+                may_be_unproved=options["unproved"],
             )
         except AccountError as error:
             raise CommandError(str(error)) from error
+        if account.credentials_unproved_at:
+            self.stderr.write("The gateway did not answer. The account is stopped until its credentials are checked.")
         if environment is Environment.LIVE and not settings.KITARAN_ALLOW_LIVE:
-            self.stderr.write("It moves real money, and is not charged until KITARAN_ALLOW_LIVE=1 is set.")
+            self.stderr.write("The account moves real money. It charges nothing until KITARAN_ALLOW_LIVE=1 is set.")
         self.stdout.write(account.public_id)
 
 
@@ -89,7 +103,7 @@ def _read(name: str, path: str) -> str:
     try:
         text = sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise CommandError(f"{_option(name)}: {path!r} cannot be read: {reason}") from error
     if not text.strip():
         raise CommandError(f"{_option(name)}: {path!r} is empty")
@@ -101,7 +115,7 @@ def _check_private_key(pem: str) -> None:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's own words may quote the key.
-        raise CommandError("--private-key-file: is not a PEM private key without a password") from None
+        raise CommandError("--private-key-file: must be a PEM private key without a password") from None
     if not isinstance(key, RSAPrivateKey):
         raise CommandError("--private-key-file: must be an RSA key")
 
@@ -110,7 +124,7 @@ def _check_public_key(pem: str) -> None:
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
-        raise CommandError("--gateway-public-key-file: is not a PEM public key") from None
+        raise CommandError("--gateway-public-key-file: must be a PEM public key") from None
     if not isinstance(key, RSAPublicKey):
         raise CommandError("--gateway-public-key-file: must be an RSA key")
 
@@ -119,4 +133,4 @@ def _check_zone(name: str) -> None:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise CommandError(f"--time-zone: {name!r} is not a known IANA time zone") from error
+        raise CommandError(f"--time-zone: must be a known IANA time zone; got {name!r}") from error

@@ -15,7 +15,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--account", required=True, metavar="acct_…")
-        parser.add_argument("--name", required=True, help="what the key is for, such as 'shop backend'")
+        parser.add_argument("--name", required=True, help="what uses the key, such as 'shop backend'")
         parser.add_argument(
             "--scope",
             dest="scopes",
@@ -28,9 +28,9 @@ class Command(BaseCommand):
     def handle(self, *, account: str, name: str, scopes: list[str], **_: Any) -> None:
         row = GatewayAccount.objects.filter(public_id=account).first()
         if row is None:
-            raise CommandError(f"--account: there is no account {account!r}")
+            raise CommandError(f"--account: no such account: {account!r}")
         if not name.strip():
-            raise CommandError("--name: says what the key is for")
+            raise CommandError("--name: must state what uses the key")
         api_key, key = create_api_key(account=row, name=name.strip(), scopes=scopes, now=database_now())
         self.stderr.write(
             f"Key {api_key.public_id} of {row.name} ({row.environment}), scopes {', '.join(api_key.scopes)}. "

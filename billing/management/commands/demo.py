@@ -22,10 +22,12 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--once", action="store_true", help="end when everything due is settled; print the counts")
+        parser.add_argument(
+            "--once", action="store_true", help="end when everything due is settled, and print the counts"
+        )
         parser.add_argument("--seconds", type=int, default=120, help="with --once: end after this long (default 120)")
         parser.add_argument("--port", type=int, default=8000, help="of the web process (default 8000)")
-        parser.add_argument("--data-dir", type=Path, help="where everything is kept (default KITARAN_DATA_DIR)")
+        parser.add_argument("--data-dir", type=Path, help="data folder (default KITARAN_DATA_DIR)")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         data_dir: Path = (options["data_dir"] or settings.KITARAN_DATA_DIR).absolute()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from billing.audit.explain import Answer, Explanation, Kind, NothingFoundError, explain, find_invoice
+from billing.explaining.explain import Answer, Explanation, Kind, NothingFoundError, explain, find_invoice
 from billing.models.clock import database_now
 
 WIDTH_OF_A_FILE = 120
@@ -38,32 +38,30 @@ ANSWERS = {
 
 
 class Command(BaseCommand):
-    help = "Say in sentences why a customer was charged, or was not."
+    help = "Explain in sentences why a customer was charged, or not."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "name", metavar="inv_…", help="or att_…, ref_…, or the gateway's id of a transaction or order"
-        )
+        parser.add_argument("name", metavar="inv_…", help="or att_…, ref_…, or the gateway's transaction or order id")
 
     def handle(self, *, name: str, **_: Any) -> None:
         try:
             invoice = find_invoice(name)
         except NothingFoundError as error:
             raise CommandError(str(error)) from error
-        told = explain(invoice=invoice, now=database_now(), to_staff=True)
+        explanation = explain(invoice=invoice, now=database_now(), to_staff=True)
         width = None if self.stdout.isatty() else WIDTH_OF_A_FILE
-        _show(Console(file=self.stdout, highlight=False, width=width), told)  # type: ignore[arg-type]
+        _show(Console(file=self.stdout, highlight=False, width=width), explanation)  # type: ignore[arg-type]
 
 
-def _show(console: Console, told: Explanation) -> None:
-    console.print(Text(told.summary, style=ANSWERS[told.answer]))
-    console.print(Text(f"{told.invoice.public_id}, times of {told.zone}", style="dim"))
+def _show(console: Console, explanation: Explanation) -> None:
+    console.print(Text(explanation.summary, style=ANSWERS[explanation.answer]))
+    console.print(Text(f"{explanation.invoice.public_id}, times of {explanation.zone}", style="dim"))
     console.print()
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
-    for line in told.lines:
-        when = {Kind.NOW: "now", Kind.NEXT: "next"}.get(line.kind) or _when(line.at, told.zone)
+    for line in explanation.lines:
+        when = {Kind.NOW: "now", Kind.NEXT: "next"}.get(line.kind) or _when(line.at, explanation.zone)
         text = Text(line.text, style=STYLES.get(line.kind, ""))
         if line.evidence:
             text.append(f"\n{', '.join(line.evidence)}", style="dim not bold")

@@ -22,20 +22,22 @@ FINE, NOT_FINE = 200, 503
 
 
 class Command(BaseCommand):
-    help = "End with 0 when the service does its work: a worker's queues, beat, or the web process."
+    help = "Exit 0 if the service works: a worker's queues, beat, or the web process."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         service = parser.add_mutually_exclusive_group(required=True)
-        service.add_argument("--queue", action="append", choices=QUEUES, help="it has a pulse; may be repeated")
-        service.add_argument("--beat", action="store_true", help="some queue has a pulse, so ticks arrive")
+        service.add_argument(
+            "--queue", action="append", choices=QUEUES, help="this queue has a heartbeat; may be repeated"
+        )
+        service.add_argument("--beat", action="store_true", help="some queue has a heartbeat, so beat works")
         service.add_argument("--web", type=int, metavar="PORT", help="the web process on this machine answers")
         parser.add_argument(
             "--within",
             type=int,
             default=int(PULSE.total_seconds()),
             metavar="SECONDS",
-            help="how old a pulse may be (default %(default)s)",
+            help="the oldest heartbeat allowed (default %(default)s)",
         )
 
     def handle(self, *, queue: list[str] | None, beat: bool, web: int | None, within: int, **_: Any) -> None:
@@ -46,7 +48,7 @@ class Command(BaseCommand):
         now, allowed = database_now(), timedelta(seconds=within)
         silent = silent_queues(queue or QUEUES, beats, now=now, allowed=allowed)
         if len(silent) == len(QUEUES) if beat else silent:
-            raise CommandError(f"no pulse for {within} s: {', '.join(silent)}")
+            raise CommandError(f"no heartbeat for {within} s: {', '.join(silent)}")
         self.stdout.write("ok")
 
 
@@ -66,16 +68,16 @@ def _ask_web(port: int) -> str:
     try:
         connection.request("GET", "/health/", headers={"Host": _host(), "X-Forwarded-Proto": "https"})
         answer = connection.getresponse()
-        said = json.loads(answer.read()) if answer.status in (FINE, NOT_FINE) else None
+        report = json.loads(answer.read()) if answer.status in (FINE, NOT_FINE) else None
     except (OSError, HTTPException, ValueError) as error:
         raise CommandError(f"web does not answer on port {port}: {type(error).__name__}") from error
     finally:
         connection.close()
-    if said is None:
+    if report is None:
         raise CommandError(f"web answers with {answer.status}")
-    if "silent_queues" not in said:
-        raise CommandError("; ".join(said.get("problems", ())) or "web answers, but not about its health")
-    return "; ".join(said["problems"]) or "ok"
+    if "silent_queues" not in report:
+        raise CommandError("; ".join(report.get("problems", ())) or "web answers, but not with a health report")
+    return "; ".join(report["problems"]) or "ok"
 
 
 def _host() -> str:

@@ -6,31 +6,31 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.charging.limits import Limits
-from billing.charging.resolve import Resolution, ResolutionError, resolve
+from billing.charging.cases.resolve import Resolution, ResolutionError, resolve
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import PaymentAttempt
 from billing.models.clock import database_now
+from billing.operating.timings import Limits
 
 
 class Command(BaseCommand):
     help = (
-        "Decide on an attempt that needs a human: was the customer charged, declined, or not charged? Above the "
-        "account's amount for a second person this only proposes: a name of the operating system is no person, so the "
-        "proposal is confirmed or rejected by somebody who is logged in to the admin."
+        "Decide on an attempt that needs review: was the customer charged, declined, or not charged? Above the "
+        "account's amount for a second person the decision is sent for approval: a person who is signed in to the "
+        "admin confirms or rejects it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("attempt", metavar="att_…")
         parser.add_argument("--as", dest="resolution", required=True, choices=[r.value for r in Resolution])
         parser.add_argument("--transaction", default="", help="the gateway's transaction id, for --as charged")
-        parser.add_argument("--reason", required=True, help="what the decision rests on")
+        parser.add_argument("--reason", required=True, help="the reason for the decision")
         parser.add_argument(
             "--despite",
             action="append",
             default=[],
             metavar="ORDER",
-            help="an order at the gateway that nothing explains and that you looked at; may be repeated",
+            help="an unexplained order at the gateway that you reviewed; may be repeated",
         )
 
     def handle(
@@ -38,7 +38,7 @@ class Command(BaseCommand):
     ) -> None:
         row = PaymentAttempt.objects.filter(public_id=attempt).first()
         if row is None:
-            raise CommandError(f"attempt: there is no attempt {attempt!r}")
+            raise CommandError(f"attempt: no such attempt: {attempt!r}")
         try:
             decision = resolve(
                 attempt=row,
@@ -53,11 +53,11 @@ class Command(BaseCommand):
         except ResolutionError as error:
             raise CommandError(str(error)) from error
         except GatewayUnavailableError as error:
-            raise CommandError(f"gateway: gave no usable answer, so nothing was changed: {error}") from error
+            raise CommandError(f"gateway: gave no usable answer; nothing was changed: {error}") from error
         if decision.proposal is not None:
             self.stdout.write(
-                f"{attempt} is above the account's amount for a second person: proposed as "
-                f"{decision.proposal.public_id}. Somebody in the admin confirms or rejects it."
+                f"{attempt} is above the account's amount for a second person. Sent for approval as "
+                f"{decision.proposal.public_id}; a person confirms or rejects it in the admin."
             )
             return
         self.stdout.write(f"{attempt} is {decision.state.value}.")

@@ -12,14 +12,16 @@ from billing.models.clock import database_now
 
 
 class Command(BaseCommand):
-    help = "Revoke an API key. What it has already started goes on."
+    help = "Revoke an API key. Work that it already started continues."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("key", metavar="key_…", help="the key's id, or what it begins with (kit_1a2b3c4d)")
+        parser.add_argument("key", metavar="key_…", help="the key's id, or its first characters (kit_1a2b3c4d)")
 
     def handle(self, *, key: str, **_: Any) -> None:
         row = ApiKey.objects.filter(Q(public_id=key) | Q(prefix=key)).first()
         if row is None:
-            raise CommandError("key: there is no such key; give its id (key_…) or what it begins with (kit_1a2b3c4d)")
+            raise CommandError(
+                "key: no such key; must be an id (key_…) or the first characters of a key (kit_1a2b3c4d)"
+            )
         revoked = revoke_api_key(api_key=row, now=database_now())
-        self.stdout.write(f"{row.public_id} is revoked." if revoked else f"{row.public_id} was revoked already.")
+        self.stdout.write(f"{row.public_id} is revoked." if revoked else f"{row.public_id} is already revoked.")

@@ -26,7 +26,7 @@ _OPTION_OF_FIELD = {
 
 
 class Command(BaseCommand):
-    help = "Print the next instants at which a schedule is due."
+    help = "Print the next dates and times at which a schedule is due."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             "--target",
             help="WEEKLY 0 (Sunday) to 6 (Saturday); MONTHLY -1 (last day), 0 (first day) or 1 to 28; DAILY none",
         )
-        parser.add_argument("--every", default="1", help="each n-th occurrence (default 1)")
+        parser.add_argument("--every", default="1", help="every n-th occurrence (default 1)")
         parser.add_argument("--at", default="09:00", help="local charge time, HH:MM (default 09:00)")
         parser.add_argument("--zone", default=DEFAULT_ZONE, help=f"IANA time zone (default {DEFAULT_ZONE})")
         parser.add_argument("--anchor", help="day from which occurrences count (default: the day of --from)")
@@ -44,10 +44,10 @@ class Command(BaseCommand):
             "--from",
             dest="start",
             required=True,
-            help="print what is due after this instant, ISO 8601; in the zone when it has no offset",
+            help="print what is due after this date and time, ISO 8601; in the schedule's zone if it has no offset",
         )
         parser.add_argument("--count", default="12", help=f"how many, 1 to {MAX_COUNT} (default 12)")
-        parser.add_argument("--json", action="store_true", help="one JSON list of ISO 8601 instants with offset")
+        parser.add_argument("--json", action="store_true", help="one JSON list of ISO 8601 dates and times with offset")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         try:
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             count = read_count(options["count"])
             dues = list(islice(occurrences(schedule, start), count))
         except ScheduleError as error:
-            refuse(_OPTION_OF_FIELD[error.field], error.rule, error)
+            refuse(_OPTION_OF_FIELD[error.field], error.message, error)
         if not dues:
             refuse("--from", "no occurrence is left before the year 9999 ends")
         zone = ZoneInfo(schedule.zone)
@@ -85,7 +85,7 @@ def read_schedule(options: dict[str, Any]) -> tuple[Schedule, datetime]:
         start = (start if start.tzinfo else start.replace(tzinfo=zone)).astimezone(UTC)
         local_date = start.astimezone(zone).date()
     except OverflowError as error:
-        refuse("--from", "must lie inside the calendar, years 1 to 9999", error)
+        refuse("--from", "must be in the years 1 to 9999", error)
     if anchor is None:
         schedule = Schedule.parse(anchor_date=local_date, **fields)
     return schedule, start

@@ -3,29 +3,38 @@
 import signal
 import threading
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
-from billing.charging.collect import collect
-from billing.charging.limits import Limits
-from billing.charging.reconcile import reconcile
-from billing.charging.refund_worker import refund_due
-from billing.charging.remind import remind
-from billing.charging.sweep import sweep
+from billing.charging.cases.remind import remind
+from billing.charging.collecting.collect import Collected, collect
+from billing.charging.collecting.sweep import sweep
+from billing.charging.reading.late_money import watch
+from billing.charging.reading.reconcile import Reconciled, reconcile
+from billing.charging.recovery.from_cards import read_quarantined
+from billing.charging.refunds.worker import Refunded, refund_due
+from billing.gateway.clock import read_clock
 from billing.models.clock import database_now
-from billing.operating import shutdown
+from billing.operating import shutdown, troubles
+from billing.operating.clocks import ask_gateways
 from billing.operating.health import QUEUES
 from billing.operating.heartbeats import beat, worker_name
-from billing.subscriptions.renew import open_due
+from billing.operating.recognise import watch as watch_identity
+from billing.operating.timings import Limits
+from billing.subscriptions.renew import Opened, open_due
 
 
 class Command(BaseCommand):
-    help = "Open what is due, charge, sweep, reconcile, refund: once, or every few seconds with --loop. Needs no Redis."
+    help = (
+        "Open due invoices, charge, sweep, reconcile, refund, and find late payments: once, or every few seconds "
+        "with --loop. Needs no Redis."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--loop", action="store_true", help="go on until SIGTERM or Ctrl-C")
+        parser.add_argument("--loop", action="store_true", help="repeat until SIGTERM or Ctrl-C")
         parser.add_argument("--every", type=int, default=5, metavar="SECONDS", help="pause between rounds (default 5)")
 
     def handle(self, *, loop: bool, every: int, **_: Any) -> None:
@@ -35,32 +44,98 @@ class Command(BaseCommand):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stop.set())
         while True:
-            try:
-                self._round()
-            except Error as error:
-                if not loop:
-                    raise
-                self.stderr.write(f"tick: the database failed: {type(error).__name__}; trying again")
-                connection.close()
+            failed = self._round()
+            if not loop and failed:
+                raise CommandError(f"failed: {', '.join(failed)}; see the log")
             if not loop or stop.wait(every):
                 return
 
-    def _round(self) -> None:
-        limits = Limits.from_settings()
+    def _round(self) -> list[str]:
+        """Every part once. One that fails holds up no other and is done again in the next round; the names of those."""
+        round_ = _Round(Limits.from_settings())
+        failed = [name for name, part in round_.parts() if not self._is_done(name, part)]
+        if words := round_.words():
+            self.stdout.write(words)
+        return failed
+
+    def _is_done(self, name: str, part: Callable[[], None]) -> bool:
+        done = False
+        try:
+            with troubles.isolated(None, name, database_now):
+                part()
+                done = True
+            if not done:
+                self.stderr.write(f"tick: {name} failed; see the log")
+        except Error as error:
+            self.stderr.write(f"tick: {name}: the database failed: {type(error).__name__}; retrying")
+            connection.close()
+        return done
+
+
+class _Round:
+    """What one round does, part by part, and what came of it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._opened, self._collected = Opened(), Collected()
+        self._read, self._refunded, self._lost = Reconciled(), Refunded(), 0
+
+    def parts(self) -> list[tuple[str, Callable[[], None]]]:
+        return [
+            ("heartbeat", self._beat),
+            ("identity", self._identity),
+            ("open_due", self._open),
+            ("collect", self._collect),
+            ("sweep", self._sweep),
+            ("reconcile", self._reconcile),
+            ("refund", self._refund),
+            ("watch", self._watch),
+            ("remind", self._remind),
+            ("quarantine", self._read_quarantined),
+        ]
+
+    def _beat(self) -> None:
         for queue in QUEUES:
-            beat(queue=queue, worker=worker_name(), now=database_now())
-        opened = open_due(now=database_now())
-        collected = collect(limits=limits, clock=database_now, should_stop=shutdown.requested, worker=worker_name())
-        lost = sweep(limits=limits, now=database_now())
-        read = reconcile(limits=limits, clock=database_now, should_stop=shutdown.requested)
-        refunded = refund_due(limits=limits, clock=database_now, should_stop=shutdown.requested)
-        remind(now=database_now())
-        if opened.invoices or collected.armed or lost or read.read or read.failed or refunded.states:
-            states = (
-                ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
-            )
-            self.stdout.write(
-                f"opened {opened.invoices}, armed {collected.armed} ({states}), "
-                f"refused {collected.refused}, lost {lost}, read {read.read} cards ({read.failed} failed), "
-                f"refunds: {', '.join(f'{count} {state}' for state, count in refunded.states.items()) or 'none'}"
-            )
+            beat(queue=queue, worker=worker_name(), now=read_clock())
+
+    def _identity(self) -> None:
+        watch_identity(now=read_clock())
+
+    def _open(self) -> None:
+        ask_gateways(now=read_clock())
+        self._opened = open_due(now=read_clock())
+
+    def _collect(self) -> None:
+        self._collected = collect(
+            limits=self._limits, clock=read_clock, should_stop=shutdown.requested, worker=worker_name()
+        )
+
+    def _sweep(self) -> None:
+        self._lost = sweep(limits=self._limits, now=read_clock())
+
+    def _reconcile(self) -> None:
+        self._read = reconcile(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+
+    def _refund(self) -> None:
+        self._refunded = refund_due(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+
+    def _watch(self) -> None:
+        watch(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+
+    def _remind(self) -> None:
+        remind(now=read_clock())
+
+    def _read_quarantined(self) -> None:
+        read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+
+    def words(self) -> str:
+        """What was done, in a line; empty when there was nothing to do."""
+        opened, collected, read, refunded = self._opened, self._collected, self._read, self._refunded
+        if not (opened.invoices or collected.armed or self._lost or read.read or read.failed or refunded.states):
+            return ""
+        states = ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
+        return (
+            f"opened {opened.invoices}, armed {collected.armed} ({states}), "
+            f"refused {collected.refused}, lost {self._lost}, read {read.read} cards ({read.failed} failed), "
+            f"refunds: {', '.join(f'{count} {state}' for state, count in refunded.states.items()) or 'none'}"
+        )

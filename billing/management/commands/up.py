@@ -16,13 +16,13 @@ from config.embedded import EmbeddedError
 class Command(BaseCommand):
     help = (
         "Run PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL are set), web, workers and beat in the "
-        "foreground, with the database brought up to date first. Ctrl-C stops everything."
+        "foreground, after migrating the database. Ctrl-C stops everything."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="of the web process (default 8000)")
-        parser.add_argument("--data-dir", type=Path, help="where everything is kept (default KITARAN_DATA_DIR)")
+        parser.add_argument("--data-dir", type=Path, help="data folder (default KITARAN_DATA_DIR)")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         data_dir: Path = (options["data_dir"] or settings.KITARAN_DATA_DIR).absolute()

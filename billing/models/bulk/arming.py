@@ -1,10 +1,12 @@
 """arm: lock cards, subscriptions and invoices of a batch, then insert its attempts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from billing.models.bulk.sql import columns, rows, run
+from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED
+from billing.domain.refunds import MAY_HAVE_ACTED
+from billing.models.bulk.sql import columns, objects, rows, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,30 +17,37 @@ class LockedAccount:
     charge_path: str
     charge_limit_minor: int
     preflight_always: bool
+    preflight_until: datetime | None
     stopped: bool
+
+    def preflights_always(self, now: datetime) -> bool:
+        """Whether first attempts too are preceded by a look at the card."""
+        return self.preflight_always or (self.preflight_until is not None and now < self.preflight_until)
 
 
 def lock_account(account_id: int) -> LockedAccount:
-    """The account with both stop switches, locked so that neither can be thrown before the commit."""
+    """The account with both stop switches and its quarantine, locked so that none can begin before the commit."""
     ((installation_stopped,),) = rows(
         "SELECT stopped_at IS NOT NULL FROM billing_installation WHERE id = 1 FOR SHARE", []
     )
-    ((found_id, environment, api_url, path, limit, preflight, stopped),) = rows(
+    (account,) = objects(
+        LockedAccount,
         """SELECT id, environment, api_url, charge_path, charge_limit_minor, preflight_always,
-                  stopped_at IS NOT NULL
+                  preflight_until, stopped_at IS NOT NULL OR quarantined_at IS NOT NULL AS stopped
            FROM billing_gatewayaccount WHERE id = %s FOR SHARE""",
         [account_id],
     )
-    return LockedAccount(found_id, environment, api_url, path, limit, preflight, stopped or installation_stopped)
+    return replace(account, stopped=account.stopped or installation_stopped)
 
 
 def accounts_with_work(*, now: datetime) -> list[int]:
-    """Accounts that have an invoice to collect at `now` and are not stopped."""
+    """Accounts that have an invoice to collect at `now` and are neither stopped nor in quarantine."""
     return [
         account
         for (account,) in rows(
             """SELECT a.id FROM billing_gatewayaccount a
                WHERE a.stopped_at IS NULL
+                 AND a.quarantined_at IS NULL
                  AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
                  AND EXISTS (SELECT 1 FROM billing_invoice i
                              WHERE i.account_id = a.id AND i.next_attempt_at <= %s)
@@ -63,7 +72,8 @@ def due_invoices(
                LEFT JOIN billing_subscription s ON s.id = i.subscription_id
                LEFT JOIN billing_paymentmethod d ON d.customer_id = i.customer_id AND d.is_default
                WHERE i.account_id = %(account)s AND i.next_attempt_at <= %(now)s
-                 AND ((i.attempt_count = 0 AND NOT %(always)s) OR i.preflight_at >= %(fresh_since)s)
+                 AND ((i.attempt_count = 0 AND NOT %(always)s)
+                      OR i.preflight_at >= GREATEST(%(fresh_since)s, i.look_from_at))
                ORDER BY i.next_attempt_at LIMIT %(limit)s FOR UPDATE OF i SKIP LOCKED""",
             {
                 "account": account_id,
@@ -84,6 +94,7 @@ class LockedCard:
     kind: str
     environment: str
     held: bool
+    given_up: bool
     is_default: bool
     gateway_customer_id: str | None
     has_unresolved_attempt: bool
@@ -91,9 +102,11 @@ class LockedCard:
 
 def lock_cards(card_ids: Sequence[int]) -> dict[int, LockedCard]:
     """Locks the cards that nobody else holds, in id order."""
-    found = rows(
-        """SELECT c.id, c.customer_id, c.state, c.kind, c.environment, c.held_at IS NOT NULL, c.is_default,
-                  c.gateway_customer_id
+    found = objects(
+        LockedCard,
+        """SELECT c.id, c.customer_id, c.state, c.kind, c.environment, c.held_at IS NOT NULL AS held,
+                  c.given_up_at IS NOT NULL AS given_up, c.is_default, c.gateway_customer_id,
+                  false AS has_unresolved_attempt
            FROM billing_paymentmethod c WHERE c.id = ANY(%s) ORDER BY c.id FOR UPDATE SKIP LOCKED""",
         [list(card_ids)],
     )
@@ -102,11 +115,11 @@ def lock_cards(card_ids: Sequence[int]) -> dict[int, LockedCard]:
         card
         for (card,) in rows(
             """SELECT payment_method_id FROM billing_paymentattempt WHERE payment_method_id = ANY(%s)
-               AND state IN ('sending', 'unknown', 'in_process', 'needs_human') AND released_at IS NULL""",
-            [[row[0] for row in found]],
+               AND state = ANY(%s) AND released_at IS NULL""",
+            [[card.id for card in found], sorted(UNRESOLVED)],
         )
     }
-    return {row[0]: LockedCard(*(*row, row[0] in busy)) for row in found}
+    return {card.id: replace(card, has_unresolved_attempt=True) if card.id in busy else card for card in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +132,13 @@ class LockedSubscription:
 
 def lock_subscriptions(subscription_ids: Sequence[int]) -> dict[int, LockedSubscription]:
     """Locks, against pausing and cancelling, the subscriptions that nobody else holds."""
-    found = rows(
+    found = objects(
+        LockedSubscription,
         """SELECT id, state, collector, payment_method_id FROM billing_subscription
            WHERE id = ANY(%s) ORDER BY id FOR SHARE SKIP LOCKED""",
         [list(subscription_ids)],
     )
-    return {row[0]: LockedSubscription(*row) for row in found}
+    return {subscription.id: subscription for subscription in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,27 +154,40 @@ class LockedInvoice:
     amount_refunded_minor: int
     attempt_count: int
     preflight_at: datetime | None
+    look_from_at: datetime | None
     collect_regardless: bool
-    has_holder: bool
+    tried_card_held: bool  # a card that it was tried on before is held: what was seen there may be its money
+    paid_before_minor: int | None  # the most that the subscription ever paid; asked for at the first try alone
+    has_holder: bool  # an attempt may pay it; surplus too, of which it is not known whether it went back
 
 
 def lock_invoices(invoice_ids: Sequence[int], *, now: datetime) -> dict[int, LockedInvoice]:
     """Locks those of the invoices that are still on the work list."""
-    found = rows(
+    found = objects(
+        LockedInvoice,
         """SELECT id, public_id, customer_id, subscription_id, payment_method_id, description, amount_minor,
-                  currency, amount_refunded_minor, attempt_count, preflight_at, collect_regardless
-           FROM billing_invoice WHERE id = ANY(%s) AND next_attempt_at <= %s ORDER BY id FOR UPDATE SKIP LOCKED""",
+                  currency, amount_refunded_minor, attempt_count, preflight_at, look_from_at, collect_regardless,
+                  EXISTS (SELECT 1 FROM billing_paymentattempt a JOIN billing_paymentmethod c
+                          ON c.id = a.payment_method_id AND c.held_at IS NOT NULL WHERE a.invoice_id = i.id)
+                      AS tried_card_held,
+                  CASE WHEN attempt_count = 0 AND NOT collect_regardless THEN
+                      (SELECT max(p.amount_minor) FROM billing_invoice p
+                       WHERE p.subscription_id = i.subscription_id AND p.state = 'paid') END AS paid_before_minor,
+                  false AS has_holder
+           FROM billing_invoice i WHERE id = ANY(%s) AND next_attempt_at <= %s ORDER BY id FOR UPDATE SKIP LOCKED""",
         [list(invoice_ids), now],
     )
     held = {
         invoice
         for (invoice,) in rows(
-            """SELECT invoice_id FROM billing_paymentattempt WHERE invoice_id = ANY(%s)
-               AND state IN ('sending', 'unknown', 'in_process', 'needs_human', 'succeeded')""",
-            [[row[0] for row in found]],
+            """SELECT a.invoice_id FROM billing_paymentattempt a WHERE a.invoice_id = ANY(%s)
+               AND (a.state = ANY(%s)
+                    OR (a.state = 'surplus' AND EXISTS (SELECT 1 FROM billing_refund r WHERE r.attempt_id = a.id
+                                                        AND r.state = ANY(%s))))""",
+            [[invoice.id for invoice in found], sorted(HOLDS_PLACE), sorted(MAY_HAVE_ACTED)],
         )
     }
-    return {row[0]: LockedInvoice(*(*row, row[0] in held)) for row in found}
+    return {invoice.id: replace(invoice, has_holder=True) if invoice.id in held else invoice for invoice in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +221,10 @@ def insert_attempts(
     window_ends_at: datetime,
     deadline_at: datetime,
 ) -> dict[str, int]:
-    """Inserts attempts in the state *sending*, takes their invoices off the work list; ids by marker."""
+    """Inserts attempts in the state *sending*, takes their invoices off the work list; ids by marker.
+
+    No look that was made before the attempt's own deadline permits another: whoever settles it says from when one
+    does. A reader that holds a lease loses it."""
     inserted = rows(
         """INSERT INTO billing_paymentattempt
              (state, run_id, armed_at, window_ends_at, deadline_at, public_id, account_id, invoice_id,
@@ -210,9 +240,10 @@ def insert_attempts(
     )
     run(
         """UPDATE billing_invoice SET next_attempt_at = NULL, attempt_count = attempt_count + 1,
-                  refusal = NULL, refused_at = NULL, lease_until = NULL
+                  refusal = NULL, refused_at = NULL, lease_until = NULL, lease_token = lease_token + 1,
+                  look_from_at = %s
            WHERE id = ANY(%s)""",
-        [[attempt.invoice_id for attempt in attempts]],
+        [deadline_at, [attempt.invoice_id for attempt in attempts]],
     )
     return dict(inserted)
 
@@ -229,22 +260,34 @@ def refuse(refusals: Sequence[tuple[int, str, datetime]], *, now: datetime) -> N
         )
 
 
-def note_unavailable(account_id: int, *, now: datetime) -> int:
-    """Says on the account's due invoices that the gateway cannot be reached; they stay due. How many are new."""
+def note_unavailable(account_id: int, *, refusal: str, now: datetime) -> int:
+    """Says on the account's due invoices why nothing is armed; they stay due. How many it is news to."""
     return run(
-        """UPDATE billing_invoice SET refusal = 'gateway_unavailable', refused_at = %s
+        """UPDATE billing_invoice SET refusal = %s, refused_at = %s
            WHERE id IN (SELECT id FROM billing_invoice
                         WHERE account_id = %s AND next_attempt_at <= %s
-                          AND refusal IS DISTINCT FROM 'gateway_unavailable' FOR UPDATE SKIP LOCKED)""",
-        [now, account_id, now],
+                          AND refusal IS DISTINCT FROM %s FOR UPDATE SKIP LOCKED)""",
+        [refusal, now, account_id, now, refusal],
     )
 
 
-def attempts_by_marker(markers: Sequence[str]) -> list[int]:
-    """The attempts among `markers` that exist and are still *sending*."""
+def hold(holds: Sequence[tuple[int, str]]) -> None:
+    """Takes (invoice, hold) off the work list until a person decides."""
+    if holds:
+        ids, reasons = (list(column) for column in zip(*holds, strict=True))
+        run(
+            """UPDATE billing_invoice i SET hold = n.hold, next_attempt_at = NULL
+               FROM unnest(%s::bigint[], %s::text[]) AS n(id, hold)
+               WHERE i.next_attempt_at IS NOT NULL AND i.id = n.id""",
+            [ids, reasons],
+        )
+
+
+def markers_sending(markers: Sequence[str]) -> list[str]:
+    """The markers among `markers` of attempts that exist and are still *sending*."""
     return [
-        attempt
-        for (attempt,) in rows(
-            "SELECT id FROM billing_paymentattempt WHERE marker = ANY(%s) AND state = 'sending'", [list(markers)]
+        marker
+        for (marker,) in rows(
+            "SELECT marker FROM billing_paymentattempt WHERE marker = ANY(%s) AND state = 'sending'", [list(markers)]
         )
     ]

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from billing.models.bulk.sql import columns, rows, run
+from billing.models.bulk.sql import columns, objects, rows, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,17 @@ class DueSubscription:
     catch_up: str
 
 
-def claim_due(now: datetime, limit: int) -> list[DueSubscription]:
-    """Locks up to `limit` subscriptions that are due at `now`, earliest first; skips what others hold."""
-    return _due("next_due_at <= %s ORDER BY next_due_at LIMIT %s FOR UPDATE SKIP LOCKED", [now, limit])
+_TO_OPEN = "account_id NOT IN (SELECT id FROM billing_gatewayaccount WHERE api_url = ANY(%s))"
+
+
+def claim_due(now: datetime, limit: int, *, not_to_open: Sequence[str] = ()) -> list[DueSubscription]:
+    """Locks up to `limit` subscriptions that are due at `now`, earliest first; skips what others hold, what could not
+    be opened before, and accounts whose gateway's address is one of `not_to_open`."""
+    return _due(
+        f"next_due_at <= %s AND open_again_at IS NULL AND {_TO_OPEN}"
+        " ORDER BY next_due_at LIMIT %s FOR UPDATE SKIP LOCKED",
+        [now, list(not_to_open), limit],
+    )
 
 
 def claim_of(subscription_id: int, now: datetime) -> list[DueSubscription]:
@@ -41,16 +49,81 @@ def claim_of(subscription_id: int, now: datetime) -> list[DueSubscription]:
     return _due("next_due_at <= %s AND id = %s FOR UPDATE", [now, subscription_id])
 
 
+def claim_alone(subscription_id: int, now: datetime) -> list[DueSubscription]:
+    """The subscription, locked, if it is due at `now` and nobody else holds it."""
+    return _due("next_due_at <= %s AND id = %s FOR UPDATE SKIP LOCKED", [now, subscription_id])
+
+
+def due_ids(now: datetime, limit: int, *, not_to_open: Sequence[str] = ()) -> list[int]:
+    """The subscriptions that `claim_due` would lock. Nothing of their rows is read, whatever is wrong with one."""
+    return _ids(
+        f"next_due_at <= %s AND open_again_at IS NULL AND {_TO_OPEN} ORDER BY next_due_at LIMIT %s",
+        [now, list(not_to_open), limit],
+    )
+
+
+def again_ids(now: datetime, limit: int, *, not_to_open: Sequence[str] = ()) -> list[int]:
+    """Due subscriptions that could not be opened before, and that are to be tried again."""
+    return _ids(
+        f"next_due_at <= %s AND open_again_at <= %s AND {_TO_OPEN} ORDER BY open_again_at LIMIT %s",
+        [now, now, list(not_to_open), limit],
+    )
+
+
+def _ids(chosen: str, parameters: list[Any]) -> list[int]:
+    found = rows(f"SELECT id FROM billing_subscription WHERE {chosen}", parameters)  # noqa: S608  (stands above)
+    return [int(subscription) for (subscription,) in found]
+
+
+def opened_before(subscription_id: int, due_at: Sequence[datetime]) -> set[datetime]:
+    """Those of the due dates for which the subscription has an invoice already."""
+    return {
+        found
+        for (found,) in rows(
+            "SELECT due_at FROM billing_invoice WHERE subscription_id = %s AND due_at = ANY(%s)",
+            [subscription_id, list(due_at)],
+        )
+    }
+
+
+def last_due_at(subscription_id: int) -> datetime | None:
+    """The latest due date for which the subscription has an invoice."""
+    ((latest,),) = rows("SELECT max(due_at) FROM billing_invoice WHERE subscription_id = %s", [subscription_id])
+    return latest  # type: ignore[no-any-return]
+
+
+def note_failed(subscription_id: int, error: str, *, now: datetime, least: timedelta, most: timedelta) -> bool:
+    """Notes that the due periods could not be opened, and tries again after as long as it has failed for, but no
+    sooner than `least` and no later than `most`. True the first time."""
+    (first,) = rows(
+        """UPDATE billing_subscription SET open_error = %(error)s, open_failed_at = COALESCE(open_failed_at, %(now)s),
+                  open_again_at = %(now)s + LEAST(GREATEST(%(now)s - COALESCE(open_failed_at, %(now)s), %(least)s),
+                                                  %(most)s)
+           WHERE id = %(id)s RETURNING open_failed_at = %(now)s""",
+        {"id": subscription_id, "error": error, "now": now, "least": least, "most": most},
+    )
+    return bool(first[0])
+
+
+def forget_failure(subscription_id: int) -> None:
+    """Its periods were opened."""
+    run(
+        """UPDATE billing_subscription SET open_error = '', open_failed_at = NULL, open_again_at = NULL
+           WHERE id = %s AND open_failed_at IS NOT NULL""",
+        [subscription_id],
+    )
+
+
 def _due(chosen: str, parameters: list[Any]) -> list[DueSubscription]:
-    found = rows(
-        f"""SELECT s.id, s.account_id, s.customer_id, s.state, p.name, s.amount_minor, s.currency, s.interval,
-                  s.target, s.every, s.charge_time, s.time_zone, s.anchor_date, s.occurrence, s.next_due_at,
+    return objects(
+        DueSubscription,
+        f"""SELECT s.id, s.account_id, s.customer_id, s.state, p.name AS plan_name, s.amount_minor, s.currency,
+                  s.interval, s.target, s.every, s.charge_time, s.time_zone, s.anchor_date, s.occurrence, s.next_due_at,
                   s.period_index, s.periods_charged, s.repetitions, s.catch_up
            FROM (SELECT * FROM billing_subscription WHERE {chosen}) s
            JOIN billing_plan p ON p.id = s.plan_id""",  # noqa: S608  (both conditions stand above)
         parameters,
     )
-    return [DueSubscription(*row) for row in found]
 
 
 def waiting_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from billing.domain.attempts import HOLDS_PLACE, AttemptState
+from billing.domain.closing import CLOSABLE
+from billing.domain.refunds import MAY_HAVE_ACTED
 from billing.models.attempts import PaymentAttempt
-from billing.models.bulk.sql import rows, run
+from billing.models.bulk.sql import objects, run
+from billing.models.invoices import Invoice
 from billing.models.refunds import Refund
 
 
@@ -25,22 +29,24 @@ class Waiting:
     checks_failed: int
 
 
-def claim(*, now: datetime, lease: timedelta, limit: int) -> list[Waiting]:
-    """Takes refunds that wait to be armed or asked about; unless heard of again, each is due once more when the
-    lease has ended."""
-    return [
-        Waiting(*row)
-        for row in rows(
-            """UPDATE billing_refund r SET next_check_at = %s
-               FROM billing_paymentattempt a
-               WHERE a.id = r.attempt_id
-                 AND r.id IN (SELECT id FROM billing_refund WHERE next_check_at <= %s
-                              ORDER BY next_check_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
-               RETURNING r.id, r.account_id, r.attempt_id, r.state, a.gateway_transaction_id, r.armed_at,
-                         r.checks_done, r.checks_failed""",
-            [now + lease, now, limit],
-        )
-    ]
+def claim(
+    *, now: datetime, lease: timedelta, limit: int, not_at: Sequence[str] = (), not_of: Sequence[int] = ()
+) -> list[Waiting]:
+    """Takes refunds that wait to be armed or asked about, but for those of the accounts `not_of`, and of accounts whose
+    gateway's address is one of `not_at`; unless scheduled again, each is due once more when the lease has ended."""
+    return objects(
+        Waiting,
+        """UPDATE billing_refund r SET next_check_at = %s
+           FROM billing_paymentattempt a
+           WHERE a.id = r.attempt_id
+             AND r.id = ANY(ARRAY(SELECT id FROM billing_refund WHERE next_check_at <= %s
+                            AND account_id NOT IN (SELECT id FROM billing_gatewayaccount WHERE api_url = ANY(%s))
+                            AND account_id <> ALL(%s)
+                          ORDER BY next_check_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))
+           RETURNING r.id AS refund_id, r.account_id, r.attempt_id, r.state, a.gateway_transaction_id AS transaction_id,
+                     r.armed_at, r.checks_done, r.checks_failed""",
+        [now + lease, now, list(not_at), list(not_of), limit],
+    )
 
 
 def lock_around(attempt_ids: Sequence[int]) -> dict[int, PaymentAttempt]:
@@ -71,31 +77,27 @@ def lock_refund(refund_id: int) -> Refund:
     return Refund.objects.select_for_update(no_key=True).get(pk=refund_id)
 
 
+def going_back(attempt_ids: Sequence[int]) -> set[int]:
+    """Those of the attempts whose money a refund may have given back already; they must be locked before."""
+    if not attempt_ids:
+        return set()
+    found = Refund.objects.filter(attempt_id__in=attempt_ids, state__in=sorted(MAY_HAVE_ACTED))
+    return set(found.values_list("attempt_id", flat=True))
+
+
+def wants_its_money(attempt: PaymentAttempt) -> bool:
+    """Whether the attempt is surplus of which something is left, of an invoice that is still owed and that no other
+    attempt may pay; what it touches must be locked before."""
+    if attempt.state != AttemptState.SURPLUS or attempt.amount_refunded_minor >= attempt.amount_minor:
+        return False
+    holders = PaymentAttempt.objects.filter(invoice_id=attempt.invoice_id, state__in=sorted(HOLDS_PLACE))
+    owed = Invoice.objects.filter(pk=attempt.invoice_id, state__in=sorted(CLOSABLE))
+    return owed.exists() and not holders.exists()
+
+
 def lock_open_refund(attempt_id: int, states: Sequence[str]) -> Refund | None:
     """The attempt's refund that is open; the attempt must be locked before."""
     return Refund.objects.select_for_update(no_key=True).filter(attempt_id=attempt_id, state__in=states).first()
-
-
-def insert_evidence(
-    *,
-    account_id: int,
-    refund_id: int,
-    source: str,
-    verdict: str,
-    reason: str,
-    digest: str,
-    content: str,
-    now: datetime,
-) -> int | None:
-    """Records one piece of evidence; None when it was told before. `content` is JSON text."""
-    inserted = rows(
-        """INSERT INTO billing_refundevidence
-             (recorded_at, account_id, refund_id, source, verdict, reason, digest, content)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb)
-           ON CONFLICT ON CONSTRAINT refund_evidence_is_told_once DO NOTHING RETURNING id""",
-        [now, account_id, refund_id, source, verdict, reason, digest, content],
-    )
-    return inserted[0][0] if inserted else None
 
 
 def add_refunded(attempt: PaymentAttempt, amount_minor: int, *, pays_its_invoice: bool) -> None:

@@ -4,12 +4,12 @@ The rows here are working copies: the use case changes their fields, and the wri
 exactly the columns they name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from billing.domain.attempts import HOLDS_PLACE, AttemptState
-from billing.models.bulk.sql import columns, rows, run
+from billing.models.bulk.sql import objects, rows, run
 
 
 @dataclass(slots=True)
@@ -22,12 +22,14 @@ class AttemptRow:
     number: int
     state: str
     marker: str
+    request_nonce: str
     amount_minor: int
     currency: str
     gateway_customer_id: str
     store_id: str
     armed_at: datetime
     checks_done: int
+    rung_at: datetime | None
     gateway_transaction_id: str | None
     gateway_order_id: str | None
     state_reason: str
@@ -51,6 +53,7 @@ class InvoiceRow:
     first_tried_at: datetime | None
     not_sent_in_a_row: int
     closed_at: datetime | None
+    look_from_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -71,13 +74,10 @@ class AccountRow:
     id: int
     retry_days: list[int]
     final_action: str
-    not_sent_in_a_row: int
-    stopped_at: datetime | None
-    stopped_reason: str
-    locked: bool
+    list_lag_seconds: int
 
 
-Claim = tuple[int, str]  # account; "transaction …" or "order …"
+Claim = tuple[int, str]  # account; "transaction …", "order …", or "reversed …" for a transaction that was seen so
 
 
 @dataclass(slots=True)
@@ -90,47 +90,63 @@ class Locked:
     attempts: dict[int, AttemptRow]
 
 
-def lock_for_settlement(attempt_ids: Sequence[int], *, lock_accounts: bool) -> Locked:
-    """Locks what the attempts touch, in the one order. `lock_accounts` when an account may be stopped."""
+def lock_for_settlement(attempt_ids: Sequence[int], *, markers: Sequence[str] = ()) -> Locked:
+    """Locks what the attempts touch, in the one order.
+
+    An attempt is named by its id in this database, or by its marker, which outlives the database."""
     touched = rows(
         """SELECT a.account_id, a.payment_method_id, i.subscription_id, a.invoice_id
-           FROM billing_paymentattempt a JOIN billing_invoice i ON i.id = a.invoice_id WHERE a.id = ANY(%s)""",
-        [list(attempt_ids)],
+           FROM billing_paymentattempt a JOIN billing_invoice i ON i.id = a.invoice_id
+           WHERE a.id = ANY(%s) OR a.marker = ANY(%s)""",
+        [list(attempt_ids), list(markers)],
     )
+    if not touched:
+        return Locked({}, {}, {}, {})
     accounts, cards, subscriptions, invoices = (
         sorted({value for value in column if value is not None}) for column in zip(*touched, strict=True)
     )
-    account_rows = _account_rows(accounts, lock=lock_accounts)
-    if not lock_accounts and any(row.not_sent_in_a_row for row in account_rows):
-        account_rows = _account_rows(accounts, lock=True)  # the count is about to be set back
+    account_rows = _account_rows(accounts)
     run("SELECT 1 FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [cards])
-    subscription_rows = rows(
-        """SELECT id, account_id, state, next_due_at, repetitions, periods_charged, ended_at
+    subscription_rows = objects(
+        SubscriptionRow,
+        """SELECT id, account_id, state, next_due_at, repetitions, periods_charged, ended_at,
+                  0 AS open_invoices, 0 AS declined_invoices
            FROM billing_subscription WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE""",
         [subscriptions],
     )
-    invoice_rows = rows(
+    invoice_rows = objects(
+        InvoiceRow,
         """SELECT id, public_id, account_id, subscription_id, state, state_reason, next_attempt_at, hold, tries,
-                  first_tried_at, not_sent_in_a_row, closed_at
+                  first_tried_at, not_sent_in_a_row, closed_at, look_from_at
            FROM billing_invoice WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE""",
         [invoices],
     )
-    attempt_rows = rows(
+    attempt_rows = objects(
+        AttemptRow,
         """SELECT a.id, a.public_id, a.account_id, a.invoice_id, a.payment_method_id, a.number, a.state, a.marker,
-                  a.amount_minor, a.currency, a.gateway_customer_id, g.store_id, a.armed_at, a.checks_done,
-                  a.gateway_transaction_id, a.gateway_order_id, a.state_reason, a.last_evidence_id,
-                  a.next_check_at, a.settled_at, a.amount_refunded_minor
+                  a.request_nonce, a.amount_minor, a.currency, a.gateway_customer_id, g.store_id, a.armed_at,
+                  a.checks_done, a.rung_at, a.gateway_transaction_id, a.gateway_order_id, a.state_reason,
+                  a.last_evidence_id, a.next_check_at, a.settled_at,
+                  a.amount_refunded_minor
            FROM billing_paymentattempt a JOIN billing_gatewayaccount g ON g.id = a.account_id
            WHERE a.invoice_id = ANY(%s) ORDER BY a.id FOR NO KEY UPDATE OF a""",
         [invoices],
     )
-    still_open = _open_invoices([row[0] for row in subscription_rows])
+    _count_open_invoices(subscription_rows)
     return Locked(
         accounts={row.id: row for row in account_rows},
-        subscriptions={row[0]: SubscriptionRow(*(*row, *still_open.get(row[0], (0, 0)))) for row in subscription_rows},
-        invoices={row[0]: InvoiceRow(*row) for row in invoice_rows},
-        attempts={row[0]: AttemptRow(*row) for row in attempt_rows},
+        subscriptions={row.id: row for row in subscription_rows},
+        invoices={row.id: row for row in invoice_rows},
+        attempts={row.id: row for row in attempt_rows},
     )
+
+
+def still_have(markers: Mapping[int, str]) -> bool:
+    """Whether each attempt still has its marker: in a database that was put back, an id may name another."""
+    if not markers:
+        return True
+    found = rows("SELECT id, marker FROM billing_paymentattempt WHERE id = ANY(%s)", [list(markers)])
+    return dict(found) == dict(markers)
 
 
 def read_again(subscription: SubscriptionRow) -> None:
@@ -140,75 +156,49 @@ def read_again(subscription: SubscriptionRow) -> None:
     )
 
 
-def _account_rows(account_ids: Sequence[int], *, lock: bool) -> list[AccountRow]:
-    query = """SELECT id, retry_days, final_action, not_sent_in_a_row, stopped_at, stopped_reason
-               FROM billing_gatewayaccount WHERE id = ANY(%s) ORDER BY id"""
-    found = rows(query + (" FOR NO KEY UPDATE" if lock else ""), [list(account_ids)])
-    return [AccountRow(*(*row, lock)) for row in found]
+def _account_rows(account_ids: Sequence[int]) -> list[AccountRow]:
+    query = """SELECT id, retry_days, final_action, list_lag_seconds FROM billing_gatewayaccount
+               WHERE id = ANY(%s) ORDER BY id"""
+    return objects(AccountRow, query, [list(account_ids)])
 
 
-def _open_invoices(subscription_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """How many open invoices the subscriptions have, and how many of these were declined.
+def _count_open_invoices(subscriptions: Sequence[SubscriptionRow]) -> None:
+    """Fills in how many open invoices the subscriptions have, and how many of these were declined.
 
     Asked only for those that end after repetitions or are past due: the others have no use for it."""
-    if not subscription_ids:
-        return {}
-    return {
-        subscription: (count, declined)
-        for subscription, count, declined in rows(
-            """SELECT i.subscription_id, count(*), count(*) FILTER (WHERE i.tries > 0)
-               FROM billing_subscription s JOIN billing_invoice i ON i.subscription_id = s.id AND i.state = 'open'
-               WHERE s.id = ANY(%s) AND (s.repetitions IS NOT NULL OR s.state = 'past_due')
-               GROUP BY i.subscription_id""",
-            [list(subscription_ids)],
-        )
-    }
+    by_id = {subscription.id: subscription for subscription in subscriptions}
+    if not by_id:
+        return
+    for subscription_id, count, declined in rows(
+        """SELECT i.subscription_id, count(*), count(*) FILTER (WHERE i.tries > 0)
+           FROM billing_subscription s JOIN billing_invoice i ON i.subscription_id = s.id AND i.state = 'open'
+           WHERE s.id = ANY(%s) AND (s.repetitions IS NOT NULL OR s.state = 'past_due')
+           GROUP BY i.subscription_id""",
+        [list(by_id)],
+    ):
+        by_id[subscription_id].open_invoices = count
+        by_id[subscription_id].declined_invoices = declined
 
 
 def claims(account_ids: Sequence[int], *, transactions: Sequence[str], orders: Sequence[str]) -> dict[Claim, int]:
-    """Which attempt already carries each of the gateway's transactions and orders."""
+    """Which attempt already carries each of the gateway's transactions and orders; and which were seen reversed."""
     if not transactions and not orders:
         return {}
     found = rows(
-        """SELECT account_id, gateway_transaction_id, gateway_order_id, id FROM billing_paymentattempt
+        """SELECT account_id, ARRAY['transaction ' || gateway_transaction_id, 'order ' || gateway_order_id], id
+           FROM billing_paymentattempt
            WHERE account_id = ANY(%(accounts)s) AND gateway_transaction_id = ANY(%(transactions)s)
            UNION ALL
-           SELECT account_id, gateway_transaction_id, gateway_order_id, id FROM billing_paymentattempt
-           WHERE account_id = ANY(%(accounts)s) AND gateway_order_id = ANY(%(orders)s)""",
+           SELECT account_id, ARRAY['transaction ' || gateway_transaction_id, 'order ' || gateway_order_id], id
+           FROM billing_paymentattempt
+           WHERE account_id = ANY(%(accounts)s) AND gateway_order_id = ANY(%(orders)s)
+           UNION ALL
+           SELECT account_id, ARRAY['reversed ' || gateway_transaction_id], 0 FROM billing_gatewaytransaction
+           WHERE account_id = ANY(%(accounts)s) AND gateway_transaction_id = ANY(%(transactions)s)
+             AND status = 'REVERSED'""",
         {"accounts": list(account_ids), "transactions": list(transactions), "orders": list(orders)},
     )
-    return {
-        (account, name): attempt
-        for account, transaction, order, attempt in found
-        for name in (f"transaction {transaction}", f"order {order}")
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvidence:
-    """`content` is JSON text."""
-
-    account_id: int
-    attempt_id: int
-    source: str
-    verdict: str
-    reason: str
-    digest: str
-    content: str
-
-
-def insert_evidence(items: Sequence[NewEvidence], *, now: datetime) -> dict[tuple[int, str, str], int]:
-    """Records evidence; ids by (attempt, source, digest) of what was new. A repeat is not in the answer."""
-    inserted = rows(
-        """INSERT INTO billing_evidence
-             (recorded_at, account_id, attempt_id, source, verdict, reason, digest, content)
-           SELECT %s, n.* FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-                                      %s::jsonb[]) AS n
-           ON CONFLICT ON CONSTRAINT evidence_is_told_once DO NOTHING
-           RETURNING attempt_id, source, digest, id""",
-        [now, *columns(items, NewEvidence)],
-    )
-    return {(attempt, source, digest): evidence for attempt, source, digest, evidence in inserted}
+    return {(account, name): attempt for account, names, attempt in found for name in names if name is not None}
 
 
 def write_attempts(attempts: Sequence[AttemptRow]) -> None:
@@ -224,10 +214,11 @@ def _write_attempts(attempts: Sequence[AttemptRow]) -> None:
             """UPDATE billing_paymentattempt a
                SET state = n.state, state_reason = n.reason, gateway_transaction_id = n.transaction,
                    gateway_order_id = n.gateway_order, last_evidence_id = n.evidence, next_check_at = n.next_check,
-                   checks_done = n.checks_done, settled_at = n.settled_at
+                   checks_done = n.checks_done, rung_at = n.rung_at, settled_at = n.settled_at
                FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
-                           %s::timestamptz[], %s::int[], %s::timestamptz[])
-                    AS n(id, state, reason, transaction, gateway_order, evidence, next_check, checks_done, settled_at)
+                           %s::timestamptz[], %s::int[], %s::timestamptz[], %s::timestamptz[])
+                    AS n(id, state, reason, transaction, gateway_order, evidence, next_check, checks_done, rung_at,
+                         settled_at)
                WHERE a.id = n.id""",
             [
                 [a.id for a in attempts],
@@ -238,6 +229,7 @@ def _write_attempts(attempts: Sequence[AttemptRow]) -> None:
                 [a.last_evidence_id for a in attempts],
                 [a.next_check_at for a in attempts],
                 [a.checks_done for a in attempts],
+                [a.rung_at for a in attempts],
                 [a.settled_at for a in attempts],
             ],
         )
@@ -249,10 +241,10 @@ def write_invoices(invoices: Sequence[InvoiceRow]) -> None:
             """UPDATE billing_invoice i
                SET state = n.state, state_reason = n.reason, next_attempt_at = n.next_attempt, hold = n.hold,
                    tries = n.tries, first_tried_at = n.first_tried, not_sent_in_a_row = n.not_sent,
-                   closed_at = n.closed_at
+                   closed_at = n.closed_at, look_from_at = n.look_from
                FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::int[],
-                           %s::timestamptz[], %s::int[], %s::timestamptz[])
-                    AS n(id, state, reason, next_attempt, hold, tries, first_tried, not_sent, closed_at)
+                           %s::timestamptz[], %s::int[], %s::timestamptz[], %s::timestamptz[])
+                    AS n(id, state, reason, next_attempt, hold, tries, first_tried, not_sent, closed_at, look_from)
                WHERE i.id = n.id""",
             [
                 [i.id for i in invoices],
@@ -264,6 +256,7 @@ def write_invoices(invoices: Sequence[InvoiceRow]) -> None:
                 [i.first_tried_at for i in invoices],
                 [i.not_sent_in_a_row for i in invoices],
                 [i.closed_at for i in invoices],
+                [i.look_from_at for i in invoices],
             ],
         )
 
@@ -288,15 +281,6 @@ def write_subscriptions(subscriptions: Sequence[SubscriptionRow]) -> None:
                 [s.next_due_at for s in subscriptions],
                 [s.ended_at for s in subscriptions],
             ],
-        )
-
-
-def write_accounts(accounts: Sequence[AccountRow]) -> None:
-    for account in accounts:  # one or two: only failures that reach no gateway write here
-        run(
-            """UPDATE billing_gatewayaccount
-               SET not_sent_in_a_row = %s, stopped_at = %s, stopped_reason = %s WHERE id = %s""",
-            [account.not_sent_in_a_row, account.stopped_at, account.stopped_reason, account.id],
         )
 
 

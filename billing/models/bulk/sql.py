@@ -1,11 +1,48 @@
-"""Running SQL and writing history, for the modules beside this one."""
+"""Running SQL, for the modules beside this one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 
-from django.db import connection
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
+
+
+class HeldError(DatabaseError):
+    """Somebody else holds a row for longer than is waited for: nothing was written, and nobody else's work is at stake.
+
+    It is none of Django's OperationalError, which says that the database is away."""
+
+
+# The database is away, or chose us in a deadlock: the caller connects again and does the same once more.
+CONNECTION_LOST = (OperationalError, InterfaceError)
+# The same may succeed in a moment: no reason to give it up.
+NOT_DONE_YET = (*CONNECTION_LOST, HeldError)
+
+Kind = TypeVar("Kind", bound=object)
+
+
+@contextmanager
+def durable() -> Iterator[None]:
+    """A transaction that says itself what it needs, whatever the session, the server or a pooler has set.
+
+    When it has committed, it is on disk; it waits for a lock only so long, and a client that falls silent in it loses
+    it. Raises HeldError for a lock that is not granted in time."""
+    try:
+        with transaction.atomic(durable=True):
+            rows(
+                "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s(name, value)",
+                [list(settings.KITARAN_TRANSACTION_SETTINGS), list(settings.KITARAN_TRANSACTION_SETTINGS.values())],
+            )
+            yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise HeldError(str(error)) from error
+        raise
 
 
 def array(values: Sequence[Any]) -> str:
@@ -39,6 +76,27 @@ def rows(query: str, parameters: Sequence[Any] | dict[str, Any]) -> list[tuple[A
         return list(cursor.fetchall())
 
 
+def objects(kind: type[Kind], query: str, parameters: Sequence[Any] | dict[str, Any]) -> list[Kind]:
+    """Rows as `kind`, a dataclass: each column fills the field of its name. Raises TypeError unless the names agree."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, _bound(parameters))
+        in_order = _orders.get((kind, query))
+        if in_order is None:
+            in_order = _orders[kind, query] = _order(kind, tuple(column[0] for column in cursor.description))
+        return [kind(*in_order(row)) for row in cursor.fetchall()]
+
+
+# How a query's columns come into the order of the fields: worked out once, for reading their names costs microseconds.
+_orders: dict[tuple[type[Any], str], Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {}
+
+
+def _order(kind: type[Any], names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    wanted = tuple(field.name for field in fields(kind))
+    if sorted(wanted) != sorted(names):
+        raise TypeError(f"{kind.__name__}: the columns must be {', '.join(wanted)}; got {', '.join(names)}")
+    return tuple if names == wanted else itemgetter(*map(names.index, wanted))
+
+
 def run(query: str, parameters: Sequence[Any] | dict[str, Any]) -> int:
     """Executes and returns how many rows were touched."""
     with connection.cursor() as cursor:
@@ -49,57 +107,3 @@ def run(query: str, parameters: Sequence[Any] | dict[str, Any]) -> int:
 def columns(items: Sequence[Any], kind: type[Any]) -> list[list[Any]]:
     """The items' fields as parallel lists, in the order of the dataclass `kind`, for `unnest`."""
     return [[getattr(item, field.name) for item in items] for field in fields(kind)]
-
-
-@dataclass(frozen=True, slots=True)
-class NewTransition:
-    account_id: int
-    subject_type: str
-    subject_id: int
-    from_state: str
-    to_state: str
-    reason: str
-    evidence_id: int | None
-
-
-def insert_transitions(transitions: Sequence[NewTransition], *, actor: str, now: datetime) -> None:
-    if not transitions:
-        return
-    run(
-        """INSERT INTO billing_transition
-             (account_id, subject_type, subject_id, from_state, to_state, reason, evidence_id, actor, at)
-           SELECT *, %s, %s FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::text[],
-                                        %s::text[], %s::bigint[])""",
-        _transition_parameters(transitions, actor, now),
-    )
-
-
-def _transition_parameters(transitions: Sequence[NewTransition], actor: str, now: datetime) -> list[Any]:
-    return [actor, now, *columns(transitions, NewTransition)]
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """`payload` is JSON text. `occasion` tells apart the times the same thing happens to one subject."""
-
-    public_id: str
-    account_id: int
-    kind: str
-    subject_type: str
-    subject_id: int
-    occasion: str
-    payload: str
-
-
-def insert_events(events: Sequence[NewEvent], *, now: datetime) -> None:
-    """Writes what is not written yet; an event that is there already is left alone."""
-    if not events:
-        return
-    run(
-        """INSERT INTO billing_event
-             (created_at, public_id, account_id, kind, subject_type, subject_id, occasion, payload)
-           SELECT %s, e.* FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
-                                      %s::text[], %s::jsonb[]) AS e
-           ON CONFLICT ON CONSTRAINT an_event_is_told_once DO NOTHING""",
-        [now, *columns(events, NewEvent)],
-    )

@@ -19,6 +19,10 @@ SHORTENED = {
     "KITARAN_REVERSED_CHECK_SECONDS": "1",
     "KITARAN_COLLECT_SECONDS": "20",
     "KITARAN_SENDERS": "4",
+    # Killed workers and mixed fates are the point here; pauses and small beginnings have tests of their own.
+    "KITARAN_CANARY": "64",
+    "KITARAN_PAUSE_SECONDS": "1",
+    "KITARAN_CLOCK_TOLERANCE_SECONDS": "0",  # recoveries play the time that passes; that is no wrong clock
     "KITARAN_LOG_LEVEL": "CRITICAL",
 }
 

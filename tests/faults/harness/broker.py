@@ -14,6 +14,9 @@ import redis
 from django.conf import settings
 
 from billing import doorbell
+from billing.domain.money import Price
+from billing.domain.recurrence import Recurrence
+from billing.domain.schedules import Interval
 from billing.domain.subscriptions import InvoiceState
 from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.models.clock import database_now
@@ -63,7 +66,7 @@ def _faults(draw: random.Random) -> list[tuple[str, Callable[[Callable[[], None]
     """Each makes more fall due when it has struck, and returns the seconds until everything was tried."""
     faults = [("five_times", _five_times), ("flushed", _flushed), ("killed", _killed), ("frozen", _frozen)]
     draw.shuffle(faults)
-    return faults
+    return faults  # type: ignore[return-value]
 
 
 def _five_times(more: Callable[[], None]) -> float:
@@ -121,9 +124,8 @@ def _make_due(number: int, charges: int) -> None:
         account=account,
         code=f"plan-{number}",
         name="Coffee club",
-        amount_minor=1990,
-        interval="DAILY",
-        target=None,
+        price=Price(1990),
+        recurrence=Recurrence(Interval.DAILY, None),
         now=now,
     )
     cards = PaymentMethod.objects.order_by("id")[number * charges + half : (number + 1) * charges]

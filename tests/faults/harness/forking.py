@@ -24,7 +24,7 @@ class ChildError(Exception):
 def in_child(work: Callable[[], Any], *, seconds: float = 120) -> Any:
     """What `work` returns, as JSON, from a child that did it and ended."""
     reading, writing = os.pipe()
-    pid = _fork(lambda: _tell(work, reading, writing))
+    pid = _fork(lambda: _report(work, reading, writing))
     os.close(writing)
     try:
         said = _read_all(reading, until=time.monotonic() + seconds)
@@ -112,7 +112,7 @@ def _do(work: Callable[[], Any]) -> NoReturn:
         os._exit(status)
 
 
-def _tell(work: Callable[[], Any], reading: int, writing: int) -> NoReturn:
+def _report(work: Callable[[], Any], reading: int, writing: int) -> NoReturn:
     os.close(reading)
     try:
         try:

@@ -12,13 +12,13 @@ from typing import Any
 from django.db.models import Count
 
 from billing.audit.invariants import Violation, gateway_violations, ledger_violations, violations
-from billing.charging.collect import collect
-from billing.charging.limits import Limits
-from billing.charging.reconcile import reconcile
-from billing.charging.sweep import sweep
+from billing.charging.collecting.collect import collect
+from billing.charging.collecting.sweep import sweep
+from billing.charging.reading.reconcile import reconcile
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Event, GatewayAccount, Invoice, PaymentAttempt
 from billing.models.clock import database_now
+from billing.operating.timings import Limits
 from rm_gateway.simulator.process import SimulatorProcess
 
 # Longer than the lease of a check whose reader was killed.
@@ -128,17 +128,17 @@ def _look_at(invoice: Invoice, attempts: list[PaymentAttempt], taken: Counter[st
         found.problems.append(f"{invoice.public_id}: attempts are left {sorted(states)}")
     if invoice.state == "paid" and money != 1:
         found.problems.append(f"{invoice.public_id} is paid, and the gateway took its money {money} times")
-    if money and invoice.state != "paid" and "needs_human" not in states:
+    if money and invoice.state != "paid" and "needs_review" not in states:
         found.problems.append(f"{invoice.public_id}: money was taken, and nobody is told of it: {sorted(states)}")
-    if invoice.state == "open" and "needs_human" not in states:
+    if invoice.state == "open" and "needs_review" not in states:
         found.missed += 1
         found.problems.append(f"{invoice.public_id} is open, and nobody looks at it: {sorted(states)}")
 
 
 def _look_at_alerts(attempts: list[PaymentAttempt], found: Verdict) -> None:
-    with_a_person = {attempt.pk for attempt in attempts if attempt.state == "needs_human"}
+    with_a_person = {attempt.pk for attempt in attempts if attempt.state == "needs_review"}
     told: dict[int, int] = dict(
-        Event.objects.filter(kind="attempt.needs_human").values_list("subject_id").annotate(Count("id"))
+        Event.objects.filter(kind="attempt.needs_review").values_list("subject_id").annotate(Count("id"))
     )
     if set(told) != with_a_person or any(count != 1 for count in told.values()):
         found.problems.append(f"{len(with_a_person)} attempts are with a person, and {told} were told of")

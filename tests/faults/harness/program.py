@@ -103,7 +103,7 @@ def _forked(profile: str, full: bool) -> Iterator[Section]:
 
     for point in POINTS:
         kills = partial(forked_kills.run_batch, point=point, profile=profile)
-        yield Section(f"forked:{point}:{profile}", [forked_kills.BATCH] * 20 if full else [12], _of_kills(kills))
+        yield Section(f"forked:{point}:{profile}", [forked_kills.BATCH] * 10 if full else [12], _of_kills(kills))
         stops = partial(zombies.run, point=point, profile=profile)
         yield Section(f"zombies:{point}:{profile}", [4], _of_kills(stops))
 
@@ -127,13 +127,13 @@ def _workers(profile: str, full: bool) -> Iterator[Section]:
     from tests.faults.harness import random_runs, whole_kills, workers
 
     at_random = partial(random_runs.run, profile=profile)
-    yield Section(f"random:{profile}", [random_runs.CHARGES] * 100 if full else [80], _of_charges(at_random))
+    yield Section(f"random:{profile}", [random_runs.CHARGES] * 40 if full else [80], _of_charges(at_random))
     for kind in workers.KINDS:
         if not full and (kind, profile) not in {("tick", "hostile"), ("celery", "default")}:
             continue
         for point in POINTS if full else ("each",):
             whole = partial(whole_kills.run, kind=kind, point=point, profile=profile)
-            yield Section(f"whole:{kind}:{point}:{profile}", [25] if full else [len(POINTS)], _of_kills(whole))
+            yield Section(f"whole:{kind}:{point}:{profile}", [12] if full else [len(POINTS)], _of_kills(whole))
 
 
 def _of_kills(run: Callable[..., Figures]) -> Callable[[Any, int, int], Figures]:

@@ -83,7 +83,7 @@ def _recover_and_judge(simulator: SimulatorProcess, killed_at: list[float]) -> d
     goes_on = [next((at - killed for at in armed if at > killed), None) for killed in killed_at]
     left = PaymentAttempt.objects.filter(state__in=oracle.OPEN_ENDED).count()
     outage = oracle.recover(simulator)
-    persons = PaymentAttempt.objects.filter(state="needs_human").count()
+    persons = PaymentAttempt.objects.filter(state="needs_review").count()
     return {
         "figures": {
             "unknown_per_run": [left],

@@ -88,7 +88,7 @@ def _judge(simulator: SimulatorProcess, killed_at: list[float]) -> dict[str, Any
             continue
         kill = next(n for n, at in enumerate(killed_at) if at >= attempt.armed_at.timestamp())
         unknown[kill] += 1
-        person[kill] += attempt.state == "needs_human"
+        person[kill] += attempt.state == "needs_review"
         checked_after_kill.append(round(swept[attempt.pk].timestamp() - killed_at[kill], 3))
         after_deadline.append(round((swept[attempt.pk] - attempt.deadline_at).total_seconds(), 3))
     goes_on = [next((at - killed for at in armed if at > killed), None) for killed in killed_at]

@@ -11,10 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.db.models import F
 
-from billing.charging.collect import collect
-from billing.charging.limits import Limits
+from billing.charging.collecting.collect import collect
 from billing.models import Evidence, PaymentAttempt, Transition
 from billing.models.clock import database_now
+from billing.operating.timings import Limits
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.faults.deaths import arrange, stop_process
 from tests.faults.harness import oracle

@@ -1,30 +1,32 @@
 """The guards of giving money back: asking, arming, sending, settling, and what is seen at the gateway."""
 
-from tests.mutation.harness import Edit, Mutation, each, named, one
+from tests.mutation.harness import ANY_TRANSACTION, Mutation, each, named, one
 
-ASK = "billing/charging/refund.py"
-ARM = "billing/charging/refund_arming.py"
-SETTLE = "billing/charging/refund_settling.py"
-WORKER = "billing/charging/refund_worker.py"
+ASK = "billing/charging/refunds/ask.py"
+ARM = "billing/charging/refunds/arm.py"
+PERMISSION = "billing/charging/protocol/permission.py"
+SETTLE = "billing/charging/refunds/settle.py"
+WORKER = "billing/charging/refunds/worker.py"
 RULES = "billing/domain/refunds.py"
 SQL = "billing/models/bulk/refunding.py"
 ANSWERS = "billing/gateway/answers.py"
-SEEN = "billing/charging/payments_seen.py"
+SEEN = "billing/charging/reading/payments.py"
 
 TEST_RULES = "tests/domain/test_refunds.py"
 TEST_GUARDS = "tests/charging/test_refund_guards.py"
 TEST_SETTLE = "tests/charging/test_refund_settle_guards.py"
-TEST_ASKED = "tests/charging/test_refunds_asked.py"
+TEST_REQUESTS = "tests/charging/test_refund_requests.py"
 TEST_SEEN = "tests/charging/test_refunds_seen.py"
 TEST_REFUNDS = "tests/charging/test_refunds.py"
+TEST_WORKER = "tests/hostile/test_refund_worker.py"
 TEST_KILLS = "tests/faults/test_refund_kills.py"
 
 _RULES = each("refund", RULES, {
     "only a person decides what is with one": (
-        "if state is R.NEEDS_HUMAN and finding.source is not RefundSource.OPERATOR:", "if False:"),
+        "if state is R.NEEDS_REVIEW and finding.source is not RefundSource.OPERATOR:", "if False:"),
     "nothing leads out of an end": ("    if state not in OPEN:\n", "    if False:\n"),
     "money that went back after all is an alarm": (
-        'return Alarm("refunded_after_all") if late else Stay("already_ended")', 'return Stay("already_ended")'),
+        'return Alarm(Reason.REFUNDED_AFTER_ALL) if late else Stay()', 'return Stay()'),
     "only what was asked for is armed": ("_if(state is R.REQUESTED, R.SENDING, finding)", "_if(True, R.SENDING, finding)"),
     "only what was not sent cannot be": ("_if(state is R.REQUESTED, R.NOT_SENT, finding)",
                                          "_if(True, R.NOT_SENT, finding)"),
@@ -35,30 +37,38 @@ _RULES = each("refund", RULES, {
     "what became unknown is not called not sent": ("R.NOT_SENT if state is R.SENDING else R.NOT_REFUNDED", "R.NOT_SENT"),
     "what is not clear is unknown": ("_if(state is R.SENDING, R.UNKNOWN, finding)",
                                      "_if(state is R.SENDING, R.NOT_SENT, finding)"),
-    "what is unchanged is not over": ('return Stay("unchanged")',
-                                      "return _if(state is R.UNKNOWN, R.NOT_REFUNDED, finding)"),
-    "at last a person": ("_if(state is R.UNKNOWN, R.NEEDS_HUMAN, finding)", "_if(state is R.UNKNOWN, R.NOT_REFUNDED, "
+    "what is unchanged is not over": ('UNCHANGED:\n            return Stay()',
+                                      "UNCHANGED:\n            return _if(state is R.UNKNOWN, R.NOT_REFUNDED, finding)"),
+    "at last a person": ("_if(state is R.UNKNOWN, R.NEEDS_REVIEW, finding)", "_if(state is R.UNKNOWN, R.NOT_REFUNDED, "
                          "finding)"),
-    "a person decides only what is with one": ("_if(state is R.NEEDS_HUMAN, R.NOT_REFUNDED, finding)",
+    "a person decides only what is with one": ("_if(state is R.NEEDS_REVIEW, R.NOT_REFUNDED, finding)",
                                                "_if(True, R.NOT_REFUNDED, finding)"),
     "another transaction says nothing": ("    if seen.transaction_id != transaction_id:\n", "    if False:\n"),
-    "a reversal is a reversal": ('            return RefundVerdict.CONTRADICTION, "refunded_instead"\n',
-                                 '            return RefundVerdict.REFUNDED, "refunded_instead"\n'),
-    "a refund is no reversal": ('        return RefundVerdict.CONTRADICTION, "reversed_instead"\n',
-                                '        return RefundVerdict.REFUNDED, "reversed_instead"\n'),
-    "an amount that is not told says nothing": ('        return RefundVerdict.UNCLEAR, "amount_unknown"\n',
+    "a reversal is a reversal": ('            return RefundVerdict.CONTRADICTION, Reason.REFUNDED_INSTEAD\n',
+                                 '            return RefundVerdict.REFUNDED, Reason.REFUNDED_INSTEAD\n'),
+    "a refund is no reversal": ('        return RefundVerdict.CONTRADICTION, Reason.REVERSED_INSTEAD\n',
+                                '        return RefundVerdict.REFUNDED, Reason.REVERSED_INSTEAD\n'),
+    "an amount that is not told says nothing": ('        return RefundVerdict.UNCLEAR, Reason.AMOUNT_UNKNOWN\n',
                                                 '        return RefundVerdict.UNCHANGED, ""\n'),
     "what went back before is not this one": ("change = seen.refunded_minor - before_minor",
                                               "change = seen.refunded_minor"),
     "only this very amount is this refund": ("    if change == amount_minor:\n", "    if change >= amount_minor:\n"),
     "another amount is a contradiction": (
-        '(RefundVerdict.UNCHANGED, "") if change == 0 else (RefundVerdict.CONTRADICTION, "amount_differs")',
-        '(RefundVerdict.UNCHANGED, "")'),
+        '(RefundVerdict.UNCHANGED, None) if change == 0 else (RefundVerdict.CONTRADICTION, Reason.AMOUNT_DIFFERS)',
+        '(RefundVerdict.UNCHANGED, None)'),
     "what a reversal took is no refund": ("if seen.reversed or seen.refunded_minor is None:\n        return 0",
                                           "if seen.refunded_minor is None:\n        return 0"),
     "what our rows explain is not news": ("max(seen.refunded_minor - explained_minor, 0)", "seen.refunded_minor"),
     "armed only for money": ("    if not facts.attempt_has_money:\n", "    if False:\n"),
-    "armed only for what is left": ("if facts.refunded_minor + facts.amount_minor > facts.captured_minor:", "if False:"),
+    "armed only for what is still owed": ("    if refunded_minor == before_minor:\n", "    if True:\n"),
+    "a part of it given back is not all of it": (
+        "return RefundEnd.PARTLY_GIVEN_BACK if left else RefundEnd.ALREADY_GIVEN_BACK",
+        "return RefundEnd.ALREADY_GIVEN_BACK"),
+    "what was given back before it is no part of it": ("max(before_minor + amount_minor - refunded_minor, 0)",
+                                                       "max(amount_minor - refunded_minor, 0)"),
+    "not while an earlier one may have acted": (
+        "if facts.shown_by is not None and facts.looked_at < facts.shown_by:", "if False:"),
+    "armed on a fresh look": ("if not timedelta(0) <= now - facts.looked_at <= LOOK_FRESH:", "if False:"),
     "a reversal is armed within its window": (
         "if facts.kind is RefundKind.REVERSE and (end := cannot_reverse(facts.order_id, facts.charged_at, now)):",
         "if end := None:"),
@@ -77,35 +87,44 @@ _RULES = each("refund", RULES, {
 
 _ASK = [
     one("refund: only money is asked back", ASK, "if AttemptState(locked.state) not in HAS_MONEY:", "if False:",
-        *named(TEST_ASKED, "only_money and needs or only_money and not_sent")),
+        *named(TEST_REQUESTS, "only_money and needs or only_money and not_sent")),
     one("refund: one at a time", ASK, "if locked.refunds.filter(state__in=sorted(OPEN)).exists():", "if False:",
         *named(TEST_GUARDS, "one_at_a_time")),
     one("refund: who asks is alone with the attempt", ASK,
         "locked = refunding.lock_around([attempt.pk])[attempt.pk]", "locked = PaymentAttempt.objects.get(pk=attempt.pk)",
         *named(TEST_GUARDS, "alone_with")),
     one("refund: a reversal is of the whole", ASK, "        if locked.amount_refunded_minor:\n", "        if False:\n",
-        *named(TEST_ASKED, "needs_the_gateways_order")),
+        *named(TEST_REQUESTS, "needs_the_gateways_order")),
     one("refund: a reversal is asked for within its window", ASK,
         "if end := cannot_reverse(locked.gateway_order_id, locked.armed_at, now):", "if end := None:",
-        *named(TEST_ASKED, "needs_the_gateways_order")),
+        *named(TEST_REQUESTS, "needs_the_gateways_order")),
     one("refund: a reason is given", ASK, "    if not reason.strip():\n", "    if False:\n",
-        *named(TEST_ASKED, "reason_is_needed")),
+        *named(TEST_REQUESTS, "reason_is_needed")),
     one("refund: only what was not sent is withdrawn", ASK,
         "        if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor) is None:\n",
         "        settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor)\n"
         "        if False:\n", *named(TEST_GUARDS, "withdrawn")),
-    one("refund: a person closes only what is with one", ASK,
-        "if refunding.lock_refund(refund.pk).state == RefundState.NEEDS_HUMAN:", "if True:",
-        *named(TEST_GUARDS, "closes_only")),
-    one("refund: who closes what is closed is told", ASK, "        if state is None:\n            raise RefundError(",
-        "        if False:\n            raise RefundError(", *named(TEST_GUARDS, "closes_only")),
+    one("refund: a person's word is compared with the gateway's", ASK,
+        "        _refuse_against(seen, now_open, resolution)\n", "        pass\n", *named(TEST_REQUESTS, "nobody_denies")),
+    one("refund: nobody decides while the gateway cannot be asked", ASK,
+        "        if refund.state_reason != Reason.READS_KEEP_FAILING:\n", "        if False:\n",
+        *named(TEST_REQUESTS, "nobody_denies")),
+    *each("refund: against", RULES, {
+        "what went back nobody denies it": (
+            'return None if refunded else Contradiction("refunded_at', 'return None if True else Contradiction("refunded_at'),
+        "too little nobody claims it": ("    if seen.refunded_minor >= least:\n", "    if True:\n"),
+        "what went back before it nobody claims it": ("RefundKind.REVERSE else before_minor + amount_minor\n",
+                                                      "RefundKind.REVERSE else amount_minor\n"),
+    }, *named(TEST_RULES, "decision_is_refused")),
+    one("refund: who closes what is closed is told", ASK, "        if state is None:  # somebody",
+        "        if False:  # somebody", *named(TEST_GUARDS, "closes_only")),
 ]  # fmt: skip
 
 _ARM = [
-    one("refund arm: its commit is durable", ARM, "with transaction.atomic(durable=True):", "with transaction.atomic():",
+    one("refund arm: its commit is durable", PERMISSION, "with durable():", ANY_TRANSACTION,
         *named(TEST_GUARDS, "inside_another")),
-    one("refund arm: what is no longer asked for is left alone", ARM, "if refund.state != RefundState.REQUESTED:",
-        "if False:", *named(TEST_GUARDS, "armed_twice")),
+    one("refund arm: what is no longer asked for is left alone", ARM, "if refund.state != RefundState.REQUESTED or not",
+        "if not", *named(TEST_GUARDS, "armed_twice")),
     *each("refund arm: locked", SQL, {
         "the attempt": ("PaymentAttempt.objects.select_for_update(no_key=True).filter(pk__in=ids)",
                         "PaymentAttempt.objects.filter(pk__in=ids)"),
@@ -118,34 +137,33 @@ _ARM = [
         "the invoice": ("(SELECT invoice_id FROM billing_paymentattempt WHERE id = ANY(%s)) ORDER BY id FOR NO KEY UPDATE",
                         "(SELECT invoice_id FROM billing_paymentattempt WHERE id = ANY(%s)) ORDER BY id"),
     }, *named(TEST_GUARDS, "armed_at_once")),
-    one("refund arm: everything is re-checked", ARM, "outcome = may_arm(_facts(account, attempt, refund), now)",
-        "outcome = None", *named(TEST_GUARDS, "re_checked")),
-    one("refund arm: what never may be sent is over", ARM, "            if isinstance(outcome, RefundEnd):\n",
-        "            if False:\n", *named(TEST_GUARDS, "re_checked")),
-    one("refund arm: what may not be sent now waits", ARM, "            if isinstance(outcome, RefundWait):\n",
-        "            if False:\n", *named(TEST_GUARDS, "re_checked")),
+    one("refund arm: everything is re-checked", ARM, "= may_arm(facts, now)", "= None",
+        *named(TEST_GUARDS, "recheck_on_arming")),
+    one("refund arm: what never may be sent is over", ARM, "    if isinstance(outcome, RefundEnd):\n",
+        "    if False:\n", *named(TEST_GUARDS, "recheck_on_arming")),
+    one("refund arm: what may not be sent now waits", ARM, "    if isinstance(outcome, RefundWait):\n",
+        "    if False:\n", *named(TEST_GUARDS, "recheck_on_arming")),
     *each("refund arm: re-checked under its locks", ARM, {
         "the stop switches": ("stopped=account.stopped,", "stopped=False,"),
         "live": ("live_allowed=environment is not Environment.LIVE or settings.KITARAN_ALLOW_LIVE,",
                  "live_allowed=True,"),
         "the host": ("environment_fits=url_fits_environment(environment, account.api_url),", "environment_fits=True,"),
         "the limit": ("account_limit_minor=account.charge_limit_minor,", "account_limit_minor=refund.amount_minor,"),
+        "what is still owed": ("refunded_minor=attempt.amount_refunded_minor,\n        order_id",
+                               "refunded_minor=refund.refunded_before_minor,\n        order_id"),
+        "the age of the look": ("looked_at=looked_at,\n        shown_by", "looked_at=refund.created_at,\n        shown_by"),
+        "what earlier ones may have done": ("shown_by=_shown_by(attempt),", "shown_by=None,"),
         "money": ("attempt_has_money=AttemptState(attempt.state) in HAS_MONEY,", "attempt_has_money=True,"),
         "its order": ("order_id=attempt.gateway_order_id,", 'order_id="1001",'),
         "its age": ("charged_at=attempt.armed_at,", "charged_at=refund.created_at,"),
         "a token": ("    if not gateway.has_token():\n", "    if False:\n"),
         "a request that can be made": ("        return RefundEnd.REQUEST_IMPOSSIBLE\n", "        raise\n"),
-        "the account's own host": ('if not prepared.url.startswith(f"{api_url}/"):', "if False:"),
-    }, *named(TEST_GUARDS, "re_checked")),
-    Mutation("refund arm: re-checked under its locks: what is left", (
-        Edit(ARM, "refunded_minor=attempt.amount_refunded_minor,\n        order_id", "refunded_minor=0,\n        order_id"),
-        Edit(ARM, "if kind is RefundKind.FULL and attempt.amount_refunded_minor:", "if False:"),
-    ), named(TEST_GUARDS, "re_checked"),
-        why="a full refund is of the whole amount, so that it is more than what is left once anything went back"),
+        "the account's own host": ("if not is_for(prepared, api_url):", "if False:"),
+    }, *named(TEST_GUARDS, "recheck_on_arming")),
     one("refund arm: a refusal by a constraint is written down", ARM,
-        "        _wait(one.refund_id, RefundWait.CONSTRAINT, now)\n", "", *named(TEST_GUARDS, "breaks_a_constraint")),
-    one("refund arm: nothing is sent of a commit that was not acknowledged", ARM,
-        "        return Unacknowledged(one.refund_id, frozen[0].prepared.nonce)\n", "        pass\n",
+        "        _wait(one.refund_id, RefundWait.CONSTRAINT, now + LOOK_AGAIN)\n", "", *named(TEST_GUARDS, "breaks_a_constraint")),
+    one("refund arm: nothing is sent of a commit that was not acknowledged", PERMISSION,
+        "        return Unacknowledged(frozen.what)\n", "        pass\n",
         *named(TEST_KILLS, "arms_commit_raises and answer and default")),
     one("refund arm: only what is asked for waits", ARM,
         "Refund.objects.filter(pk=refund_id, state=RefundState.REQUESTED.value).update(\n        state_reason",
@@ -154,17 +172,17 @@ _ARM = [
 
 _SETTLE = [
     one("refund settle: its commit is durable", SETTLE,
-        "    with transaction.atomic(durable=True):\n        return settle_refund_in_transaction",
-        "    with transaction.atomic():\n        return settle_refund_in_transaction",
+        "    with sql.durable():\n        return settle_refund_in_transaction",
+        f"    {ANY_TRANSACTION}\n        return settle_refund_in_transaction",
         *named(TEST_GUARDS, "inside_another")),
     one("refund settle: what is seen is one durable commit", SETTLE,
-        "    with transaction.atomic(durable=True):\n        settling.lock_for_settlement(sorted(reads)",
-        "    with transaction.atomic():\n        settling.lock_for_settlement(sorted(reads)",
+        "    with sql.durable():\n        settling.lock_for_settlement(sorted(reads)",
+        f"    {ANY_TRANSACTION}\n        settling.lock_for_settlement(sorted(reads)",
         *named(TEST_GUARDS, "inside_another")),
     one("refund settle: what was told is not told again", SETTLE, "        if evidence_id is None:\n",
-        "        if False:\n", *named(TEST_SETTLE, "told_again")),
+        "        if False:\n", *named(TEST_SETTLE, "repeated_finding_changes")),
     one("refund settle: an alarm is told", SETTLE,
-        '                _tell(self._refund, self._attempt, "refund.alarm", reason, self._now)\n',
+        '                _record_event(self._refund, self._attempt, "refund.alarm", reason, self._now)\n',
         "                pass\n", *named(TEST_SETTLE, "after_all")),
     one("refund settle: what is over is looked at no more", SETTLE,
         "self._first_check(finding) if to is R.UNKNOWN else None", "self._now", *named(TEST_SETTLE, "moves_once")),
@@ -179,12 +197,12 @@ _SETTLE = [
         "                    _count(self._attempt, self._refund.amount_minor)\n", "                    pass\n",
         *named(TEST_SETTLE, "moves_once")),
     *each("refund settle: told", SETTLE, {
-        "when it succeeds": ('                _tell(self._refund, self._attempt, "refund.succeeded", "", self._now)\n',
+        "when it succeeds": ('                _record_event(self._refund, self._attempt, "refund.succeeded", "", self._now)\n',
                              ""),
-        "when it fails": ('                _tell(self._refund, self._attempt, "refund.failed", "", self._now)\n',
+        "when it fails": ('                _record_event(self._refund, self._attempt, "refund.failed", "", self._now)\n',
                           "                pass\n"),
         "when a person has to decide": (
-            '                _tell(self._refund, self._attempt, "refund.needs_human", "", self._now)\n',
+            '                _record_event(self._refund, self._attempt, "refund.needs_review", "", self._now)\n',
             "                pass\n"),
     }, *named(TEST_SETTLE, "moves_once")),
     *each("refund settle: while nothing is decided", SETTLE, {
@@ -194,17 +212,16 @@ _SETTLE = [
         "it is asked about beyond the ladder": (
             "        refund.next_check_at = after or self._now + self._limits.ladder[-1]\n",
             "        refund.next_check_at = after\n"),
-    }, *named(TEST_SETTLE, "nothing_is_decided")),
+    }, *named(TEST_SETTLE, "undecided")),
     one("refund settle: a lost sender is asked about at once", SETTLE,
         "if finding.source is RefundSource.SWEEPER or self._refund.armed_at is None:",
         "if self._refund.armed_at is None:", *named(TEST_SETTLE, "swept")),
-    one("refund settle: told twice is recorded once", SQL,
-        "           ON CONFLICT ON CONSTRAINT refund_evidence_is_told_once DO NOTHING RETURNING id",
-        "           RETURNING id", *named(TEST_SETTLE, "told_again")),
+    one("refund settle: told twice is recorded once", "billing/models/bulk/evidence.py",
+        "ON CONFLICT ON CONSTRAINT {constraint} DO NOTHING\n", "\n", *named(TEST_SETTLE, "repeated_finding_changes")),
     one("refund settle: money from a surplus was never the invoice's", SQL, "    if pays_its_invoice:\n",
-        "    if True:\n", *named(TEST_SETTLE, "of_surplus")),
+        "    if True:\n", *named(TEST_SETTLE, "refund_of_an_overpayment")),
     one("refund settle: what went back counts on the invoice", SQL, "    if pays_its_invoice:\n", "    if False:\n",
-        *named(TEST_SETTLE, "of_surplus")),
+        *named(TEST_SETTLE, "refund_of_an_overpayment")),
     one("refund sweep: not before the deadline", WORKER, ", deadline_at__lte=now)", ")", *named(TEST_SETTLE, "swept")),
     one("refund sweep: only what is being sent", WORKER, "filter(state=RefundState.SENDING.value, deadline",
         "filter(deadline", *named(TEST_SETTLE, "swept")),
@@ -219,23 +236,16 @@ _SEEN = [
         "only what is news": ("        if not amount or (", "        if ("),
         "not while a refund of ours may have acted": (
             "if not amount or (waiting is not None and waiting.state in MAY_HAVE_ACTED):", "if not amount:"),
-        "ends a request for more than is left": (
-            "if waiting is not None and (waiting.amount_minor > left or waiting.kind == RefundKind.REVERSE):",
-            "if waiting is not None and waiting.kind == RefundKind.REVERSE:"),
-        # A reversal is of the whole payment, so that it is more than what is left as well.
-        "ends a request to reverse": (
-            "if waiting is not None and (waiting.amount_minor > left or waiting.kind == RefundKind.REVERSE):",
-            "if waiting is not None and waiting.amount_minor > left and waiting.kind != RefundKind.REVERSE:"),
-        "leaves a request for what is left": (
-            "if waiting is not None and (waiting.amount_minor > left or waiting.kind == RefundKind.REVERSE):",
-            "if waiting is not None:"),
+        "ends a request that it is a part of": ("        if waiting is not None:\n            _end", "        if False:\n            _end"),
+        "and says how much is left": (
+            'detail = {"refunded_minor": refunded_minor, "still_owed_minor": left}', "detail = {}"),
         "is counted": ("    _count(attempt, amount_minor)\n", ""),
-        "is told": ('    _tell(refund, attempt, "refund.succeeded", "", now)\n', ""),
+        "is told": ('    _record_event(refund, attempt, "refund.succeeded", "", now)\n', ""),
         "is in the history": (
-            '    _log(refund, "", "seen_at_the_gateway", refund.last_evidence_id, actor, now)\n', ""),
+            '    _log(refund, "", Reason.SEEN_AT_THE_GATEWAY, refund.last_evidence_id, actor, now)\n', ""),
         "as a payment that was reversed": ("            if reads[attempt.pk].money.reversed\n",
                                            "            if False\n"),
-    }, *named(TEST_SETTLE, "seen_at_the_gateway")),
+    }, *named(TEST_SETTLE, "gateway_refund or gateway_reversal_takes")),
     one("refund seen: a payment that cannot be read holds nothing up", SEEN,
         "            if attempt.id in look_at:\n                raise\n", "            raise\n",
         *named(TEST_SEEN, "holds_no_other_reading_up")),
@@ -246,7 +256,7 @@ _SEEN = [
         "what is not on the list is unknown": (
             "    else:\n        verdict = RefundVerdict.UNCLEAR\n", "    else:\n        verdict = RefundVerdict.NOT_SENT\n"),
         "a refusal moved nothing": ("        verdict = RefundVerdict.REFUSED\n", "        verdict = RefundVerdict.UNCLEAR\n"),
-    }, *named(TEST_SETTLE, "answered_with_an_error")),
+    }, *named(TEST_SETTLE, "refund_error_is_certain")),
 ]  # fmt: skip
 
 _WORK = [
@@ -261,13 +271,13 @@ _WORK = [
     one("refund work: nothing is sent that cannot be looked at", WORKER,
         "                if isinstance(seen, GatewayUnavailableError):\n                    self._not_seen(one, seen)\n"
         "                elif one.state == RefundState.REQUESTED:\n",
-        "                if one.state == RefundState.REQUESTED:\n", *named(TEST_ASKED, "waits_while_the_gateway")),
+        "                if one.state == RefundState.REQUESTED:\n", *named(TEST_REQUESTS, "waits_while_the_gateway")),
     one("refund work: looks that fail for days end with a person", WORKER,
         "if asks and one.armed_at is not None and now - one.armed_at > PATIENCE:", "if False:",
-        *named(TEST_ASKED, "person_in_the_end")),
+        *named(TEST_REQUESTS, "unknown_refund")),
     one("refund work: looks that fail do not count", WORKER,
         "if asks and one.armed_at is not None and now - one.armed_at > PATIENCE:", "if asks:",
-        *named(TEST_ASKED, "person_in_the_end")),
+        *named(TEST_REQUESTS, "unknown_refund")),
     one("refund work: what moved meanwhile is not put back", WORKER,
         "Refund.objects.filter(pk=one.refund_id, state=one.state).update(", "Refund.objects.filter(pk=one.refund_id)"
         ".update(", *named(TEST_GUARDS, "moved_meanwhile")),
@@ -277,26 +287,35 @@ _WORK = [
         "is not the last one before": (
             "RefundVerdict.UNCLEAR) and number >= len(self._limits.ladder):", "RefundVerdict.UNCLEAR):"),
         "is told as its own": ('detail={**seen.content, "check": number}', "detail={**seen.content}"),
-    }, *named(TEST_GUARDS, "each_look")),
+    }, *named(TEST_GUARDS, "each_check")),
+    *each("refund work: beside an account that hangs", WORKER, {
+        "it has few readers": ("if count >= OF_ONE_ACCOUNT]", "if count >= SENDERS]"),
+        "nobody waits for its readers": ("[one for one in self._looking if one.look.done()]", "list(self._looking)"),
+    }, *named(TEST_WORKER, "hang_hold_up_nobody")),
+    one("refund work: an answer that cannot be settled is its account's trouble", WORKER,
+        "troubles.note(armed.asked.account_id, WORK_ON_ONE", "troubles.note(None, WORK_ON_ONE",
+        *named(TEST_WORKER, "trouble_of_its_account")),
+    one("refund work: what is left unsettled is named", WORKER, "        self._name_what_is_left()\n", "",
+        *named(TEST_WORKER, "refund_that_could_not")),
+    one("collect: what is left unsettled is named", "billing/charging/collecting/collect.py",
+        "        if left := [sent.armed.marker for sent in self._unsettled] + self._unacknowledged:", "        if left := []:", *named(TEST_WORKER, "charge_that_could_not")),
     one("refund work: an answer is kept until it is settled", WORKER,
-        "            self._count(settle_refund(armed.refund_id, finding, limits=self._limits, now=self._clock()))\n"
-        "            del self._unsettled[0]\n",
-        "            del self._unsettled[0]\n"
-        "            self._count(settle_refund(armed.refund_id, finding, limits=self._limits, now=self._clock()))\n",
+        "            except CONNECTION_LOST:\n                raise\n            except Exception as error:  # the sweep",
+        "            except Exception as error:  # the sweep",
         *named(TEST_KILLS, "settles_commit_raises and request and default")),
     one("refund work: not sent is only what this process armed", WORKER,
         "Refund.objects.filter(pk=one.refund_id, request_nonce=one.nonce).exists()",
-        "Refund.objects.filter(pk=one.refund_id).exists()", *named(TEST_GUARDS, "not_acknowledged")),
+        "Refund.objects.filter(pk=one.refund_id).exists()", *named(TEST_GUARDS, "unacknowledged_refund")),
     one("refund work: what was not acknowledged is said to be not sent", WORKER,
         "                self._count(settle_refund(one.refund_id, finding, limits=self._limits, now=now))\n"
-        "            else:", "                pass\n            else:", *named(TEST_GUARDS, "not_acknowledged")),
+        "            else:", "                pass\n            else:", *named(TEST_GUARDS, "unacknowledged_refund")),
     one("refund work: a sender that fails has an unknown outcome", WORKER,
-        "return armed, RefundFinding(RefundVerdict.UNCLEAR, RefundSource.ANSWER, reason=\"sender_failed\"",
-        "return armed, RefundFinding(RefundVerdict.NOT_SENT, RefundSource.ANSWER, reason=\"sender_failed\"",
-        *named(TEST_GUARDS, "what_an_answer_says")),
+        "return armed, RefundFinding(RefundVerdict.UNCLEAR, RefundSource.ANSWER, reason=why",
+        "return armed, RefundFinding(RefundVerdict.NOT_SENT, RefundSource.ANSWER, reason=why",
+        *named(TEST_GUARDS, "finding_of_an_answer")),
     one("refund work: an answer without the money is not clear", WORKER,
-        "        verdict, reason = RefundVerdict.UNCLEAR, reason or \"not_seen_in_the_answer\"\n",
-        "        reason = reason or \"not_seen_in_the_answer\"\n", *named(TEST_GUARDS, "what_an_answer_says")),
+        "        verdict, reason = RefundVerdict.UNCLEAR, reason or Reason.NOT_SEEN_IN_THE_ANSWER\n",
+        "        reason = reason or Reason.NOT_SEEN_IN_THE_ANSWER\n", *named(TEST_GUARDS, "finding_of_an_answer")),
 ]  # fmt: skip
 
 MUTATIONS: list[Mutation] = [*_RULES, *_ASK, *_ARM, *_SETTLE, *_SEEN, *_WORK]

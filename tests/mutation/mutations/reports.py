@@ -2,9 +2,9 @@
 
 from tests.mutation.harness import Mutation, each, named, one
 
-REPORTS = "billing/charging/reports.py"
+REPORTS = "billing/charging/reading/report_search.py"
 RULES = "billing/domain/reports.py"
-RECONCILE = "billing/charging/reconcile.py"
+RECONCILE = "billing/charging/reading/reconcile.py"
 
 TEST_REPORTS = "tests/charging/test_reports.py"
 TEST_SEARCH = "tests/charging/test_reports_search.py"
@@ -37,18 +37,24 @@ MUTATIONS: list[Mutation] = [
         "another's marker is no candidate": ("if marker_in(found.words) is None:", "if True:"),
         "a payment without a marker is one": ("if marker_in(found.words) is None:", "if False:"),
         "a payment without a marker may be ours": ("counts = not nameless and absence", "counts = absence"),
-        "absence by the rules": ("counts = not nameless and absence_counts(attempt.wanted.armed_at, successes)",
-                                 "counts = not nameless"),
+        "absence by the rules": (
+            "counts = not nameless and absence_counts(attempt.wanted.armed_at, successes, read_at=read_at)",
+            "counts = not nameless"),
     }, TEST_SEARCH),
+    one("reports: of days that are over", "billing/domain/reports.py",
+        "    if read_at.astimezone(REPORT_ZONE).date() <= max(days_of(armed_at)):\n", "    if False:\n",
+        *named(TEST_RULES, "not_over")),
     *each("reports: known", REPORTS, {
         "are the account's own": ("filter(account_id=account_id, gateway", "filter(gateway"),
         "and have money": ("transaction_id: AttemptState(state) in HAS_MONEY\n", "transaction_id: True\n"),
     }, *named(TEST_SEARCH, "known")),
     *each("reconcile: absence permits another try", RECONCILE, {
-        "only after long": ("number >= len(limits.ladder) and now - check.armed_at >= permitted_after", "True"),
-        "not before the ladder ends": ("number >= len(limits.ladder) and now", "now"),
-        "not before the time has passed": ("number >= len(limits.ladder) and now - check.armed_at >= permitted_after",
-                                           "number >= len(limits.ladder)"),
+        "only after long": (
+            "check.checks_done + 1 >= len(limits.ladder) and check.read_at - check.armed_at >= permitted_after", "True"),
+        "not before the ladder ends": ("check.checks_done + 1 >= len(limits.ladder) and check", "check"),
+        "not before the time has passed": (
+            "check.checks_done + 1 >= len(limits.ladder) and check.read_at - check.armed_at >= permitted_after",
+            "check.checks_done + 1 >= len(limits.ladder)"),
         "only where the account says so": ("    elif permitted_after is not None:\n        long_enough =",
                                            "    elif True:\n        permitted_after = permitted_after or LEASE\n"
                                            "        long_enough ="),

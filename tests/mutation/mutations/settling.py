@@ -1,60 +1,81 @@
 """The guards of settling: what evidence does to an attempt and to everything around it."""
 
-from tests.mutation.harness import Edit, Mutation, each, named, one
+from tests.mutation.harness import ANY_TRANSACTION, Edit, Mutation, each, named, one
 
-SETTLE = "billing/charging/settle.py"
-CONSEQUENCES = "billing/charging/consequences.py"
+SETTLE = "billing/charging/attempts/settle.py"
+CONSEQUENCES = "billing/charging/attempts/consequences.py"
+EVIDENCE = "billing/charging/protocol/evidence.py"
 SETTLE_SQL = "billing/models/bulk/settling.py"
 
+TEST_ISOLATION = "tests/charging/test_isolation.py"
+TEST_ANSWERS = "tests/hostile/test_answers.py"
 TEST_GUARDS = "tests/charging/test_guards.py"
 TEST_MORE = "tests/charging/test_settle_guards.py"
+TEST_READS = "tests/hostile/test_reads.py"
 TEST_CHARGE = "tests/charging/test_one_charge.py"
 TEST_SETTLE = "tests/charging/test_settle.py"
 TEST_RESOLVE = "tests/charging/test_resolve.py"
+TEST_WAYS_OUT = "tests/charging/test_ways_out.py"
 TEST_SEEN = "tests/charging/test_refunds_seen.py"
 TEST_ATTEMPTS = "tests/domain/test_attempts.py"
+TEST_OVERPAYMENTS = "tests/charging/test_overpayment_refunds.py"
 TEST_KILLS = "tests/faults/test_kills.py"
 
+_ANSWERS = [
+    *each("settle: an answer knows its request by", SETTLE, {
+        "its account, nonce and card": (
+            "return (attempt.account_id, attempt.request_nonce, attempt.gateway_customer_id) == (\n"
+            "            self.account_id,\n            self.nonce,\n            self.gateway_customer_id,\n        ) and (",
+            "return ("),
+        "its amount": (") and (attempt.amount_minor, attempt.currency) == (self.amount_minor, self.currency)", ")"),
+    }, *named(TEST_ANSWERS, "another_request")),
+    one("settle: an answer that fits no attempt is kept", SETTLE, "    record_orphans(orphans, now=now)\n    evidence",
+        "    evidence", *named(TEST_ANSWERS, "another_request")),
+    one("settle: an answer that cannot be settled is kept", SETTLE,
+        "            record_orphans([one], now=now)\n", "            pass\n", *named(TEST_ANSWERS, "cannot_be_settled")),
+    one("orphans: one that is settled is matched", "billing/charging/reading/orphans.py",
+        "                    settle(orphan, row_id, limits, now, actor)\n", "", *named(TEST_ANSWERS, "cannot_be_settled")),
+    one("read: of the attempts that were loaded", "billing/charging/reading/record.py",
+        "if not settling.still_have(_named(read)):", "if False:", *named(TEST_ANSWERS, "card_read_is_not_recorded")),
+]  # fmt: skip
+
 _EVIDENCE = [
-    one("settle: its commit is durable", SETTLE, "with transaction.atomic(durable=True):", "with transaction.atomic():",
+    one("settle: its commit is durable", SETTLE, "    with durable():\n        return",
+        f"    {ANY_TRANSACTION}\n        return",
         *named(TEST_GUARDS, "inside_another and settle")),
     one("settle: while the database is away no single finding is given up", SETTLE,
-        "        except CONNECTION_LOST:\n            raise\n", "", *named(TEST_MORE, "database_is_away")),
+        "        except NOT_DONE_YET:\n            raise\n", "", *named(TEST_MORE, "database_is_away")),
     Mutation("settle: while the database is away no batch is given up", (
-        Edit(SETTLE, "    except CONNECTION_LOST:\n        raise\n    except Exception as error:",
-             "    except Exception as error:"),
-        Edit(SETTLE, "        except CONNECTION_LOST:\n            raise\n", ""),
+        Edit(SETTLE, "    except CONNECTION_LOST:\n        raise\n    except Exception as error:  # noqa", "    except Exception as error:  # noqa"),
+        Edit(SETTLE, "        except NOT_DONE_YET:\n            raise\n", ""),
     ), named(TEST_MORE, "database_is_away and OperationalError"),
         why="a batch that is not raised is settled one by one, and a single finding is raised as well"),
-    one("settle: a batch that fails is settled one by one", SETTLE, "    for one in told:\n        for state, count in",
-        "    for one in []:\n        for state, count in", *named(TEST_SETTLE, "cannot_be_stored")),
+    one("settle: a batch that fails is settled one by one", SETTLE, "    for one in findings:\n        try:",
+        "    for one in []:\n        try:", *named(TEST_SETTLE, "cannot_be_stored")),
+    one("settle: what somebody holds keeps nobody else's answer", SETTLE,
+        "            held = error\n", "            raise\n",
+        *named(TEST_ISOLATION, "somebody_holds")),
     one("settle: a claim that came in between is heard", SETTLE, "in (one.finding, one.finding, unclear):",
         "in (one.finding, unclear):", *named(TEST_MORE, "came_in_between")),
     one("settle: what cannot be recorded is unknown", SETTLE, "in (one.finding, one.finding, unclear):",
         "in (one.finding, one.finding):", *named(TEST_SETTLE, "cannot_be_stored")),
-    one("settle: an account that may be stopped is locked", SETTLE,
-        "lock_accounts=any(one.finding.verdict is Verdict.NOT_SENT for one in told),", "lock_accounts=False,",
-        *named(TEST_MORE, "counted_one_after_the_other")),
-    one("settle: what was told is not told again", SETTLE, '{content}{since}".encode()',
-        '{content}{since}{id(one)}".encode()', *named(TEST_SETTLE, "told_again")),
-    one("settle: the same words with another verdict are news", SETTLE, 'f"{finding.verdict}\\n{content}{since}"',
-        'f"{content}{since}"', *named(TEST_MORE, "another_verdict")),
+    one("settle: an answer that cannot be recorded is kept", SETTLE, "record_orphans([one] if finding is unclear else [], now=now)",
+        "pass", *named(TEST_SETTLE, "kept_and_settled_later")),
+    one("settle: what was told is not told again", EVIDENCE, '{text}{since}".encode()',
+        "{text}{since}{__import__('time').monotonic_ns()}\".encode()", *named(TEST_SETTLE, "repeated_evidence_changes or money_that_a_decision")),
+    one("settle: the same words with another verdict are news", EVIDENCE, 'f"{finding.verdict}\\n{text}{since}"',
+        'f"{text}{since}"', *named(TEST_MORE, "another_verdict")),
     one("settle: money is heard again after a decision", SETTLE, 'f"\\nsince {ended_by}" if ended_by and', '"" if',
-        *named(TEST_SETTLE, "overlooked")),
+        *named(TEST_SETTLE, "money_that_a_decision")),
     one("settle: an order is claimed once", SETTLE,
-        "orders=sorted({one.finding.order_id for one in told if one.finding.order_id}),", "orders=[],",
+        "orders=sorted({one.finding.order_id for one in findings if one.finding.order_id}),", "orders=[],",
         *named(TEST_MORE, "one_order_never")),
     one("settle: a transaction that was claimed before is known", SETTLE,
-        "transactions=sorted({one.finding.transaction_id for one in told if one.finding.transaction_id}),",
+        "transactions=sorted({one.finding.transaction_id for one in findings if one.finding.transaction_id}),",
         "transactions=[],", *named(TEST_MORE, "claimed_before")),
 ]  # fmt: skip
 
 _LOCKS = [
-    *each("settle: locked", SETTLE_SQL, {
-        "the account whose count is set back": (
-            "if not lock_accounts and any(row.not_sent_in_a_row for row in account_rows):", "if False:"),
-        "the account": ('(" FOR NO KEY UPDATE" if lock else "")', '""'),
-    }, *named(TEST_MORE, "counted_one_after_the_other or sets_the_count_back")),
     *each("settle: locked", SETTLE_SQL, {
         "the card": ("FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
                      "FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id"),
@@ -63,13 +84,13 @@ _LOCKS = [
         "the invoice": ("FROM billing_invoice WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
                         "FROM billing_invoice WHERE id = ANY(%s) ORDER BY id"),
         "the attempts": ("ORDER BY a.id FOR NO KEY UPDATE OF a", "ORDER BY a.id"),
-    }, *named(TEST_MORE, "told_at_once")),
+    }, *named(TEST_MORE, "simultaneous_findings_wait")),
     one("settle: who leaves the place is written first", SETTLE_SQL,
         "    _write_attempts(leaving)\n    _write_attempts([attempt for attempt in attempts if "
         "AttemptState(attempt.state) in HOLDS_PLACE])\n",
         "    _write_attempts([attempt for attempt in attempts if "
         "AttemptState(attempt.state) in HOLDS_PLACE])\n    _write_attempts(leaving)\n",
-        *named(TEST_SETTLE, "surplus_is_the_payment_in")),
+        *named(TEST_SETTLE, "overpayment_pays_in_the_settle")),
     one("settle: a held card keeps its first reason", SETTLE_SQL, "WHERE c.id = n.id AND c.held_at IS NULL",
         "WHERE c.id = n.id", *named(TEST_MORE, "first_reason")),
     one("settle: declined invoices are those that were tried", SETTLE_SQL, "count(*) FILTER (WHERE i.tries > 0)",
@@ -78,23 +99,24 @@ _LOCKS = [
 
 _ATTEMPT = [
     *each("settle: written", CONSEQUENCES, {
-        "the history": ("        sql.insert_transitions(self._transitions, actor=self._actor, now=self._now)\n", ""),
-        "what the merchant is told": ("        sql.insert_events(self._events, now=self._now)\n", ""),
+        "the history": ("        record_transitions(self._transitions, actor=self._actor, now=self._now)\n", ""),
+        "what the merchant is told": ("        record_events(self._events, now=self._now)\n", ""),
     }, *named(TEST_MORE, "history_and_its_event")),
     one("settle: a case that is closed takes its proposal with it", CONSEQUENCES,
-        "        holding.overtake_proposals(self._from_a_person, actor=self._actor, now=self._now)\n", "",
-        *named(TEST_RESOLVE, "overtaken")),
+        "attempts=self._from_a_person, invoices", "invoices", *named(TEST_RESOLVE, "overtaken")),
+    one("settle: an invoice that is paid takes its proposal with it", CONSEQUENCES,
+        "if invoice.hold == Hold.PROPOSAL:", "if False:", *named(TEST_WAYS_OUT, "when_its_payment_is_found")),
     one("settle: a person is told of the case", CONSEQUENCES, "        self._alert_cases()\n", "",
-        *named(TEST_SETTLE, "told_once_with")),
+        *named(TEST_SETTLE, "case_is_alerted")),
     one("settle: a person is told what the case holds up", CONSEQUENCES,
-        "            payload |= holding.told_of(row.payment_method_id, found)\n", "",
-        *named(TEST_SETTLE, "told_once_with")),
+        "            payload |= holding.payload_of(row.payment_method_id, found)\n", "",
+        *named(TEST_SETTLE, "case_is_alerted")),
     one("settle: a case comes to a person", CONSEQUENCES,
         "                self._to_a_person.append((attempt, payload | amount))\n", "",
-        *named(TEST_SETTLE, "told_once_with")),
+        *named(TEST_SETTLE, "case_is_alerted")),
     one("settle: the place is taken", CONSEQUENCES,
         "place_taken=any(AttemptState(other.state) in HOLDS_PLACE for other in self._others(attempt)),",
-        "place_taken=False,", *named(TEST_SETTLE, "surplus_is_the_payment_in")),
+        "place_taken=False,", *named(TEST_SETTLE, "overpayment_pays_in_the_settle")),
     one("settle: the invoice still wants money", CONSEQUENCES,
         "money_wanted=invoice.state in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE),", "money_wanted=True,",
         *named(TEST_GUARDS, "void")),
@@ -102,8 +124,11 @@ _ATTEMPT = [
         "transaction_claimed=self._claimed_by_another(attempt, finding),", "transaction_claimed=False,",
         *named(TEST_SETTLE, "one_transaction_never")),
     one("settle: an attempt that was found reversed is known as such", CONSEQUENCES,
-        "found_reversed=attempt.state == S.NOT_CHARGED.value and", "found_reversed=False and",
-        *named(TEST_SETTLE, "found_reversed_since")),
+        "            found_reversed=attempt.state == S.NOT_CHARGED and", "            found_reversed=False and",
+        *named(TEST_SETTLE, "kept_answer_does")),
+    one("settle: a transaction that was seen reversed pays nothing", CONSEQUENCES,
+        'transaction_reversed=(attempt.account_id, f"reversed {finding.transaction_id}") in self._claims',
+        "transaction_reversed=False", *named(TEST_SETTLE, "seen_reversed_before")),
     one("settle: what is unknown is looked into", CONSEQUENCES,
         "self._first_check(attempt, finding) if to in (S.UNKNOWN, S.IN_PROCESS) else None", "None",
         *named(TEST_SETTLE, "sweeper_calls")),
@@ -111,7 +136,7 @@ _ATTEMPT = [
         "if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:", "if to in ENDED_WITHOUT_MONEY:",
         *named(TEST_SETTLE, "holder_is_reversed")),
     one("settle: the surplus inherits", CONSEQUENCES, "            self._promote_surplus(attempt)\n",
-        "            pass\n", *named(TEST_SETTLE, "surplus_is_the_payment_in")),
+        "            pass\n", *named(TEST_SETTLE, "overpayment_pays_in_the_settle")),
     one("settle: an order is claimed by one attempt", CONSEQUENCES,
         'names = (f"transaction {finding.transaction_id}", f"order {finding.order_id}")',
         'names = (f"transaction {finding.transaction_id}",)', *named(TEST_MORE, "one_order_never")),
@@ -142,44 +167,59 @@ _ATTEMPT = [
         "only a complete read is a rung": ("Source.ORDER_LIST or finding.verdict not in COMPLETE_READS:",
                                            "Source.ORDER_LIST:"),
         "each complete read is a rung": ("attempt.checks_done += 1", "attempt.checks_done += 0"),
-        "it is asked about beyond the ladder": ("attempt.next_check_at = after or self._now + self._limits.ladder[-1]",
-                                                "attempt.next_check_at = after"),
-    }, *named(TEST_MORE, "nothing_is_decided")),
+        "only a read that began in time is a rung": (
+            "if finding.read_at is None or not self._is_a_rung(attempt, finding.read_at):", "if finding.read_at is None:"),
+        "only a read that was made for it is a rung": (
+            "if finding.read_at is None or not self._is_a_rung(attempt, finding.read_at):",
+            "if finding.read_at is not None and not self._is_a_rung(attempt, finding.read_at):"),
+        "when the rung was read is kept": ("        attempt.rung_at = finding.read_at\n", ""),
+        "a hint that came meanwhile is not lost": ("        if not hinted:", "        if True:"),
+        "it is asked about beyond the ladder": ("        if not hinted:", "        if False:"),
+    }, *named(TEST_MORE, "undecided")),
+    one("settle: says from when a look excludes money", CONSEQUENCES, "        if to not in HOLDS_PLACE:\n",
+        "        if False:\n", *named(TEST_READS, "retry_request_waits")),
+    one("settle: an earlier attempt brings no look nearer", CONSEQUENCES,
+        "return at if is_last else max(at, invoice.look_from_at or at)", "return at",
+        *named(TEST_MORE, "earlier_attempts_news")),
+    one("settle: no try comes before its look", CONSEQUENCES,
+        "invoice.next_attempt_at = max(at, invoice.look_from_at or at)", "invoice.next_attempt_at = at",
+        *named(TEST_READS, "retry_request_waits")),
     one("settle: an alarm holds the card", CONSEQUENCES,
-        'self._holds.append((attempt.payment_method_id, reason))\n        self._tell("attempt.alarm"',
-        'self._tell("attempt.alarm"', *named(TEST_SETTLE, "alarm")),
+        'self._holds.append((attempt.payment_method_id, reason))\n        self._record_event("attempt.alarm"',
+        'self._record_event("attempt.alarm"', *named(TEST_SETTLE, "alarm")),
     one("settle: an alarm is told", CONSEQUENCES,
-        '        self._tell("attempt.alarm", "attempt", attempt.id, attempt.account_id, reason, '
-        '{"attempt": attempt.public_id})\n', "", *named(TEST_SETTLE, "alarm")),
-    one("settle: an alarm is in the history", CONSEQUENCES, 'f"alarm: {reason}", evidence_id', '"", evidence_id',
+        '        self._record_event("attempt.alarm", attempt, {"attempt": attempt.public_id}, occasion=reason)\n', "",
+        *named(TEST_SETTLE, "alarm")),
+    one("settle: an alarm is in the history", CONSEQUENCES, "self._log(attempt, attempt.state, attempt.state, reason, evidence_id)",
+        'self._log(attempt, attempt.state, attempt.state, "", evidence_id)',
         *named(TEST_RESOLVE, "came_with_the_case")),
     one("settle: surplus that went back inherits nothing", CONSEQUENCES,
         "if other.state == S.SURPLUS.value and other.amount_refunded_minor < other.amount_minor",
         "if other.state == S.SURPLUS.value", *named(TEST_SEEN, "does_not_become")),
     Mutation("settle: surplus pays only what is owed", (
-        Edit(CONSEQUENCES, "if not surplus or invoice.state not in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE):",
-             "if not surplus:"),
+        Edit(CONSEQUENCES, "if not staying or invoice.state not in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE):",
+             "if not staying:"),
         Edit("billing/domain/attempts.py", "heir = state is S.SURPLUS and attempt.money_wanted and", "heir = state is "
              "S.SURPLUS and"),
-    ), named(TEST_MORE, "owes_nothing"),
+    ), named(TEST_MORE, "overpayment_inherits_nothing"),
         why="who inherits is looked for only where the invoice is owed, and `decide` asks the same"),
 ]  # fmt: skip
 
 _AROUND = [
     one("settle: what is paid leaves the work list", CONSEQUENCES,
-        '        self._set_invoice(invoice, InvoiceState.PAID, "paid", evidence_id)\n'
+        '        self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)\n'
         "        invoice.next_attempt_at = None\n",
-        '        self._set_invoice(invoice, InvoiceState.PAID, "paid", evidence_id)\n',
-        *named(TEST_SETTLE, "overlooked")),
+        '        self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)\n',
+        *named(TEST_SETTLE, "money_that_a_decision")),
     one("settle: what is paid waits for nobody", CONSEQUENCES, "        invoice.hold = None\n", "",
         *named(TEST_SETTLE, "holder_is_reversed")),
     one("settle: what went back before counts on the invoice", CONSEQUENCES,
-        "        settling.write_refunded(self._refunded)\n", "", *named(TEST_SEEN, "in_part_becomes")),
+        "        settling.write_refunded(self._refunded)\n", "", *named(TEST_SEEN, "partly_refunded_overpayment")),
     one("settle: a subscription owes as long as one period is declined", CONSEQUENCES,
         "subscription.state == SubscriptionState.PAST_DUE and subscription.declined_invoices == 0",
         "subscription.state == SubscriptionState.PAST_DUE", *named(TEST_SETTLE, "does_not_hide")),
     one("settle: a subscription that pays what it owes is active again", CONSEQUENCES,
-        'self._set_subscription(subscription, SubscriptionState.ACTIVE, "invoice_paid", evidence_id)', "pass",
+        'self._set_subscription(subscription, SubscriptionState.ACTIVE, Reason.INVOICE_PAID, evidence_id)', "pass",
         *named(TEST_SETTLE, "does_not_hide")),
     one("settle: a decline of a closed invoice asks for nothing", CONSEQUENCES,
         "        if invoice.state != InvoiceState.OPEN:\n            return\n        invoice.not_sent",
@@ -190,17 +230,19 @@ _AROUND = [
         "invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at", "invoice.first_tried_at = self._now",
         *named(TEST_MORE, "counted_from_the_first")),
     one("settle: who does not pay is past due", CONSEQUENCES,
-        'self._set_subscription(subscription, SubscriptionState.PAST_DUE, "invoice_declined", evidence_id)', "pass",
+        "self._set_subscription(\n"
+        "                        subscription, SubscriptionState.PAST_DUE, Reason.INVOICE_DECLINED, evidence_id\n"
+        "                    )", "pass",
         *named(TEST_CHARGE, "retried_on_its_day")),
     one("settle: trying ends", CONSEQUENCES,
         "                invoice.next_attempt_at = None\n"
         "                self._set_invoice(invoice, InvoiceState.UNCOLLECTIBLE",
         "                self._try_again(invoice, self._now)\n"
         "                self._set_invoice(invoice, InvoiceState.UNCOLLECTIBLE",
-        *named(TEST_SETTLE, "other_open_invoices_wait")),
+        *named(TEST_SETTLE, "other_open_invoices")),
     one("settle: when trying ends the subscription ends", CONSEQUENCES,
         "                    self._give_up(subscription, action, evidence_id)\n", "                    pass\n",
-        *named(TEST_SETTLE, "other_open_invoices_wait")),
+        *named(TEST_SETTLE, "other_open_invoices")),
     one("settle: when trying ends a stopped subscription stays as it is", CONSEQUENCES,
         "        if subscription.state not in RUNNING:\n            return\n        if action", "        if action",
         *named(TEST_MORE, "stays_as_it_is")),
@@ -208,51 +250,54 @@ _AROUND = [
         "action is not FinalAction.KEEP and open_before_ending(subscription_id=subscription.id, now=self._now)",
         "False", *named(TEST_SETTLE, "not_opened_yet")),
     one("settle: when trying ends the subscription is read again", CONSEQUENCES,
-        "            settling.read_again(subscription)\n", "            pass\n", *named(TEST_MORE, "a_trial_that_ends")),
+        "            settling.read_again(subscription)\n", "            pass\n", *named(TEST_MORE, "trial_that_ends")),
     one("settle: when trying ends other invoices wait for a person", CONSEQUENCES,
         "        settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)\n", "",
-        *named(TEST_SETTLE, "other_open_invoices_wait")),
-    *each("settle: what was not sent", CONSEQUENCES, {
-        "stops an account after twenty": ("account.not_sent_in_a_row >= NOT_SENT_LIMIT", "False"),
-        "is counted": ("            account.not_sent_in_a_row += 1\n", "            pass\n"),
-        "is not set back by itself": ("if to not in (S.NOT_SENT, S.SENDING):", "if True:"),
-    }, *named(TEST_CHARGE, "twenty")),
+        *named(TEST_SETTLE, "other_open_invoices")),
+    *each("settle: what the gateway always refuses", CONSEQUENCES, {
+        "waits for a person": ("        if fault_of(finding) is Fault.INVOICE:\n", "        if False:\n"),
+        "leaves the work list": ("        invoice.next_attempt_at = None\n        invoice.hold = hold\n", ""),
+        "is told": ('        self._record_event("invoice.held",', '        (lambda *_: None)("invoice.held",'),
+    }, *named(TEST_CHARGE, "invoice_refused")),
+    one("settle: what the gateway always refuses: is held for its own refusals alone", CONSEQUENCES,
+        " and other.state_reason == attempt.state_reason", "", *named(TEST_MORE, "unsent_attempt_does")),
+    one("settle: surplus that may be on its way back is no payment", CONSEQUENCES,
+        "if other.id not in going_back]", "]", *named(TEST_OVERPAYMENTS, "overpayment_being_refunded")),
+    one("arm: not beside surplus that may be on its way back", "billing/models/bulk/arming.py",
+        "OR (a.state = 'surplus' AND EXISTS", "OR (false AND EXISTS", *named(TEST_OVERPAYMENTS, "overpayment_being_refunded")),
+    *each("refund settle: what stayed here becomes the payment", "billing/charging/refunds/settle.py", {
+        "after a refusal": ("            case R.REFUSED | R.NOT_SENT | R.NOT_REFUNDED:\n                self._pay_with_what_is_left()\n",
+                            "            case R.REFUSED | R.NOT_SENT | R.NOT_REFUNDED:\n"),
+        "after a part": ("                    self._pay_with_what_is_left()\n                _record_event", "                _record_event"),
+    }, *named(TEST_OVERPAYMENTS, "kept_overpayment_becomes or rest_of_a_partly")),
     one("settle: what was not sent waits longer each time", CONSEQUENCES, "invoice.not_sent_in_a_row += 1",
         "invoice.not_sent_in_a_row = 1", *named(TEST_MORE, "longer_each_time")),
-    *each("settle: what was not acknowledged", CONSEQUENCES, {
-        "is tried at once": ("            wait = timedelta(0)\n", "            pass\n"),
-        "does not stop an account": ("if finding.source is not Source.COMMIT_UNACKNOWLEDGED:", "if True:"),
-    }, *named(TEST_MORE, "not_acknowledged")),
-    one("settle: an account is stopped once", CONSEQUENCES, " and account.stopped_at is None:", ":",
-        *named(TEST_MORE, "stopped_once")),
-    one("settle: a wrong set-up stops the account", CONSEQUENCES, "(finding.stops_account or ", "(",
-        *named(TEST_CHARGE, "wrong_set_up")),
-    one("settle: what reached the gateway sets the count back", CONSEQUENCES,
-        "            account.not_sent_in_a_row = 0\n", "            pass\n", *named(TEST_CHARGE, "sets_the_count_back")),
+    one("settle: what was not acknowledged is tried at once", CONSEQUENCES, "            wait = timedelta(0)\n",
+        "            pass\n", *named(TEST_MORE, "not_acknowledged")),
     one("settle: what was not charged is tried again", CONSEQUENCES,
         "                self._try_again(invoice, self._now)\n", "                pass\n",
         *named(TEST_SETTLE, "first_answer_of_reversed")),
     one("settle: what waits for a person is not tried again", CONSEQUENCES,
         "if invoice.state == InvoiceState.OPEN and invoice.hold is None:", "if invoice.state == InvoiceState.OPEN:",
-        *named(TEST_MORE, "waits_for_a_person")),
+        *named(TEST_MORE, "held_or_closed")),
     one("settle: what is closed is not tried again", CONSEQUENCES,
         "if invoice.state == InvoiceState.OPEN and invoice.hold is None:", "if invoice.hold is None:",
-        *named(TEST_MORE, "waits_for_a_person")),
+        *named(TEST_MORE, "held_or_closed")),
     one("settle: a contradiction holds the card", CONSEQUENCES, "if finding.verdict is Verdict.CONTRADICTION:",
         "if False:", *named(TEST_GUARDS, "contradiction")),
     one("settle: surplus stops the asking", CONSEQUENCES,
         "            invoice.next_attempt_at = None  # money", "            pass  # money",
-        *named(TEST_MORE, "stops_the_asking")),
+        *named(TEST_MORE, "overpayment_stops_collection")),
     one("settle: surplus is told", CONSEQUENCES,
-        '        self._tell("attempt.surplus", "attempt", attempt.id, attempt.account_id, "", payload)\n', "",
-        *named(TEST_SETTLE, "arrives_twice")),
+        '        self._record_event("attempt.surplus", attempt, payload)\n', "",
+        *named(TEST_SETTLE, "second_payment")),
     one("settle: a reversed invoice waits for a person", CONSEQUENCES, "invoice.hold = Hold.REVERSED.value",
         "invoice.next_attempt_at = self._now", *named(TEST_SETTLE, "reversal_opens")),
     one("settle: a reversed surplus opens no paid invoice", CONSEQUENCES,
-        "invoice.state == InvoiceState.PAID and not any(o.state == S.SUCCEEDED.value for o in self._others(attempt)):",
-        "invoice.state == InvoiceState.PAID:", *named(TEST_MORE, "reversed_surplus")),
+        "if paid_by_it and not any(o.state == S.SUCCEEDED.value for o in self._others(attempt)):",
+        "if paid_by_it:", *named(TEST_MORE, "reversed_overpayment_reopens")),
     one("settle: a reversal is told", CONSEQUENCES,
-        '        self._tell("attempt.reversed", "attempt", attempt.id, attempt.account_id, "", payload)\n', "",
+        '        self._record_event("attempt.reversed", attempt, {"attempt": attempt.public_id, "invoice": invoice.public_id})\n', "",
         *named(TEST_SETTLE, "reversal_opens")),
     one("settle: completed when nothing is open any more", CONSEQUENCES,
         "if over and subscription.state in RUNNING and subscription.open_invoices == 0:",
@@ -265,10 +310,10 @@ _AROUND = [
         *named(TEST_MORE, "completed")),
     one("settle: a decline counts as a period that is owed", CONSEQUENCES,
         "            subscription.declined_invoices += 1\n", "            pass\n", *named(TEST_MORE, "in_one_batch")),
-    one("sweep: not before the deadline", "billing/charging/sweep.py", ', deadline_at__lte=now', "",
+    one("sweep: not before the deadline", "billing/charging/collecting/sweep.py", ', deadline_at__lte=now', "",
         *named(TEST_SETTLE, "sweeper_calls")),
-    one("sweep: only what is being sent", "billing/charging/sweep.py", 'state="sending", ', "",
+    one("sweep: only what is being sent", "billing/charging/collecting/sweep.py", 'state="sending", ', "",
         *named(TEST_MORE, "swept")),
 ]  # fmt: skip
 
-MUTATIONS = [*_EVIDENCE, *_LOCKS, *_ATTEMPT, *_AROUND]
+MUTATIONS = [*_ANSWERS, *_EVIDENCE, *_LOCKS, *_ATTEMPT, *_AROUND]

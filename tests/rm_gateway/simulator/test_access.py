@@ -21,7 +21,7 @@ def test_a_token_is_given_for_the_right_client(caller: Any) -> None:
     assert answer["accessToken"].count(".") == 2
 
 
-def test_a_refresh_gives_a_new_pair_and_ends_the_old_refresh_token(caller: Any) -> None:
+def test_refresh_returns_a_new_pair_and_ends_the_old_token(caller: Any) -> None:
     old = caller.login().json["refreshToken"]
     fresh = caller.login(grantType="refresh_token", refreshToken=old).json
     assert fresh["refreshToken"] != old
@@ -122,9 +122,7 @@ def test_the_window_follows_a_skewed_clock(simulator: SimulatorProcess, caller: 
     assert caller.call("GET", f"/v3/customer/{bound}").code == "INVALID_TIMESTAMP"
 
 
-def test_a_stopped_wall_clock_judges_by_the_time_at_which_it_stands(
-    simulator: SimulatorProcess, caller: Any, bound: str
-) -> None:
+def test_stopped_wall_clock_judges_by_the_time_it_shows(simulator: SimulatorProcess, caller: Any, bound: str) -> None:
     path, then = f"/v3/customer/{bound}", 1_900_000_000
     simulator.clock(wall="2030-03-17T17:46:40Z")
     assert simulator.clock()["wall"] == "2030-03-17T17:46:40.000000Z"

@@ -82,7 +82,7 @@ def test_a_wrong_request_is_refused_before_anything_happens(
     assert simulator.requests()["posts"]["POST /v3/customer/{id}/order"] == 1
 
 
-def test_unbound_inactive_and_unknown_customers_are_refused_as_chosen(
+def test_unbound_inactive_and_unknown_customers_are_refused(
     simulator: SimulatorProcess, caller: Any, bound: str
 ) -> None:
     unbound = caller.customer()["id"]
@@ -157,7 +157,7 @@ def test_queries_by_order_and_charges_can_be_limited(simulator: SimulatorProcess
 
 
 @pytest.mark.parametrize(("execute", "executed_at_once"), [("start", 1), ("end", 0)])
-def test_a_caller_that_leaves_during_the_latency_is_charged_all_the_same(
+def test_caller_that_leaves_during_the_latency_is_still_charged(
     simulator: SimulatorProcess, caller: Any, bound: str, execute: str, executed_at_once: int
 ) -> None:
     simulator.set(latency=0.4, execute=execute)

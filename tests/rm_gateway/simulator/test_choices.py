@@ -53,13 +53,13 @@ OTHERS: dict[str, list[Choice]] = {
         {"error_charge": [418, "ANY_CODE"]},
     ],
     "how long a charge takes": [
-        *[{"latency": 1.5}, {"latency": "22-62"}],
+        *[{"latency": 1.5}, {"latency": "22-62"}],  # type: ignore[list-item]
         *["hangs_before", "hangs_after", "trickles_body", "trickles_headers"],
     ],
     "whether its answer arrives": ["dropped_before", "lost_after", "cut"],
     "what the list of orders shows": [
-        *[{"orders_visible_after": 1800}, {"orders_visible_after": "never"}, {"page_size": 1}],
-        *[{"failed_becomes_success": True, "settle_after": 60}, "failed_then_success"],
+        *[{"orders_visible_after": 1800}, {"orders_visible_after": "never"}, {"page_size": 1}],  # type: ignore[list-item]
+        *[{"failed_becomes_success": True, "settle_after": 60}, "failed_then_success"],  # type: ignore[list-item]
     ],
     "how a failed charge is wrapped": [
         {"failed_envelope": "error", "error_failed": [500, "ANY_CODE"]},

@@ -120,7 +120,7 @@ def test_a_charge_settles_later(simulator: SimulatorProcess, caller: Any, bound:
     assert [row["status"] for row in simulator.charges()] == [last]
 
 
-def test_a_failed_charge_can_become_a_success_under_a_new_transaction(
+def test_failed_charge_can_succeed_under_a_new_transaction(
     simulator: SimulatorProcess, caller: Any, bound: str
 ) -> None:
     item = caller.charge(bound, 126).item

@@ -48,9 +48,7 @@ def test_only_test_cards_are_taken_and_no_number_is_echoed(simulator: SimulatorP
     assert simulator.customers()[0]["card"] == ""
 
 
-def test_a_wrong_form_says_beside_each_field_what_is_wrong_and_shows_no_number(
-    simulator: SimulatorProcess, caller: Any
-) -> None:
+def test_invalid_form_shows_errors_by_field_and_no_card_number(simulator: SimulatorProcess, caller: Any) -> None:
     wrong = {"number": "4539578763621486", "name": "", "expiry": "13/39", "cvv": "987654", "action": "bind"}
     request = urllib.request.Request(caller.customer()["paymentUrl"], urlencode(wrong).encode())  # noqa: S310
     with pytest.raises(urllib.error.HTTPError) as caught:

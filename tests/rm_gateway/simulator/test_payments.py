@@ -27,7 +27,7 @@ def test_a_payment_is_refunded_in_full_once(simulator: SimulatorProcess, caller:
     assert simulator.charges()[0]["refunded"] == 1000
 
 
-def test_refunds_are_counted_by_their_reason_and_reversals_by_their_order_whatever_comes_of_them(
+def test_refunds_are_counted_by_reason_and_reversals_by_order(
     simulator: SimulatorProcess, caller: Any, bound: str
 ) -> None:
     first, second = (caller.charge(bound, 1000).item for _ in range(2))
@@ -138,7 +138,7 @@ def test_the_hostile_profile_is_one_switch(how: str) -> None:
             simulator.use_profile("kind")
 
 
-def test_under_the_hostile_profile_a_failure_turns_and_shows_late(
+def test_failure_under_the_hostile_profile_turns_and_shows_late(
     simulator: SimulatorProcess, caller: Any, bound: str
 ) -> None:
     simulator.use_profile("hostile")

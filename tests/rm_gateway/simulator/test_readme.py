@@ -46,7 +46,7 @@ def test_the_code_of_the_readme_runs() -> None:
     assert names["credentials"].store_id
 
 
-def test_the_command_of_the_readme_starts_it_and_prints_what_the_readme_lists(tmp_path: Path) -> None:
+def test_readme_command_starts_and_prints_what_the_readme_lists(tmp_path: Path) -> None:
     (command,) = re.findall(r"^```\npython (-m rm_gateway.simulator .*)\n```", README, re.MULTILINE)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

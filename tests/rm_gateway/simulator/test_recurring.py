@@ -114,9 +114,7 @@ def test_an_inactive_customer_is_not_charged(simulator: SimulatorProcess, caller
     assert days(simulator) == ["2026-01-12"]
 
 
-def test_a_failed_order_is_retried_daily_then_gets_a_link_that_pays_it(
-    simulator: SimulatorProcess, caller: Any
-) -> None:
+def test_failed_order_is_retried_daily_then_gets_a_payment_link(simulator: SimulatorProcess, caller: Any) -> None:
     customer = started(simulator, caller, recurringRepetition=1)
     simulator.set(outcome="decline_9010")
     simulator.clock(virtual="2026-01-07T12:00:00Z")

@@ -19,6 +19,8 @@ from rm_gateway.simulator.process import SimulatorError, SimulatorProcess
 from tests.rm_gateway.simulator.conftest import Caller, bind
 from tests.rm_gateway.simulator.load import measure
 
+pytestmark = pytest.mark.slow
+
 
 def everything(simulator: SimulatorProcess) -> dict[str, Any]:
     told = {"charges": simulator.charges(), "customers": simulator.customers()}
@@ -118,7 +120,7 @@ def test_one_state_file_serves_one_process(tmp_path: Path) -> None:
         SimulatorProcess(state=tmp_path / "state.jsonl").start()
 
 
-def test_a_taken_port_is_said_in_one_line() -> None:
+def test_taken_port_is_reported_in_one_line() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -131,7 +133,7 @@ def test_a_taken_port_is_said_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--set", "nothing=1"], ["--set", "echo"], ["--latency", "5-1"]])
-def test_wrong_options_are_said_in_one_line(arguments: list[str]) -> None:
+def test_wrong_options_are_reported_in_one_line(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "rm_gateway.simulator", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -200,7 +202,7 @@ def test_a_seed_repeats_weights(tmp_path: Path) -> None:
     assert outcomes() == first
 
 
-def test_hundreds_of_charges_in_flight_need_one_thread_and_little_cpu() -> None:
+def test_hundreds_of_charges_in_flight_need_one_thread() -> None:
     """A guard; the README's figures are measured with ``load`` by hand."""
     got = measure(charges=400, in_flight=400, latency="0.5")
     assert (got.wrong, got.executed, got.threads) == (0, 400, 1)

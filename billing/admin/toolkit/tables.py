@@ -1,0 +1,143 @@
+"""Tables that several pages show: cards, subscriptions, invoices, attempts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from billing.admin.toolkit.formats import (
+    ATTEMPT_LABELS,
+    CARD_LABELS,
+    INVOICE_LABELS,
+    NOTHING,
+    SUBSCRIPTION_LABELS,
+    card_words,
+    link,
+    moment,
+    moment_text,
+    money,
+    schedule_words,
+    why_words,
+)
+from billing.admin.toolkit.pages import Cell, Table
+from billing.domain.reason_words import reason_words
+from billing.domain.subscriptions import InvoiceState
+from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
+
+MOST_ROWS = 12
+
+
+def what_is_next(invoice: Invoice, zone: str, *, sentence: bool = False) -> str:
+    """What happens with the invoice next, in one line, or as a sentence of its own."""
+    said = _next(invoice, zone)
+    return f"{said[:1].upper()}{said[1:]}." if sentence else said
+
+
+def _next(invoice: Invoice, zone: str) -> str:
+    if invoice.state != InvoiceState.OPEN:
+        return NOTHING
+    if invoice.hold:
+        return f"needs review: {reason_words(invoice.hold)}"
+    if invoice.next_attempt_at is None:
+        return "waiting for the outcome of an attempt"
+    why = f": {reason_words(invoice.refusal)}" if invoice.refusal else ""
+    return f"next try {moment_text(invoice.next_attempt_at, zone)}{why}"
+
+
+def attempt_line(attempt: PaymentAttempt, zone: str) -> SafeString:
+    """One attempt below its invoice."""
+    said = why_words(attempt.state_reason)
+    reason = f" ({said})" if said and said != attempt.state else ""
+    label = ATTEMPT_LABELS[attempt.state].text
+    return format_html(
+        '<span class="k-sub">{}: {}{}, {}</span>',
+        link(attempt, f"Attempt {attempt.number}"),
+        label,
+        reason,
+        moment(attempt.armed_at, zone),
+    )
+
+
+def invoices(
+    found: Sequence[Invoice], zone: str, *, more: str = "", title: str = "Invoices", attempts: bool = True
+) -> Table:
+    """Invoices with their attempts (prefetched as `attempts`), newest first."""
+    rows = []
+    for invoice in found:
+        lines: Iterable[Any] = (attempt_line(a, zone) for a in invoice.attempts.all()) if attempts else ()
+        rows.append(
+            [
+                Cell(
+                    format_html(
+                        "{}{}",
+                        link(invoice, invoice.description),
+                        format_html_join("", "{}", ((line,) for line in lines)),
+                    )
+                ),
+                Cell(moment(invoice.due_at, zone)),
+                Cell("", label=INVOICE_LABELS[invoice.state]),
+                Cell(what_is_next(invoice, zone)),
+                Cell(money(invoice), number=True),
+            ]
+        )
+    return Table(title, ["Invoice", "Due", "State", "Next", "Amount"], rows, "No invoices yet.", more)
+
+
+def cards(found: Sequence[PaymentMethod], zone: str, more: str = "") -> Table:
+    rows = [
+        [
+            Cell(
+                format_html(
+                    "{}{}",
+                    link(card, card_words(card)),
+                    format_html('<span class="k-sub">{}</span>', _use(card, zone)),
+                )
+            ),
+            Cell(f"on hold: {reason_words(card.held_reason)}" if card.held_at else "", label=CARD_LABELS[card.state]),
+        ]
+        for card in found
+    ]
+    return Table("Cards", ["Card", "State"], rows, "No cards yet. Save one to charge this customer.", more)
+
+
+def _use(card: PaymentMethod, zone: str) -> str:
+    since = moment(card.activated_at, zone) if card.activated_at else NOTHING
+    return format_html("{}saved {}", "default, " if card.is_default else "", since)
+
+
+def subscriptions(found: Sequence[Subscription], zone: str, more: str = "") -> Table:
+    rows = [
+        [
+            Cell(format_html('{}<span class="k-sub">{}</span>', link(one, one.plan.name), schedule_words(one))),
+            Cell("", label=SUBSCRIPTION_LABELS[one.state]),
+            Cell(moment(one.next_due_at, zone)),
+            Cell(money(one), number=True),
+        ]
+        for one in found
+    ]
+    return Table("Subscriptions", ["Subscription", "State", "Next due", "Price"], rows, "No subscriptions yet.", more)
+
+
+def attempts(
+    found: Sequence[PaymentAttempt], zone: str, *, title: str, empty: str, more: str = "", of_one: bool = False
+) -> Table:
+    """Attempts with their customer (`invoice__customer` selected), or by number when they are `of_one` invoice."""
+    rows = [
+        [
+            Cell(
+                format_html(
+                    '{}<span class="k-sub">{}</span>',
+                    link(one, f"Attempt {one.number}" if of_one else one.invoice.customer.name),
+                    card_words(one.payment_method) if of_one else one.invoice.description,
+                )
+            ),
+            Cell("", label=ATTEMPT_LABELS[one.state]),
+            Cell(why_words(one.state_reason) or NOTHING),
+            Cell(moment(one.armed_at, zone)),
+            Cell(money(one), number=True),
+        ]
+        for one in found
+    ]
+    first = "Attempt" if of_one else "Customer"
+    return Table(title, [first, "State", "Reason", "Started", "Amount"], rows, empty, more)

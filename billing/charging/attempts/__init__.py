@@ -1,0 +1,1 @@
+"""One charge: permits, arming, settling, and what follows for invoice, subscription, card and account."""

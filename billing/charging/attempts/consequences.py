@@ -1,0 +1,450 @@
+"""What a finding does to everything around an attempt, worked out on locked rows and written at the end."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+from billing.charging.protocol.evidence import evidence_of
+from billing.domain.attempts import (
+    ENDED_WITHOUT_MONEY,
+    HOLDS_PLACE,
+    UNRESOLVED,
+    Alarm,
+    AttemptFacts,
+    AttemptState,
+    Finding,
+    Move,
+    Source,
+    Stay,
+    Verdict,
+    decide,
+    next_check,
+    wait_after_not_sent,
+)
+from billing.domain.dunning import DunningPolicy, FinalAction, GiveUp, RetryAt, next_step
+from billing.domain.late_money import may_become_money, next_watch
+from billing.domain.looks import look_from
+from billing.domain.outcomes import REFUSALS_BEFORE_HOLD, Fault, fault_of
+from billing.domain.reasons import Reason
+from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
+from billing.models.bulk import holding, refunding, settling, watching
+from billing.models.bulk.checking import LEASE
+from billing.models.bulk.evidence import insert_evidence
+from billing.models.bulk.history import NewEvent, NewTransition, record_events, record_transitions
+from billing.operating.timings import Limits
+from billing.subscriptions.renew import open_before_ending
+
+S = AttemptState
+Row = settling.AttemptRow | settling.InvoiceRow | settling.SubscriptionRow
+SUBJECTS = {settling.AttemptRow: "attempt", settling.InvoiceRow: "invoice", settling.SubscriptionRow: "subscription"}
+COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
+# A late payment of one of these does not start it again: a person gives the money back, or goes on with the customer.
+STOPPED = frozenset({SubscriptionState.CANCELED, SubscriptionState.PAUSED})
+
+
+class Settlement:
+    """One settling transaction: apply findings one after the other, then write once."""
+
+    def __init__(
+        self,
+        locked: settling.Locked,
+        claims: dict[settling.Claim, int],
+        *,
+        limits: Limits,
+        now: datetime,
+        actor: str,
+    ) -> None:
+        self._locked = locked
+        self._claims = claims
+        self._of_invoice: dict[int, list[settling.AttemptRow]] = {}
+        for row in locked.attempts.values():
+            self._of_invoice.setdefault(row.invoice_id, []).append(row)
+        self._limits = limits
+        self._now = now
+        self._actor = actor
+        self._counts: dict[str, int] = {}
+        self._transitions: list[NewTransition] = []
+        self._events: list[NewEvent] = []
+        self._holds: list[tuple[int, str]] = []
+        self._canceled: list[int] = []
+        self._refunded: list[tuple[int, int]] = []
+        self._to_a_person: list[tuple[settling.AttemptRow, dict[str, Any]]] = []
+        self._from_a_person: list[int] = []
+        self._closed_while_proposed: list[int] = []  # invoices
+        self._watch: list[int] = []
+        self._found: list[watching.NewFound] = []
+        self._attempts: dict[int, settling.AttemptRow] = {}
+        self._invoices: dict[int, settling.InvoiceRow] = {}
+        self._subscriptions: dict[int, settling.SubscriptionRow] = {}
+
+    def apply(self, attempt_id: int, finding: Finding, evidence_id: int) -> None:
+        attempt = self._locked.attempts[attempt_id]
+        decision = decide(
+            self._facts(attempt, finding),
+            finding,
+            now=self._now,
+            reversed_settles_after=self._limits.reversed_settles_after,
+        )
+        self._attempts[attempt.id] = attempt
+        match decision:
+            case Move(to, reason):
+                self._move(attempt, to, reason, finding, evidence_id)
+            case Stay():
+                self._stay(attempt, finding)
+            case Alarm(reason):
+                self._alarm(attempt, reason, evidence_id)
+            case _:
+                assert_never(decision)
+
+    def write(self) -> dict[str, int]:
+        settling.write_attempts(list(self._attempts.values()))
+        settling.write_invoices(list(self._invoices.values()))
+        settling.write_refunded(self._refunded)
+        settling.write_subscriptions(list(self._subscriptions.values()))
+        settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
+        settling.hold_cards(self._holds, now=self._now)
+        watching.watch(self._watch, now=self._now, at=next_watch(self._now, self._now) or self._now)
+        watching.list_found(self._found, now=self._now)
+        holding.overtake_proposals(
+            attempts=self._from_a_person, invoices=self._closed_while_proposed, actor=self._actor, now=self._now
+        )
+        self._alert_cases()
+        record_transitions(self._transitions, actor=self._actor, now=self._now)
+        record_events(self._events, now=self._now)
+        return self._counts
+
+    def _alert_cases(self) -> None:
+        """One event for each attempt that came to a person, with the invoices that wait behind it."""
+        if not self._to_a_person:
+            return
+        found = holding.held_up([row.payment_method_id for row, _ in self._to_a_person], now=self._now)
+        for row, payload in self._to_a_person:
+            payload |= holding.payload_of(row.payment_method_id, found)
+            self._record_event("attempt.needs_review", row, payload)
+
+    # --- the attempt --------------------------------------------------------------------------------------
+
+    def _facts(self, attempt: settling.AttemptRow, finding: Finding) -> AttemptFacts:
+        invoice = self._locked.invoices[attempt.invoice_id]
+        return AttemptFacts(
+            state=AttemptState(attempt.state),
+            amount_minor=attempt.amount_minor,
+            currency=attempt.currency,
+            store_id=attempt.store_id,
+            gateway_customer_id=attempt.gateway_customer_id,
+            marker=attempt.marker,
+            armed_at=attempt.armed_at,
+            transaction_id=attempt.gateway_transaction_id,
+            place_taken=any(AttemptState(other.state) in HOLDS_PLACE for other in self._others(attempt)),
+            money_wanted=invoice.state in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE),
+            transaction_claimed=self._claimed_by_another(attempt, finding),
+            transaction_reversed=(attempt.account_id, f"reversed {finding.transaction_id}") in self._claims,
+            found_reversed=attempt.state == S.NOT_CHARGED and attempt.state_reason == Reason.REVERSED_AT_THE_GATEWAY,
+        )
+
+    def _others(self, attempt: settling.AttemptRow) -> list[settling.AttemptRow]:
+        return [other for other in self._of_invoice[attempt.invoice_id] if other.id != attempt.id]
+
+    def _move(
+        self, attempt: settling.AttemptRow, to: AttemptState, reason: str, finding: Finding, evidence_id: int
+    ) -> None:
+        before = AttemptState(attempt.state)
+        self._log(attempt, before, to, reason, evidence_id)
+        self._counts[to.value] = self._counts.get(to.value, 0) + 1
+        if before is S.NEEDS_REVIEW:
+            self._from_a_person.append(attempt.id)
+        attempt.state = to.value
+        attempt.state_reason = reason
+        attempt.last_evidence_id = evidence_id
+        attempt.settled_at = None if to in UNRESOLVED else self._now
+        self._learn_ids(attempt, finding)
+        attempt.next_check_at = self._first_check(attempt, finding) if to in (S.UNKNOWN, S.IN_PROCESS) else None
+        if may_become_money(to, finding):
+            self._watch.append(attempt.payment_method_id)
+        self._carry_out(attempt, to, reason, finding, evidence_id)
+        if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:
+            self._promote_surplus(attempt)
+
+    def _claimed_by_another(self, attempt: settling.AttemptRow, finding: Finding) -> bool:
+        names = (f"transaction {finding.transaction_id}", f"order {finding.order_id}")
+        return any(self._claims.get((attempt.account_id, name), attempt.id) != attempt.id for name in names)
+
+    def _learn_ids(self, attempt: settling.AttemptRow, finding: Finding) -> None:
+        """Takes over transaction and order, unless they are another attempt's."""
+        transaction = finding.transaction_id
+        if not transaction or self._claimed_by_another(attempt, finding):
+            return
+        if attempt.gateway_transaction_id in (None, transaction) or attempt.state in (S.SUCCEEDED, S.SURPLUS):
+            attempt.gateway_transaction_id = transaction
+            attempt.gateway_order_id = finding.order_id or attempt.gateway_order_id
+            self._claims[(attempt.account_id, f"transaction {transaction}")] = attempt.id
+            self._claims[(attempt.account_id, f"order {attempt.gateway_order_id}")] = attempt.id
+
+    def _first_check(self, attempt: settling.AttemptRow, finding: Finding) -> datetime:
+        if finding.verdict is Verdict.REVERSED:
+            return attempt.armed_at + self._limits.reversed_settles_after
+        if finding.source is Source.SWEEPER:
+            return self._now  # its sender is gone: the deadline has passed already
+        return next_check(attempt.armed_at, self._limits.rungs, 0, self._now) or self._now
+
+    def _stay(self, attempt: settling.AttemptRow, finding: Finding) -> None:
+        if AttemptState(attempt.state) not in (S.UNKNOWN, S.IN_PROCESS):
+            return
+        self._learn_ids(attempt, finding)
+        if finding.source is not Source.ORDER_LIST or finding.verdict not in COMPLETE_READS:
+            return
+        if finding.read_at is None or not self._is_a_rung(attempt, finding.read_at):
+            return
+        attempt.checks_done += 1
+        attempt.rung_at = finding.read_at
+        hinted = attempt.next_check_at is not None and attempt.next_check_at < finding.read_at + LEASE
+        if not hinted:  # a hint that came while the card was read asks for another read
+            attempt.next_check_at = self._limits.checks.due(
+                attempt.armed_at, attempt.rung_at, attempt.checks_done, self._now
+            )
+
+    def _is_a_rung(self, attempt: settling.AttemptRow, read_at: datetime) -> bool:
+        return self._limits.checks.counts(attempt.armed_at, attempt.rung_at, attempt.checks_done, read_at)
+
+    def _alarm(self, attempt: settling.AttemptRow, reason: str, evidence_id: int) -> None:
+        """The state stands; one alarm is recorded, and nothing more is armed on the card."""
+        self._holds.append((attempt.payment_method_id, reason))
+        self._record_event("attempt.alarm", attempt, {"attempt": attempt.public_id}, occasion=reason)
+        self._log(attempt, attempt.state, attempt.state, reason, evidence_id)
+
+    def _promote_surplus(self, ended: settling.AttemptRow) -> None:
+        """The holder ended without money: the first surplus of the invoice becomes its payment.
+
+        Not one that may be on its way back: what comes of its refund says whether there is money to pay with."""
+        invoice = self._locked.invoices[ended.invoice_id]
+        surplus = [
+            other
+            for other in self._others(ended)
+            if other.state == S.SURPLUS.value and other.amount_refunded_minor < other.amount_minor
+        ]
+        going_back = refunding.going_back([other.id for other in surplus])
+        staying = [other for other in surplus if other.id not in going_back]
+        if not staying or invoice.state not in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE):
+            return
+        heir = min(staying, key=lambda other: other.number)
+        holder = {"holder": ended.public_id}
+        finding = Finding(Verdict.PAID, Source.HOLDER_ENDED, reason=Reason.HOLDER_ENDED_WITHOUT_MONEY, detail=holder)
+        evidence = replace(evidence_of(finding, holder), digest=f"holder-{ended.public_id}")
+        row = evidence.of(heir.account_id, heir.id)
+        news = insert_evidence([row], of="attempt", now=self._now)
+        if row.key in news:
+            self.apply(heir.id, finding, news[row.key])
+
+    # --- invoice, subscription, account -------------------------------------------------------------------
+
+    def _carry_out(
+        self, attempt: settling.AttemptRow, to: AttemptState, reason: str, finding: Finding, evidence_id: int
+    ) -> None:
+        invoice = self._locked.invoices[attempt.invoice_id]
+        self._invoices[invoice.id] = invoice
+        if to not in HOLDS_PLACE:
+            invoice.look_from_at = self._look_from(attempt, invoice, finding)
+        match to:
+            case S.SUCCEEDED:
+                self._pay(attempt, invoice, evidence_id)
+                if attempt.amount_refunded_minor:  # it was surplus, and a part of it went back already
+                    self._refunded.append((invoice.id, attempt.amount_refunded_minor))
+            case S.DECLINED:
+                self._dun(attempt, invoice, evidence_id)
+            case S.NOT_SENT:
+                self._not_sent(attempt, invoice, finding)
+            case S.NOT_CHARGED:
+                self._try_again(invoice, self._now)
+            case S.UNKNOWN | S.IN_PROCESS:
+                invoice.not_sent_in_a_row = 0
+            case S.NEEDS_REVIEW:
+                payload = {"attempt": attempt.public_id, "invoice": invoice.public_id, "reason": reason}
+                amount = {"amount_minor": attempt.amount_minor, "currency": attempt.currency}
+                self._to_a_person.append((attempt, payload | amount))
+                if finding.verdict is Verdict.CONTRADICTION:
+                    self._holds.append((attempt.payment_method_id, reason))
+            case S.SURPLUS:
+                self._surplus(attempt, invoice)
+            case S.REVERSED:
+                self._take_back(attempt, invoice, evidence_id)
+            case S.SENDING:
+                raise AssertionError("nothing moves to sending")
+            case _:
+                assert_never(to)
+
+    def _look_from(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, finding: Finding) -> datetime:
+        lag = timedelta(seconds=self._locked.accounts[attempt.account_id].list_lag_seconds)
+        at = look_from(
+            finding, armed_at=attempt.armed_at, sender_deadline=self._limits.deadline, list_lag=lag, now=self._now
+        )
+        # News of an earlier attempt does not bring the look nearer that the last one needs.
+        is_last = all(other.number < attempt.number for other in self._others(attempt))
+        return at if is_last else max(at, invoice.look_from_at or at)
+
+    def _pay(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
+        self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)
+        invoice.next_attempt_at = None
+        if invoice.hold == Hold.PROPOSAL:
+            self._closed_while_proposed.append(invoice.id)
+        invoice.hold = None
+        payload: dict[str, Any] = {"invoice": invoice.public_id}
+        subscription = self._subscription(invoice)
+        if attempt.state_reason == Reason.LATE_MONEY:
+            payload |= {"late": True, "subscription_state": subscription.state if subscription else None}
+            if subscription and subscription.state in STOPPED:
+                self._found.append(watching.after_the_end(attempt))
+        self._record_event("invoice.paid", invoice, payload, occasion=str(evidence_id))
+        if subscription:
+            if subscription.state == SubscriptionState.PAST_DUE and subscription.declined_invoices == 0:
+                self._set_subscription(subscription, SubscriptionState.ACTIVE, Reason.INVOICE_PAID, evidence_id)
+            self._complete_if_over(subscription, evidence_id)
+
+    def _dun(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
+        if invoice.state != InvoiceState.OPEN:
+            return
+        invoice.not_sent_in_a_row = 0
+        subscription = self._subscription(invoice)
+        if subscription and invoice.tries == 0:
+            subscription.declined_invoices += 1
+        invoice.tries += 1
+        invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
+        account = self._locked.accounts[invoice.account_id]
+        policy = DunningPolicy(tuple(account.retry_days), FinalAction(account.final_action))
+        step = next_step(policy, tries=invoice.tries, first_tried_at=invoice.first_tried_at, now=self._now)
+        payload = {"invoice": invoice.public_id, "attempt": attempt.public_id, "code": attempt.state_reason}
+        self._record_event("invoice.payment_failed", invoice, payload, occasion=str(attempt.number))
+        match step:
+            case RetryAt(at):
+                self._try_again(invoice, at)
+                if subscription and subscription.state in (SubscriptionState.ACTIVE, SubscriptionState.TRIALING):
+                    self._set_subscription(
+                        subscription, SubscriptionState.PAST_DUE, Reason.INVOICE_DECLINED, evidence_id
+                    )
+            case GiveUp(action):
+                invoice.next_attempt_at = None
+                self._set_invoice(invoice, InvoiceState.UNCOLLECTIBLE, Reason.TRIES_EXHAUSTED, evidence_id)
+                if subscription:
+                    self._give_up(subscription, action, evidence_id)
+            case _:
+                assert_never(step)
+
+    def _give_up(self, subscription: settling.SubscriptionRow, action: FinalAction, evidence_id: int) -> None:
+        if subscription.state not in RUNNING:
+            return
+        if action is not FinalAction.KEEP and open_before_ending(subscription_id=subscription.id, now=self._now):
+            settling.read_again(subscription)
+        match action:
+            case FinalAction.CANCEL:
+                subscription.next_due_at = None
+                subscription.ended_at = self._now
+                self._canceled.append(subscription.id)
+                self._set_subscription(subscription, SubscriptionState.CANCELED, Reason.TRIES_EXHAUSTED, evidence_id)
+            case FinalAction.PAUSE:
+                subscription.next_due_at = None
+                self._set_subscription(subscription, SubscriptionState.PAUSED, Reason.TRIES_EXHAUSTED, evidence_id)
+            case FinalAction.KEEP:
+                if subscription.state != SubscriptionState.PAST_DUE:
+                    self._set_subscription(
+                        subscription, SubscriptionState.PAST_DUE, Reason.TRIES_EXHAUSTED, evidence_id
+                    )
+                self._complete_if_over(subscription, evidence_id)
+            case _:
+                assert_never(action)
+
+    def _not_sent(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, finding: Finding) -> None:
+        invoice.not_sent_in_a_row += 1
+        wait = wait_after_not_sent(invoice.not_sent_in_a_row, finding.retry_after_seconds)
+        if finding.source is Source.COMMIT_UNACKNOWLEDGED:
+            wait = timedelta(0)
+        self._try_again(invoice, self._now + wait)
+        if fault_of(finding) is Fault.INVOICE:
+            self._hold_if_always_refused(attempt, invoice)
+
+    def _hold_if_always_refused(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow) -> None:
+        """What the gateway refuses because of this invoice stops the invoice, and nothing else."""
+        alike = [
+            other
+            for other in self._of_invoice[invoice.id]
+            if other.state == S.NOT_SENT.value and other.state_reason == attempt.state_reason
+        ]
+        if len(alike) < REFUSALS_BEFORE_HOLD or invoice.state != InvoiceState.OPEN or invoice.hold is not None:
+            return
+        hold = Hold.ALWAYS_REFUSED.value
+        invoice.next_attempt_at = None
+        invoice.hold = hold
+        state, held = InvoiceState.OPEN.value, f"{InvoiceState.OPEN.value} ({hold})"
+        self._log(invoice, state, held, attempt.state_reason, None)
+        payload = {"invoice": invoice.public_id, "hold": hold, "reason": attempt.state_reason}
+        self._record_event("invoice.held", invoice, payload, occasion=str(attempt.number))
+
+    def _surplus(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow) -> None:
+        if invoice.state == InvoiceState.OPEN:
+            invoice.next_attempt_at = None  # money is there: stop asking for more
+        payload = {"attempt": attempt.public_id, "invoice": invoice.public_id, "proposal": "refund"}
+        self._record_event("attempt.surplus", attempt, payload)
+
+    def _take_back(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
+        paid_by_it = invoice.state == InvoiceState.PAID and invoice.state_reason != Reason.PAID_ELSEWHERE
+        if paid_by_it and not any(o.state == S.SUCCEEDED.value for o in self._others(attempt)):
+            self._set_invoice(invoice, InvoiceState.OPEN, Reason.PAYMENT_REVERSED, evidence_id)
+            invoice.hold = Hold.REVERSED.value
+        self._record_event("attempt.reversed", attempt, {"attempt": attempt.public_id, "invoice": invoice.public_id})
+
+    def _try_again(self, invoice: settling.InvoiceRow, at: datetime) -> None:
+        if invoice.state == InvoiceState.OPEN and invoice.hold is None:
+            invoice.next_attempt_at = max(at, invoice.look_from_at or at)
+
+    # --- small steps --------------------------------------------------------------------------------------
+
+    def _subscription(self, invoice: settling.InvoiceRow) -> settling.SubscriptionRow | None:
+        return self._locked.subscriptions.get(invoice.subscription_id) if invoice.subscription_id else None
+
+    def _complete_if_over(self, subscription: settling.SubscriptionRow, evidence_id: int) -> None:
+        """Completed: all repetitions were opened and none of their invoices is open any more."""
+        over = subscription.repetitions is not None and subscription.periods_charged >= subscription.repetitions
+        if over and subscription.state in RUNNING and subscription.open_invoices == 0:
+            subscription.ended_at = self._now
+            self._set_subscription(subscription, SubscriptionState.COMPLETED, Reason.REPETITIONS_OVER, evidence_id)
+
+    def _set_invoice(self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int) -> None:
+        self._log(invoice, invoice.state, state, reason, evidence_id)
+        if subscription := self._subscription(invoice):
+            change = (state is InvoiceState.OPEN) - (invoice.state == InvoiceState.OPEN)
+            subscription.open_invoices += change
+            subscription.declined_invoices += change if invoice.tries else 0
+        invoice.state = state.value
+        invoice.state_reason = reason
+        invoice.closed_at = None if state is InvoiceState.OPEN else self._now
+
+    def _set_subscription(
+        self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int
+    ) -> None:
+        self._log(subscription, subscription.state, state, reason, evidence_id)
+        subscription.state = state.value
+        self._subscriptions[subscription.id] = subscription
+
+    def _log(self, row: Row, before: str, after: str, reason: str, evidence_id: int | None) -> None:
+        self._transitions.append(
+            NewTransition(
+                account_id=row.account_id,
+                subject_type=SUBJECTS[type(row)],
+                subject_id=row.id,
+                from_state=str(before),
+                to_state=str(after),
+                reason=reason,
+                evidence_id=evidence_id,
+            )
+        )
+
+    def _record_event(self, kind: str, row: Row, payload: Mapping[str, Any], *, occasion: str = "") -> None:
+        self._events.append(
+            NewEvent(
+                account_id=row.account_id,
+                kind=kind,
+                subject_type=SUBJECTS[type(row)],
+                subject_id=row.id,
+                occasion=occasion,
+                payload=payload,
+            )
+        )

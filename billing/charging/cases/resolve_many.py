@@ -1,0 +1,105 @@
+"""One decision about several cases, such as after an incident."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.charging.cases.holds import ResolutionError
+from billing.charging.cases.resolve import Decision, Resolution, release_card, resolve
+from billing.charging.reading.before_decision import look_at_all
+from billing.domain.attempts import AttemptState
+from billing.domain.resolution import TOOK_MONEY
+from billing.gateway.connection import GatewayUnavailableError
+from billing.models import PaymentAttempt
+from billing.operating.timings import Limits
+
+logger = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 100
+NO_ANSWER = "gave no usable answer; nothing was changed. Try again later"
+FAILED = "the decision failed; open the attempt to see whether it took effect. The other decisions stand"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOfMany:
+    """What came of one attempt of several: its state and perhaps a proposal, or why it was refused."""
+
+    attempt: PaymentAttempt
+    decision: Decision | None = None
+    refused: ResolutionError | None = None
+
+
+def resolve_many(
+    *,
+    attempts: Sequence[PaymentAttempt],
+    resolution: Resolution,
+    reason: str,
+    actor: str,
+    limits: Limits,
+    now: datetime,
+    user_id: int | None = None,
+) -> list[OneOfMany]:
+    """Decides on several at once, such as after an incident: each after its own look, in a commit of its own.
+
+    Not for *charged*, which names a transaction each. What one is refused for does not hold up the others."""
+    if resolution in TOOK_MONEY:
+        raise ResolutionError(
+            "resolution",
+            "not_in_bulk",
+            "must not be charged: it needs a transaction id for each attempt; decide those one at a time",
+        )
+    _check_number(attempts)
+    current = PaymentAttempt.objects.in_bulk([attempt.pk for attempt in attempts])
+    cases = [one for one in current.values() if one.state == AttemptState.NEEDS_REVIEW] if reason.strip() else []
+    looks = dict(zip([one.pk for one in cases], look_at_all(cases), strict=True))
+
+    def one(attempt: PaymentAttempt) -> Decision:
+        seen = looks.get(attempt.pk)
+        if isinstance(seen, GatewayUnavailableError):
+            raise ResolutionError("gateway", "gateway_unavailable", NO_ANSWER) from seen
+        return resolve(
+            attempt=attempt,
+            resolution=resolution,
+            reason=reason,
+            actor=actor,
+            limits=limits,
+            now=now,
+            user_id=user_id,
+            seen=seen,
+        )
+
+    return [_outcome(attempt, one) for attempt in attempts]
+
+
+def release_many(
+    *, attempts: Sequence[PaymentAttempt], reason: str, actor: str, now: datetime, user_id: int | None = None
+) -> list[OneOfMany]:
+    """Releases the cards of several cases, each in a commit of its own."""
+    _check_number(attempts)
+
+    def one(attempt: PaymentAttempt) -> Decision:
+        return release_card(attempt=attempt, reason=reason, actor=actor, now=now, user_id=user_id)
+
+    return [_outcome(attempt, one) for attempt in attempts]
+
+
+def _outcome(attempt: PaymentAttempt, act: Callable[[PaymentAttempt], Decision]) -> OneOfMany:
+    """What came of one. Whatever it fails with is its own: those before it are carried out, and somebody has to hear
+    which they were. Raises ResolutionError for a reason that is missing for all of them."""
+    try:
+        return OneOfMany(attempt, act(attempt))
+    except ResolutionError as error:
+        if error.field == "reason":
+            raise
+        return OneOfMany(attempt, refused=error)
+    except Exception:
+        logger.exception("resolve: attempt %s failed among several", attempt.public_id)
+        return OneOfMany(attempt, refused=ResolutionError("attempt", "failed", FAILED))
+
+
+def _check_number(attempts: Sequence[PaymentAttempt]) -> None:
+    if not 1 <= len(attempts) <= MOST_AT_ONCE:
+        raise ResolutionError("attempts", "number", f"must be from 1 to {MOST_AT_ONCE} attempts")
+    if len({attempt.pk for attempt in attempts}) < len(attempts):
+        raise ResolutionError("attempts", "repeated", "must name each attempt once")

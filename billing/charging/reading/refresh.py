@@ -1,0 +1,27 @@
+"""Looking at the gateway now, because somebody asks: an invoice's cards, and every payment of it."""
+
+from datetime import datetime
+
+from billing.charging.reading.fetch import fetch
+from billing.charging.reading.known import load
+from billing.charging.reading.record import record
+from billing.domain.attempts import HAS_MONEY
+from billing.gateway.connection import gateway_for
+from billing.models import Invoice, PaymentAttempt
+from billing.operating.timings import Limits
+
+
+def look_at_gateway(*, invoice: Invoice, limits: Limits, now: datetime) -> int:
+    """Reads the cards that the invoice was tried on, completely, with the transactions of all its payments, and
+    takes over what is news: payments, refusals, refunds made in the gateway's own portal. How many cards were read.
+
+    Speaks to the gateway, so it runs in no transaction. Raises GatewayUnavailableError when a part cannot be read;
+    cards that were read before it are recorded."""
+    tried = PaymentAttempt.objects.filter(invoice=invoice)
+    paid = frozenset(tried.filter(state__in=HAS_MONEY).values_list("pk", flat=True))
+    known = load(sorted(set(tried.values_list("payment_method_id", flat=True))))
+    gateway = gateway_for(invoice.account)
+    for card in known.values():
+        read = fetch(gateway, card, look_at=paid)
+        record(read, read.findings, limits=limits, now=now)
+    return len(known)

@@ -1,0 +1,1 @@
+"""Money that goes back: asking, arming, sending, settling."""
