@@ -40,7 +40,7 @@ _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 
 def rows_of(account: GatewayAccount, model: type[Row]) -> QuerySet[Row]:
     """The account's own rows of `model`, with what their answers name."""
-    rows: QuerySet[Row] = model._default_manager.filter(account=account)  # noqa: SLF001  (Django's name for it)
+    rows: QuerySet[Row] = model._default_manager.filter(account=account)
     related = RELATED[model]
     rows = rows.prefetch_related(*PREFETCHED.get(model, ()))
     return rows.select_related(*related) if related else rows

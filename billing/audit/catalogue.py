@@ -51,11 +51,11 @@ def _constraints() -> Iterator[Violation]:
         )
     }
     for model in apps.get_app_config("billing").get_models():
-        table = model._meta.db_table  # noqa: SLF001  (documented for use)
-        for constraint in model._meta.constraints:  # noqa: SLF001
+        table = model._meta.db_table
+        for constraint in model._meta.constraints:
             if (table, constraint.name) not in kept:
                 yield Violation(CATALOGUE, constraint.name, f"is missing: a constraint of {table}.")
-        for field in model._meta.concrete_fields:  # noqa: SLF001
+        for field in model._meta.concrete_fields:
             if field.unique and (table, field.column) not in unique_columns:
                 yield Violation(CATALOGUE, f"{table}.{field.column}", "is missing: that no value is there twice.")
 

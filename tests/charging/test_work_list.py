@@ -117,7 +117,7 @@ def test_a_released_card_is_free_and_its_invoice_is_not() -> None:
 
 def test_a_refusal_puts_nothing_back_on_the_work_list() -> None:
     invoice = make_attempt().invoice
-    arming.refuse([(invoice.pk, "constraint", NOW)], now=NOW)
+    arming.refuse([arming.Refused(invoice.pk, "constraint", NOW)], now=NOW)
     invoice.refresh_from_db()
     assert (invoice.next_attempt_at, invoice.refusal) == (None, None)
 

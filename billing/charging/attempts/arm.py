@@ -168,7 +168,7 @@ class _Batch:
         subscriptions = arming.lock_subscriptions(sorted({sub for _, sub, _ in candidates if sub is not None}))
         invoices = arming.lock_invoices([invoice for invoice, _, _ in candidates], now=self.now)
         ready: list[tuple[arming.NewAttempt, PreparedRequest]] = []
-        refusals: list[tuple[int, str, datetime]] = []
+        refusals: list[arming.Refused] = []
         holds: list[tuple[int, str, str]] = []
         for invoice_id, subscription_id, card_id in candidates:
             invoice = invoices.get(invoice_id)
@@ -187,7 +187,7 @@ class _Batch:
             reason = refusal(_facts(account, invoice, subscription, card), self.now)
             outcome = reason or (self._freeze(account, invoice, card) if card else Refusal.NO_CARD)
             if isinstance(outcome, Refusal):
-                refusals.append((invoice.id, outcome.value, self.now + LOOK_AGAIN[outcome]))
+                refusals.append(_refused(invoice.id, outcome, self.now))
             else:
                 ready.append(outcome)
         arming.refuse(refusals, now=self.now)
@@ -354,7 +354,11 @@ def _facts(
 
 def _refuse_alone(invoice_id: int, now: datetime) -> None:
     with durable():
-        arming.refuse([(invoice_id, Refusal.CONSTRAINT.value, now + LOOK_AGAIN[Refusal.CONSTRAINT])], now=now)
+        arming.refuse([_refused(invoice_id, Refusal.CONSTRAINT, now)], now=now)
+
+
+def _refused(invoice_id: int, why: Refusal, now: datetime) -> arming.Refused:
+    return arming.Refused(invoice_id, why.value, now + LOOK_AGAIN[why])
 
 
 def _constraint(error: IntegrityError) -> str:

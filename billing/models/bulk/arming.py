@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED
+from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState
 from billing.domain.refunds import MAY_HAVE_ACTED
-from billing.models.bulk.sql import columns, objects, rows, run
+from billing.models.attempts import PaymentAttempt
+from billing.models.bulk.sql import objects, rows, run
+from billing.models.bulk.writing import by_name, insert, update
+from billing.models.invoices import Invoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,19 +228,14 @@ def insert_attempts(
 
     No look that was made before the attempt's own deadline permits another: whoever settles it says from when one
     does. A reader that holds a lease loses it."""
-    inserted = rows(
-        """INSERT INTO billing_paymentattempt
-             (state, run_id, armed_at, window_ends_at, deadline_at, public_id, account_id, invoice_id,
-              payment_method_id, number, marker, amount_minor, currency, gateway_customer_id, charge_path, title,
-              description, request_method, request_url, request_body, request_nonce, request_timestamp,
-              request_signature, request_hash)
-           SELECT 'sending', %s::bigint, %s, %s, %s, n.* FROM unnest(%s::text[], %s::bigint[], %s::bigint[],
-               %s::bigint[], %s::int[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-               %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::bigint[], %s::text[],
-               %s::text[]) AS n
-           RETURNING marker, id""",
-        [run_id, armed_at, window_ends_at, deadline_at, *columns(attempts, NewAttempt)],
-    )
+    common = {
+        "state": AttemptState.SENDING.value,
+        "run_id": run_id,
+        "armed_at": armed_at,
+        "window_ends_at": window_ends_at,
+        "deadline_at": deadline_at,
+    }
+    inserted = insert(PaymentAttempt, by_name(attempts) | common, returning=("marker", "id"))
     run(
         """UPDATE billing_invoice SET next_attempt_at = NULL, attempt_count = attempt_count + 1,
                   refusal = NULL, refused_at = NULL, lease_until = NULL, lease_token = lease_token + 1,
@@ -248,16 +246,17 @@ def insert_attempts(
     return dict(inserted)
 
 
-def refuse(refusals: Sequence[tuple[int, str, datetime]], *, now: datetime) -> None:
-    """Writes (invoice, reason, look again at) on invoices that were due and are not charged now."""
-    if refusals:
-        ids, reasons, again = (list(column) for column in zip(*refusals, strict=True))
-        run(
-            """UPDATE billing_invoice i SET refusal = n.refusal, refused_at = %s, next_attempt_at = n.again
-               FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS n(id, refusal, again)
-               WHERE i.id = n.id AND i.next_attempt_at IS NOT NULL""",
-            [now, ids, reasons, again],
-        )
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An invoice that was due and is not charged now."""
+
+    id: int
+    refusal: str
+    next_attempt_at: datetime
+
+
+def refuse(refused: Sequence[Refused], *, now: datetime) -> None:
+    update(Invoice, {**by_name(refused), "refused_at": now}, where="t.next_attempt_at IS NOT NULL")
 
 
 def note_unavailable(account_id: int, *, refusal: str, now: datetime) -> int:
@@ -273,14 +272,8 @@ def note_unavailable(account_id: int, *, refusal: str, now: datetime) -> int:
 
 def hold(holds: Sequence[tuple[int, str]]) -> None:
     """Takes (invoice, hold) off the work list until a person decides."""
-    if holds:
-        ids, reasons = (list(column) for column in zip(*holds, strict=True))
-        run(
-            """UPDATE billing_invoice i SET hold = n.hold, next_attempt_at = NULL
-               FROM unnest(%s::bigint[], %s::text[]) AS n(id, hold)
-               WHERE i.next_attempt_at IS NOT NULL AND i.id = n.id""",
-            [ids, reasons],
-        )
+    ids, reasons = [invoice for invoice, _ in holds], [reason for _, reason in holds]
+    update(Invoice, {"id": ids, "hold": reasons, "next_attempt_at": None}, where="t.next_attempt_at IS NOT NULL")
 
 
 def markers_sending(markers: Sequence[str]) -> list[str]:

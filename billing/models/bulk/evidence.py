@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from billing.models.bulk.sql import columns, rows
+from django.db.models import Model
+
+from billing.models.attempts import Evidence
+from billing.models.bulk.writing import by_name, insert
+from billing.models.refunds import RefundEvidence
 
 Key = tuple[int, str, str]  # attempt or refund, source, digest
+REPEATED = {
+    "attempt": "ON CONFLICT ON CONSTRAINT evidence_is_told_once DO NOTHING",
+    "refund": "ON CONFLICT ON CONSTRAINT refund_evidence_is_told_once DO NOTHING",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,21 +35,10 @@ class NewEvidence:
         return self.subject_id, self.source, self.digest
 
 
-def _insert(table: str, subject: str, constraint: str) -> str:
-    return f"""INSERT INTO {table} (recorded_at, account_id, {subject}, source, verdict, reason, content, digest)
-               SELECT %s, n.* FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
-                                          %s::text[]) AS n
-               ON CONFLICT ON CONSTRAINT {constraint} DO NOTHING
-               RETURNING {subject}, source, digest, id"""  # noqa: S608
-
-
-_INSERT = {
-    "attempt": _insert("billing_evidence", "attempt_id", "evidence_is_told_once"),
-    "refund": _insert("billing_refundevidence", "refund_id", "refund_evidence_is_told_once"),
-}
-
-
 def insert_evidence(items: Sequence[NewEvidence], *, of: Literal["attempt", "refund"], now: datetime) -> dict[Key, int]:
     """Records evidence; ids by key of what was new. A repeat is not in the answer."""
-    inserted = rows(_INSERT[of], [now, *columns(items, NewEvidence)])
+    columns, subject_id = by_name(items), f"{of}_id"
+    columns |= {subject_id: columns.pop("subject_id", []), "recorded_at": now}
+    model: type[Model] = Evidence if of == "attempt" else RefundEvidence
+    inserted = insert(model, columns, conflict=REPEATED[of], returning=(subject_id, "source", "digest", "id"))
     return {(subject, source, digest): evidence for subject, source, digest, evidence in inserted}

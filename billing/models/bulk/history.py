@@ -1,13 +1,13 @@
 """What happened, written down: each change of state, and each event for the merchant's system. Append-only."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from billing.ids import new_id
-from billing.models.bulk.sql import columns, rows, run
+from billing.models.bulk.writing import by_name, insert
+from billing.models.history import Event, Transition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +63,7 @@ def record_transition(
 
 def record_transitions(transitions: Sequence[NewTransition], *, actor: str, now: datetime) -> list[int]:
     """Records changes of state; the ids of their rows."""
-    if not transitions:
-        return []
-    inserted = rows(
-        """INSERT INTO billing_transition
-             (account_id, subject_type, subject_id, from_state, to_state, reason, evidence_id, actor, at)
-           SELECT *, %s, %s FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::text[],
-                                        %s::text[], %s::bigint[])
-           RETURNING id""",
-        [actor, now, *columns(transitions, NewTransition)],
-    )
+    inserted = insert(Transition, {**by_name(transitions), "actor": actor, "at": now})
     return [number for (number,) in inserted]
 
 
@@ -100,22 +91,5 @@ def record_event(
 
 def record_events(events: Sequence[NewEvent], *, now: datetime) -> None:
     """Records events; one that is recorded already is left alone."""
-    if not events:
-        return
-    run(
-        """INSERT INTO billing_event
-             (created_at, public_id, account_id, kind, subject_type, subject_id, occasion, payload)
-           SELECT %s, e.* FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
-                                      %s::text[], %s::jsonb[]) AS e
-           ON CONFLICT ON CONSTRAINT an_event_is_told_once DO NOTHING""",
-        [
-            now,
-            [new_id("evt", now) for _ in events],
-            [one.account_id for one in events],
-            [one.kind for one in events],
-            [one.subject_type for one in events],
-            [one.subject_id for one in events],
-            [one.occasion for one in events],
-            [json.dumps(one.payload) for one in events],
-        ],
-    )
+    columns = {**by_name(events), "public_id": [new_id("evt", now) for _ in events], "created_at": now}
+    insert(Event, columns, conflict="ON CONFLICT ON CONSTRAINT an_event_is_told_once DO NOTHING")

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from billing.models.bulk.sql import columns, objects, rows, run
+from billing.models.bulk.sql import objects, rows, run
+from billing.models.bulk.writing import by_name, insert, update
+from billing.models.invoices import Invoice
+from billing.models.subscriptions import Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,18 +165,7 @@ class NewInvoice:
 
 def insert_invoices(invoices: Sequence[NewInvoice], *, now: datetime) -> list[int]:
     """Inserts and returns the new ids, in the order given."""
-    if not invoices:
-        return []
-    inserted = rows(
-        """INSERT INTO billing_invoice
-             (created_at, public_id, account_id, customer_id, subscription_id, period_index, state, state_reason,
-              description, lines, amount_minor, currency, due_at, next_attempt_at, hold, closed_at)
-           SELECT %s, n.* FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[],
-               %s::text[], %s::text[], %s::jsonb[], %s::bigint[], %s::text[], %s::timestamptz[],
-               %s::timestamptz[], %s::text[], %s::timestamptz[]) AS n
-           RETURNING public_id, id""",
-        [now, *columns(invoices, NewInvoice)],
-    )
+    inserted = insert(Invoice, {**by_name(invoices), "created_at": now}, returning=("public_id", "id"))
     by_public_id = dict(inserted)
     return [by_public_id[invoice.public_id] for invoice in invoices]
 
@@ -191,13 +183,4 @@ class Advance:
 
 
 def advance_subscriptions(advances: Sequence[Advance]) -> None:
-    if advances:
-        run(
-            """UPDATE billing_subscription s
-               SET state = n.state, occurrence = n.occurrence, next_due_at = n.next_due_at,
-                   period_index = n.period_index, periods_charged = n.periods_charged
-               FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::int[])
-                    AS n(id, state, occurrence, next_due_at, period_index, periods_charged)
-               WHERE s.id = n.id""",
-            columns(advances, Advance),
-        )
+    update(Subscription, by_name(advances))

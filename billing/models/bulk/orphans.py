@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.models.bulk.history import NewEvent, record_events
-from billing.models.bulk.sql import columns, rows, run
+from billing.models.bulk.sql import rows, run
+from billing.models.bulk.writing import by_name, insert
+from billing.models.orphans import OrphanAnswer
 
 ORPHAN_EVENTS = {"charge": "attempt.orphan_answer", "refund": "refund.orphan_answer"}
 
@@ -36,19 +38,9 @@ class NewOrphan:
 
 def insert_orphans(orphans: Sequence[NewOrphan], *, now: datetime) -> dict[tuple[str, str], int]:
     """Records what is new; ids by (nonce, digest)."""
-    if not orphans:
-        return {}
-    inserted = rows(
-        """INSERT INTO billing_orphananswer
-             (recorded_at, account_id, kind, marker, nonce, gateway_customer_id, amount_minor, currency, title,
-              description, source, verdict, reason, transaction_id, order_id, content, digest, matched_at, matched_how)
-           SELECT %s, n.* FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
-               %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-               %s::jsonb[], %s::text[], %s::timestamptz[], %s::text[]) AS n
-           ON CONFLICT ON CONSTRAINT an_orphan_answer_is_recorded_once DO NOTHING
-           RETURNING nonce, digest, id""",
-        [now, *columns(orphans, NewOrphan)],
-    )
+    conflict = "ON CONFLICT ON CONSTRAINT an_orphan_answer_is_recorded_once DO NOTHING"
+    columns = {**by_name(orphans), "recorded_at": now}
+    inserted = insert(OrphanAnswer, columns, conflict=conflict, returning=("nonce", "digest", "id"))
     return {(nonce, digest): orphan for nonce, digest, orphan in inserted}
 
 

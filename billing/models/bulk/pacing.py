@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from billing.domain.manifests import HISTORY_DAYS, History, Manifest
 from billing.domain.pacing import Pace, PaceState, Share
 from billing.models.bulk.sql import rows, run
+from billing.models.pace import RunManifest
 
 _NAMES = [field.name for field in fields(Pace)]
 _COLUMNS = ", ".join(_NAMES)
@@ -86,20 +87,15 @@ def history(account_id: int, *, today: date) -> History:
 
 
 def write_manifest(account_id: int, due: Manifest, known: History, *, held_reason: str, now: datetime) -> None:
-    run(
-        """INSERT INTO billing_runmanifest
-             (account_id, began_at, charges, sums_minor, largest_minor, history_days, most_charges, held_reason)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
-        [
-            account_id,
-            now,
-            due.charges,
-            json.dumps(dict(due.sums_minor)),
-            due.largest_minor,
-            known.days,
-            known.most_charges,
-            held_reason,
-        ],
+    RunManifest.objects.create(
+        account_id=account_id,
+        began_at=now,
+        charges=due.charges,
+        sums_minor=dict(due.sums_minor),
+        largest_minor=due.largest_minor,
+        history_days=known.days,
+        most_charges=known.most_charges,
+        held_reason=held_reason,
     )
 
 

@@ -1,7 +1,7 @@
 """settle: lock everything an attempt touches, then write what the evidence did to it.
 
-The rows here are working copies: the use case changes their fields, and the writers below put back
-exactly the columns they name.
+The rows here are working copies: the use case changes their fields, and the writers below put back exactly the
+columns that are named here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,23 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.domain.attempts import HOLDS_PLACE, AttemptState
+from billing.models.attempts import PaymentAttempt
 from billing.models.bulk.sql import objects, rows, run
+from billing.models.bulk.writing import by_name, update
+from billing.models.customers import PaymentMethod
+from billing.models.invoices import Invoice
+from billing.models.subscriptions import Subscription
+
+# What a settlement may change; `id` names the row.
+ATTEMPT_COLUMNS = (
+    *("id", "state", "state_reason", "gateway_transaction_id", "gateway_order_id", "last_evidence_id"),
+    *("next_check_at", "checks_done", "rung_at", "settled_at"),
+)
+INVOICE_COLUMNS = (
+    *("id", "state", "state_reason", "next_attempt_at", "hold", "tries", "first_tried_at"),
+    *("not_sent_in_a_row", "closed_at", "look_from_at"),
+)
+SUBSCRIPTION_COLUMNS = ("id", "state", "next_due_at", "ended_at")
 
 
 @dataclass(slots=True)
@@ -203,62 +219,16 @@ def claims(account_ids: Sequence[int], *, transactions: Sequence[str], orders: S
 
 def write_attempts(attempts: Sequence[AttemptRow]) -> None:
     """Attempts that leave the place of their invoice are written before those that take it."""
-    leaving = [attempt for attempt in attempts if AttemptState(attempt.state) not in HOLDS_PLACE]
-    _write_attempts(leaving)
+    _write_attempts([attempt for attempt in attempts if AttemptState(attempt.state) not in HOLDS_PLACE])
     _write_attempts([attempt for attempt in attempts if AttemptState(attempt.state) in HOLDS_PLACE])
 
 
 def _write_attempts(attempts: Sequence[AttemptRow]) -> None:
-    if attempts:
-        run(
-            """UPDATE billing_paymentattempt a
-               SET state = n.state, state_reason = n.reason, gateway_transaction_id = n.transaction,
-                   gateway_order_id = n.gateway_order, last_evidence_id = n.evidence, next_check_at = n.next_check,
-                   checks_done = n.checks_done, rung_at = n.rung_at, settled_at = n.settled_at
-               FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
-                           %s::timestamptz[], %s::int[], %s::timestamptz[], %s::timestamptz[])
-                    AS n(id, state, reason, transaction, gateway_order, evidence, next_check, checks_done, rung_at,
-                         settled_at)
-               WHERE a.id = n.id""",
-            [
-                [a.id for a in attempts],
-                [a.state for a in attempts],
-                [a.state_reason for a in attempts],
-                [a.gateway_transaction_id for a in attempts],
-                [a.gateway_order_id for a in attempts],
-                [a.last_evidence_id for a in attempts],
-                [a.next_check_at for a in attempts],
-                [a.checks_done for a in attempts],
-                [a.rung_at for a in attempts],
-                [a.settled_at for a in attempts],
-            ],
-        )
+    update(PaymentAttempt, by_name(attempts, *ATTEMPT_COLUMNS))
 
 
 def write_invoices(invoices: Sequence[InvoiceRow]) -> None:
-    if invoices:
-        run(
-            """UPDATE billing_invoice i
-               SET state = n.state, state_reason = n.reason, next_attempt_at = n.next_attempt, hold = n.hold,
-                   tries = n.tries, first_tried_at = n.first_tried, not_sent_in_a_row = n.not_sent,
-                   closed_at = n.closed_at, look_from_at = n.look_from
-               FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::int[],
-                           %s::timestamptz[], %s::int[], %s::timestamptz[], %s::timestamptz[])
-                    AS n(id, state, reason, next_attempt, hold, tries, first_tried, not_sent, closed_at, look_from)
-               WHERE i.id = n.id""",
-            [
-                [i.id for i in invoices],
-                [i.state for i in invoices],
-                [i.state_reason for i in invoices],
-                [i.next_attempt_at for i in invoices],
-                [i.hold for i in invoices],
-                [i.tries for i in invoices],
-                [i.first_tried_at for i in invoices],
-                [i.not_sent_in_a_row for i in invoices],
-                [i.closed_at for i in invoices],
-                [i.look_from_at for i in invoices],
-            ],
-        )
+    update(Invoice, by_name(invoices, *INVOICE_COLUMNS))
 
 
 def write_refunded(invoices: Sequence[tuple[int, int]]) -> None:
@@ -268,20 +238,7 @@ def write_refunded(invoices: Sequence[tuple[int, int]]) -> None:
 
 
 def write_subscriptions(subscriptions: Sequence[SubscriptionRow]) -> None:
-    if subscriptions:
-        run(
-            """UPDATE billing_subscription s
-               SET state = n.state, next_due_at = n.next_due_at, ended_at = n.ended_at
-               FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-                    AS n(id, state, next_due_at, ended_at)
-               WHERE s.id = n.id""",
-            [
-                [s.id for s in subscriptions],
-                [s.state for s in subscriptions],
-                [s.next_due_at for s in subscriptions],
-                [s.ended_at for s in subscriptions],
-            ],
-        )
+    update(Subscription, by_name(subscriptions, *SUBSCRIPTION_COLUMNS))
 
 
 def hold_invoices_of(subscription_ids: Sequence[int], *, hold: str) -> None:
@@ -296,10 +253,5 @@ def hold_invoices_of(subscription_ids: Sequence[int], *, hold: str) -> None:
 
 def hold_cards(holds: Sequence[tuple[int, str]], *, now: datetime) -> None:
     """Pauses (card, reason); a card that is held already keeps its first reason."""
-    if holds:
-        ids, reasons = (list(column) for column in zip(*holds, strict=True))
-        run(
-            """UPDATE billing_paymentmethod c SET held_at = %s, held_reason = n.reason
-               FROM unnest(%s::bigint[], %s::text[]) AS n(id, reason) WHERE c.id = n.id AND c.held_at IS NULL""",
-            [now, ids, reasons],
-        )
+    ids, reasons = [card for card, _ in holds], [reason for _, reason in holds]
+    update(PaymentMethod, {"id": ids, "held_reason": reasons, "held_at": now}, where="t.held_at IS NULL")

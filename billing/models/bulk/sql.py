@@ -1,6 +1,7 @@
 """Running SQL, for the modules beside this one."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
@@ -61,6 +62,8 @@ def _element(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, bytes):
         return f'"\\\\x{value.hex()}"'
+    if isinstance(value, Mapping):
+        return _element(json.dumps(value))
     raise TypeError(f"no array of {type(value).__name__}")
 
 
@@ -102,8 +105,3 @@ def run(query: str, parameters: Sequence[Any] | dict[str, Any]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(query, _bound(parameters))
         return int(cursor.rowcount)
-
-
-def columns(items: Sequence[Any], kind: type[Any]) -> list[list[Any]]:
-    """The items' fields as parallel lists, in the order of the dataclass `kind`, for `unnest`."""
-    return [[getattr(item, field.name) for item in items] for field in fields(kind)]

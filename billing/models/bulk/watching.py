@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from billing.domain.late_money import FoundKind
 from billing.models.bulk.settling import AttemptRow
 from billing.models.bulk.sql import objects, run
+from billing.models.bulk.writing import by_name, insert
+from billing.models.late_money import FoundPayment
 
 
 def watch(card_ids: Sequence[int], *, now: datetime, at: datetime) -> None:
@@ -185,23 +187,4 @@ def after_the_end(attempt: AttemptRow) -> NewFound:
 
 def list_found(payments: Sequence[NewFound], *, now: datetime) -> None:
     """Puts payments before a person; one that is listed already stays as it is."""
-    for one in payments:  # almost always none
-        run(
-            """INSERT INTO billing_foundpayment
-                 (found_at, account_id, gateway_transaction_id, gateway_order_id, kind, amount_minor, currency,
-                  marker, attempt_id, invoice_id)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-               ON CONFLICT DO NOTHING""",
-            [
-                now,
-                one.account_id,
-                one.gateway_transaction_id,
-                one.gateway_order_id,
-                one.kind,
-                one.amount_minor,
-                one.currency,
-                one.marker,
-                one.attempt_id,
-                one.invoice_id,
-            ],
-        )
+    insert(FoundPayment, {**by_name(payments), "found_at": now}, conflict="ON CONFLICT DO NOTHING")

@@ -112,7 +112,7 @@ _ARM = [
     one("arm: a refusal is written down", ARM, "        arming.refuse(refusals, now=self.now)\n", "",
         *named(TEST_ARM, "card_that_may_not")),
     one("arm: what is refused waits as long as its reason says", ARM,
-        "outcome.value, self.now + LOOK_AGAIN[outcome]", "outcome.value, self.now",
+        "why.value, now + LOOK_AGAIN[why]", "why.value, now",
         *named(TEST_ARM, "card_that_may_not")),
     one("arm: the card is still the one to be charged", ARM,
         "or not _still_the_card(invoice, subscription, card)", "or False", *named(TEST_GUARDS, "card_changed")),
@@ -270,8 +270,7 @@ _LOCKS = [
     one("arm: tries are counted", ARM_SQL, "attempt_count = attempt_count + 1,", "attempt_count = attempt_count,",
         *named(TEST_GUARDS, "leaves_the_work_list")),
     one("arm: a refusal puts nothing back on the work list", ARM_SQL,
-        "WHERE i.id = n.id AND i.next_attempt_at IS NOT NULL", "WHERE i.id = n.id",
-        *named(TEST_LIST, "puts_nothing_back")),
+        '"refused_at": now}, where="t.next_attempt_at IS NOT NULL"', '"refused_at": now}', *named(TEST_LIST, "puts_nothing_back")),
 ]  # fmt: skip
 
 _SEND = [

@@ -217,7 +217,7 @@ _SETTLE = [
         "if finding.source is RefundSource.SWEEPER or self._refund.armed_at is None:",
         "if self._refund.armed_at is None:", *named(TEST_SETTLE, "swept")),
     one("refund settle: told twice is recorded once", "billing/models/bulk/evidence.py",
-        "ON CONFLICT ON CONSTRAINT {constraint} DO NOTHING\n", "\n", *named(TEST_SETTLE, "repeated_finding_changes")),
+        "ON CONFLICT ON CONSTRAINT refund_evidence_is_told_once DO NOTHING", "", *named(TEST_SETTLE, "repeated_finding_changes")),
     one("refund settle: money from a surplus was never the invoice's", SQL, "    if pays_its_invoice:\n",
         "    if True:\n", *named(TEST_SETTLE, "refund_of_an_overpayment")),
     one("refund settle: what went back counts on the invoice", SQL, "    if pays_its_invoice:\n", "    if False:\n",

@@ -86,13 +86,13 @@ _LOCKS = [
         "the attempts": ("ORDER BY a.id FOR NO KEY UPDATE OF a", "ORDER BY a.id"),
     }, *named(TEST_MORE, "simultaneous_findings_wait")),
     one("settle: who leaves the place is written first", SETTLE_SQL,
-        "    _write_attempts(leaving)\n    _write_attempts([attempt for attempt in attempts if "
-        "AttemptState(attempt.state) in HOLDS_PLACE])\n",
-        "    _write_attempts([attempt for attempt in attempts if "
-        "AttemptState(attempt.state) in HOLDS_PLACE])\n    _write_attempts(leaving)\n",
+        "    _write_attempts([attempt for attempt in attempts if AttemptState(attempt.state) not in HOLDS_PLACE])\n"
+        "    _write_attempts([attempt for attempt in attempts if AttemptState(attempt.state) in HOLDS_PLACE])\n",
+        "    _write_attempts([attempt for attempt in attempts if AttemptState(attempt.state) in HOLDS_PLACE])\n"
+        "    _write_attempts([attempt for attempt in attempts if AttemptState(attempt.state) not in HOLDS_PLACE])\n",
         *named(TEST_SETTLE, "overpayment_pays_in_the_settle")),
-    one("settle: a held card keeps its first reason", SETTLE_SQL, "WHERE c.id = n.id AND c.held_at IS NULL",
-        "WHERE c.id = n.id", *named(TEST_MORE, "first_reason")),
+    one("settle: a held card keeps its first reason", SETTLE_SQL, ', where="t.held_at IS NULL"', "",
+        *named(TEST_MORE, "first_reason")),
     one("settle: declined invoices are those that were tried", SETTLE_SQL, "count(*) FILTER (WHERE i.tries > 0)",
         "0", *named(TEST_SETTLE, "does_not_hide")),
 ]  # fmt: skip
