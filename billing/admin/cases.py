@@ -80,10 +80,8 @@ def _resolve(row: PaymentAttempt, given: Given) -> Done:
         attempt=row,
         resolution=Resolution(given.data["resolution"]),
         transaction_id=given.data["transaction_id"],
-        reason=given.reason,
+        decision=given.decision,
         despite_orders=given.data["seen_orders"].split() if given.data["despite"] else (),
-        actor=given.actor,
-        user_id=given.user_id,
         limits=Limits.from_settings(),
         now=given.now,
     )
@@ -93,7 +91,7 @@ def _resolve(row: PaymentAttempt, given: Given) -> Done:
 
 
 def _release(row: PaymentAttempt, given: Given) -> Done:
-    decision = release_card(attempt=row, reason=given.reason, actor=given.actor, user_id=given.user_id, now=given.now)
+    decision = release_card(attempt=row, decision=given.decision, now=given.now)
     if decision.proposal:
         return Done("Sent for approval. The card waits until another person confirms it.")
     return Done("Card released. It can be charged again. This attempt's own invoice still needs a decision.")
@@ -109,9 +107,7 @@ def _the_proposal(row: PaymentAttempt) -> Proposal:
 def _confirm(row: PaymentAttempt, given: Given) -> Done:
     confirm(
         proposal=as_shown(_the_proposal(row), given),
-        reason=given.reason,
-        actor=given.actor,
-        user_id=given.user_id,
+        decision=given.decision,
         limits=Limits.from_settings(),
         now=given.now,
     )
@@ -121,9 +117,7 @@ def _confirm(row: PaymentAttempt, given: Given) -> Done:
 def _reject(row: PaymentAttempt, given: Given) -> Done:
     reject(
         proposal=as_shown(_the_proposal(row), given),
-        reason=given.reason,
-        actor=given.actor,
-        user_id=given.user_id,
+        decision=given.decision,
         now=given.now,
     )
     return Done("Rejected. The attempt still needs a decision.")

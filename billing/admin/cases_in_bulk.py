@@ -103,13 +103,11 @@ def _named(ids: str) -> list[PaymentAttempt]:
 
 def _decide(what: str, rows: list[PaymentAttempt], given: Given) -> list[OneOfMany]:
     if what == "release":
-        return release_many(attempts=rows, reason=given.reason, actor=given.actor, user_id=given.user_id, now=given.now)
+        return release_many(attempts=rows, decision=given.decision, now=given.now)
     return resolve_many(
         attempts=rows,
         resolution=Resolution(given.data["resolution"]),
-        reason=given.reason,
-        actor=given.actor,
-        user_id=given.user_id,
+        decision=given.decision,
         limits=Limits.from_settings(),
         now=given.now,
     )
@@ -137,15 +135,15 @@ def _results(rows: list[PaymentAttempt], results: list[OneOfMany], title: str) -
     lines = []
     for one in results:
         row = by_id[one.attempt.pk]
-        if one.decision is None:
+        if one.resolved is None:
             label, said = Label("refused", "danger"), str(one.refused)
-        elif one.decision.proposal:
+        elif one.resolved.proposal:
             label, said = Label("proposed", "warning"), "sent for approval"
         else:
-            label, said = Label("done", "success"), f"now: {ATTEMPT_LABELS[one.decision.state].text}"
+            label, said = Label("done", "success"), f"now: {ATTEMPT_LABELS[one.resolved.state].text}"
         lines.append([*_line(row, row.account.time_zone), Cell(said, label=label), Cell(money(row), number=True)])
-    done = sum(one.decision is not None and one.decision.proposal is None for one in results)
-    proposed = sum(one.decision is not None and one.decision.proposal is not None for one in results)
+    done = sum(one.resolved is not None and one.resolved.proposal is None for one in results)
+    proposed = sum(one.resolved is not None and one.resolved.proposal is not None for one in results)
     refused = len(results) - done - proposed
     table = Table("Results", ["Customer", "Card", "Result", "Amount"], lines, "")
     return Page(title, f"{done} done, {proposed} sent for approval, {refused} refused", main=[table])

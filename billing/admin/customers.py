@@ -249,9 +249,7 @@ def _free(card: PaymentMethod, given: Given) -> Done:
     although = given.data["seen_orders"].split() if given.data.get("although") else ()
     cleared = clear_hold(
         card=card,
-        reason=given.reason,
-        actor=given.actor,
-        user_id=given.user_id,
+        decision=given.decision,
         now=given.now,
         charge_although=although,
     )
@@ -267,7 +265,7 @@ def _told_of(order: GatewayOrder) -> str:
 
 
 def _go_on(card: PaymentMethod, given: Given) -> Done:
-    tried = go_on_without(card=card, reason=given.reason, actor=given.actor, now=given.now)
+    tried = go_on_without(card=card, decision=given.decision, now=given.now)
     return Done(f"The customer's other cards are charged without checking this one. Invoices tried now: {tried}.")
 
 

@@ -119,17 +119,13 @@ def _the_proposal(card: PaymentMethod) -> Proposal:
     return found
 
 
-def _by(given: Given) -> dict[str, Any]:
-    return {"reason": given.reason, "actor": given.actor, "user_id": given.user_id, "now": given.now}
-
-
 def _confirm(card: PaymentMethod, given: Given) -> Done:
-    confirm_clearing(proposal=as_shown(_the_proposal(card), given), **_by(given))
+    confirm_clearing(proposal=as_shown(_the_proposal(card), given), decision=given.decision, now=given.now)
     return Done("Confirmed. The card can be charged again.")
 
 
 def _reject(card: PaymentMethod, given: Given) -> Done:
-    reject_clearing(proposal=as_shown(_the_proposal(card), given), **_by(given))
+    reject_clearing(proposal=as_shown(_the_proposal(card), given), decision=given.decision, now=given.now)
     return Done("Rejected. The card stays held.")
 
 

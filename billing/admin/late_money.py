@@ -42,7 +42,7 @@ KIND_ADVICE = {
 
 
 def _decide(row: FoundPayment, given: Given) -> Done:
-    decide_found(payment=row, reason=given.reason, actor=given.actor, now=given.now)
+    decide_found(payment=row, decision=given.decision, now=given.now)
     return Done("Decision recorded. The payment is off the list.")
 
 

@@ -46,7 +46,7 @@ EXPLAINED: dict[str, str] = {
 
 
 def _close(row: OrphanAnswer, given: Given) -> Done:
-    close_orphan(orphan=row, reason=given.reason, actor=given.actor, now=given.now)
+    close_orphan(orphan=row, decision=given.decision, now=given.now)
     return Done("Answer closed.")
 
 

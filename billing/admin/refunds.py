@@ -75,8 +75,7 @@ def _refund(row: PaymentAttempt, given: Given) -> Done:
     refund = request_refund(
         attempt=row,
         amount_minor=None if ringgit is None else fields.minor(ringgit),
-        reason=given.reason,
-        actor=given.actor,
+        decision=given.decision,
         now=given.now,
         given_back_minor=given.data.get("given_back"),
     )
@@ -84,7 +83,7 @@ def _refund(row: PaymentAttempt, given: Given) -> Done:
 
 
 def _reverse(row: PaymentAttempt, given: Given) -> Done:
-    refund = request_reverse(attempt=row, reason=given.reason, actor=given.actor, now=given.now)
+    refund = request_reverse(attempt=row, decision=given.decision, now=given.now)
     return Done("Reversal requested. A worker sends it in a moment.", page_of(refund))
 
 
@@ -193,8 +192,7 @@ def _resolve(row: Refund, given: Given) -> Done:
     state = resolve_refund(
         refund=row,
         resolution=RefundResolution(given.data["resolution"]),
-        reason=given.reason,
-        actor=given.actor,
+        decision=given.decision,
         limits=Limits.from_settings(),
         now=given.now,
     )
@@ -202,7 +200,7 @@ def _resolve(row: Refund, given: Given) -> Done:
 
 
 def _withdraw(row: Refund, given: Given) -> Done:
-    withdraw(refund=row, reason=given.reason, actor=given.actor, limits=Limits.from_settings(), now=given.now)
+    withdraw(refund=row, decision=given.decision, limits=Limits.from_settings(), now=given.now)
     return Done("Refund withdrawn. Nothing was sent.")
 
 

@@ -147,36 +147,38 @@ def _told(closing: Closing, done: str) -> Done:
     return Done(done)
 
 
-def _by(given: Given) -> dict[str, Any]:
-    return {"reason": given.reason, "actor": given.actor, "user_id": given.user_id, "now": given.now}
-
-
 def _pay(row: Invoice, given: Given) -> Done:
     closing = pay_elsewhere(
         invoice=row,
         method=PaidBy(given.data["method"]),
         reference=given.data["reference"],
         paid_date=given.data["paid_date"],
-        **_by(given),
+        decision=given.decision,
+        now=given.now,
     )
     return _told(closing, "Invoice paid. The card is not charged for it any more.")
 
 
 def _found(row: Invoice, given: Given) -> Done:
-    closing = record_found_payment(invoice=row, transaction_id=given.data["transaction_id"], **_by(given))
+    closing = record_found_payment(
+        invoice=row, transaction_id=given.data["transaction_id"], decision=given.decision, now=given.now
+    )
     return _told(closing, "Invoice paid by that transaction. Nobody is charged.")
 
 
 def _void(row: Invoice, given: Given) -> Done:
-    return _told(void(invoice=row, **_by(given)), "Invoice void. Nothing is owed.")
+    return _told(void(invoice=row, decision=given.decision, now=given.now), "Invoice void. Nothing is owed.")
 
 
 def _write_off(row: Invoice, given: Given) -> Done:
-    return _told(write_off(invoice=row, **_by(given)), "Invoice written off. It is no longer collected.")
+    return _told(
+        write_off(invoice=row, decision=given.decision, now=given.now),
+        "Invoice written off. It is no longer collected.",
+    )
 
 
 def _retry(row: Invoice, given: Given) -> Done:
-    at = retry_now(invoice=row, reason=given.reason, actor=given.actor, now=given.now)
+    at = retry_now(invoice=row, decision=given.decision, now=given.now)
     if at > given.now:
         when = moment_text(at, row.account.time_zone)
         return Done(f"The invoice is tried at {when}: {reason_words(Refusal.LISTS_MAY_LAG)}.")
@@ -184,17 +186,17 @@ def _retry(row: Invoice, given: Given) -> Done:
 
 
 def _collect(row: Invoice, given: Given) -> Done:
-    collect_held(invoice=row, reason=given.reason, actor=given.actor, now=given.now)
+    collect_held(invoice=row, decision=given.decision, now=given.now)
     return Done("Invoice collected again. A worker charges the card in a moment.")
 
 
 def _confirm(row: Invoice, given: Given) -> Done:
-    confirm_closing(proposal=as_shown(_proposal(row), given), **_by(given))
+    confirm_closing(proposal=as_shown(_proposal(row), given), decision=given.decision, now=given.now)
     return Done("Confirmed. The decision took effect.")
 
 
 def _reject(row: Invoice, given: Given) -> Done:
-    reject_closing(proposal=as_shown(_proposal(row), given), **_by(given))
+    reject_closing(proposal=as_shown(_proposal(row), given), decision=given.decision, now=given.now)
     return Done("Rejected. The invoice is collected as before.")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from billing.domain.attempts import AttemptState, Source, Verdict
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.money import display
 from billing.domain.reason_words import reason_words
 from billing.domain.reasons import Reason
@@ -103,7 +103,7 @@ class AttemptLife:
         if row.reason == Reason.REVERSED_ON_REQUEST:
             return "the payment was reversed, as requested."
         if source is Source.OPERATOR:
-            return decided(verdict, Decided.of(row.content), to_staff=self._to_staff)
+            return decided(verdict, Decision.of(row.content), to_staff=self._to_staff)
         text = shown_by(source, verdict, row.reason, check)
         if source is Source.ANSWER and verdict in (Verdict.PAID, Verdict.DECLINED):
             return text.removesuffix(".") + f", {span(row.recorded_at - self._attempt.armed_at)} after it was recorded."

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.money import display
 from billing.domain.reason_words import reason_words
 from billing.domain.refunds import (
@@ -111,7 +111,7 @@ class RefundLife:
         kept = row.content.get("detail")
         detail = kept if isinstance(kept, dict) else {}
         if source is RefundSource.OPERATOR:
-            decision = Decided.of(row.content)
+            decision = Decision.of(row.content)
             return decided_by(decision.actor, _DECIDED[verdict], decision.reason, to_staff=self._to_staff)
         text = refund_shown_by(source, verdict, row.reason, detail.get("check"))
         armed_at = self._refund.armed_at

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from billing.domain.attempts import AttemptState, Source, Verdict
 from billing.domain.closing import PaidBy
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.reason_words import reason_words
 from billing.domain.reasons import Reason
 from billing.domain.schedules import Interval, Schedule
@@ -125,7 +125,7 @@ def shown_by(source: Source, verdict: Verdict, reason: str, number: int | None) 
             assert_never(source)
 
 
-def decided(verdict: Verdict, decision: Decided, *, to_staff: bool) -> str:
+def decided(verdict: Verdict, decision: Decision, *, to_staff: bool) -> str:
     """A person's decision about an attempt, as what follows a colon."""
     words = {
         Verdict.PAID: "that the card was charged",

@@ -16,6 +16,7 @@ from schemathesis.specs.openapi import checks
 
 from billing.charging.attempts.charge_now import charge_now
 from billing.charging.refunds.ask import request_refund
+from billing.domain.decisions import Decision
 from billing.models import PaymentAttempt, PaymentMethod
 from billing.models.clock import database_now
 from config.wsgi import application
@@ -93,7 +94,7 @@ def known(shop: Shop) -> dict[str, str]:
     )
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=invoice)
-    refund = request_refund(attempt=attempt, amount_minor=500, reason="x", actor="test", now=database_now())
+    refund = request_refund(attempt=attempt, amount_minor=500, decision=Decision("test", "x"), now=database_now())
     rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund)
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 

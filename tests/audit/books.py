@@ -12,6 +12,7 @@ from billing.charging.refunds.ask import request_refund, request_reverse
 from billing.charging.refunds.settle import settle_refund, write_down
 from billing.charging.refunds.worker import sweep_refunds
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
 from billing.gateway.connection import Gateway, ReadTransaction, gateway_for
 from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Refund, Subscription
@@ -106,7 +107,7 @@ class Books:
 
     def ask_back(self, attempt: PaymentAttempt, amount: int | None = None, *, reverse: bool = False) -> Refund:
         """*siti* asks for all, for a part, or for a reversal."""
-        given: dict[str, Any] = {"attempt": attempt, "reason": "cancelled in time", "actor": "siti", "now": self.now}
+        given: dict[str, Any] = {"attempt": attempt, "decision": Decision("siti", "cancelled in time"), "now": self.now}
         return request_reverse(**given) if reverse else request_refund(amount_minor=amount, **given)
 
     def send_back(self, refund: Refund) -> Refund:

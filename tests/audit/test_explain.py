@@ -8,7 +8,7 @@ from billing.accounts.gateway_accounts import start_account, stop_account
 from billing.charging.attempts.charge_now import charge_now
 from billing.charging.cases.resolve import Resolution, collect_held, release_card, resolve
 from billing.domain.attempts import AttemptState, Finding, Source, Verdict
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.schedules import Schedule
 from billing.domain.subscriptions import Hold
 from billing.explaining.explain import Answer, NothingFoundError, explain, find_invoice
@@ -103,12 +103,11 @@ def test_decline_unknown_decision_and_late_money_are_explained(books: Books) -> 
     books.absent(second, 1)
     books.wait(minutes=5)
     books.give_to_a_person(second)
-    release_card(attempt=second, reason="the customer waits.", actor="siti", now=books.wait(minutes=1))
+    release_card(attempt=second, decision=Decision("siti", "the customer waits."), now=books.wait(minutes=1))
     resolve(
         attempt=second,
         resolution=Resolution.NOT_CHARGED,
-        reason="nothing in the merchant portal",
-        actor="siti",
+        decision=Decision("siti", "nothing in the merchant portal"),
         limits=SHORT,
         now=books.wait(hours=1),
         **NOTHING_TO_SEE,
@@ -178,12 +177,11 @@ def test_decline_unknown_decision_and_late_money_are_explained(books: Books) -> 
 def test_explanation_hides_staff_names_and_notes_from_others(books: Books) -> None:
     attempt = on_the_last_day_of_march(books)
     books.give_to_a_person(books.lose(attempt))
-    release_card(attempt=attempt, reason="call 012-3456789", actor="siti", now=books.wait(minutes=1))
+    release_card(attempt=attempt, decision=Decision("siti", "call 012-3456789"), now=books.wait(minutes=1))
     resolve(
         attempt=attempt,
         resolution=Resolution.DECLINED,
-        reason="Aminah said so",
-        actor="siti",
+        decision=Decision("siti", "Aminah said so"),
         limits=SHORT,
         now=books.wait(minutes=1),
         **NOTHING_TO_SEE,
@@ -228,7 +226,7 @@ def test_missed_periods_and_what_the_rule_for_them_does(books: Books) -> None:
     assert waits[-1] == (
         "next: Nothing happens automatically: its period was missed, and a person decides whether it is collected."
     )
-    collect_held(invoice=invoices[3], reason="the customer agrees", actor="siti", now=books.wait(minutes=1))
+    collect_held(invoice=invoices[3], decision=Decision("siti", "the customer agrees"), now=books.wait(minutes=1))
     assert story(books, invoices[3])[-3:] == [
         "decided: siti had it collected anyway: the customer agrees.",
         "now: The invoice is open: RM 19.90 is still owed.",
@@ -424,7 +422,7 @@ def test_every_finding_refusal_and_hold_has_a_sentence() -> None:
 
 
 def test_two_persons_decisions_name_both_to_staff_only() -> None:
-    decision = Decided("mei", "nothing in the portal.", proposed_by="siti")
+    decision = Decision("mei", "nothing in the portal.", proposed_by="siti")
     said = decided(Verdict.PERSON_NOT_CHARGED, decision, to_staff=True)
     assert said == "mei decided that the card was not charged (proposed by siti): nothing in the portal."
     assert decided(Verdict.DECLINED, decision, to_staff=False) == "a person decided that the charge was declined."

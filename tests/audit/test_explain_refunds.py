@@ -7,6 +7,7 @@ import pytest
 from billing.charging.cases.resolve import collect_held
 from billing.charging.refunds.ask import RefundResolution, resolve_refund, withdraw
 from billing.domain.attempts import Source
+from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundEnd, RefundSource, RefundState, RefundVerdict
 from billing.explaining.explain import Answer
 from billing.explaining.refund_life import refund_consequence, refund_shown_by
@@ -130,7 +131,7 @@ def test_unknown_refund_resolved_by_staff_is_explained(
         "now: The invoice is paid.",
         "next: Refund of RM 19.90: nothing happens automatically; it needs review.",
     ]
-    given = {"reason": "asked the gateway", "actor": "mei", "limits": SHORT, "now": books.wait(hours=1)}
+    given = {"decision": Decision("mei", "asked the gateway"), "limits": SHORT, "now": books.wait(hours=1)}
     gateway_shows(monkeypatch, paid, "SUCCESS")
     resolve_refund(refund=refund, resolution=RefundResolution.NOT_REFUNDED, **given)
     assert of_the_refund(books, paid)[-2:] == [
@@ -173,7 +174,7 @@ def test_refunds_that_gave_nothing_back(books: Books, paid: PaymentAttempt) -> N
         "next: Refund of RM 19.90: it waits to be sent, because the account is stopped; it is checked again "
         "automatically."
     )
-    given = {"reason": "the customer stays", "actor": "mei", "limits": SHORT, "now": books.wait(minutes=1)}
+    given = {"decision": Decision("mei", "the customer stays"), "limits": SHORT, "now": books.wait(minutes=1)}
     withdraw(refund=withdrawn, **given)
     books.wait(minutes=1)
     late = books.ask_back(paid)
@@ -198,7 +199,7 @@ def test_refunds_that_gave_nothing_back(books: Books, paid: PaymentAttempt) -> N
 def test_refunded_overpayment_is_no_longer_a_double_charge(books: Books) -> None:
     first = books.decline(books.armed())
     cancel(subscription=first.invoice.subscription, reason="moved", actor="siti", now=books.now)
-    collect_held(invoice=first.invoice, reason="still owed", actor="siti", now=books.wait(days=3))
+    collect_held(invoice=first.invoice, decision=Decision("siti", "still owed"), now=books.wait(days=3))
     (second,) = books.arm()
     books.pay(second)
     books.pay(first, Source.ORDER_LIST)
@@ -232,7 +233,7 @@ def test_refund_explanation_hides_staff_names_from_others(
     refund = books.send_back(books.ask_back(paid))
     books.hear_back(refund, RefundVerdict.UNCLEAR, "timeout")
     books.hear_back(refund, RefundVerdict.NOTHING_AT_LAST, "unchanged_at_the_gateway", QUERY)
-    given = {"reason": "Aminah said so", "actor": "siti", "limits": SHORT, "now": books.wait(hours=1)}
+    given = {"decision": Decision("siti", "Aminah said so"), "limits": SHORT, "now": books.wait(hours=1)}
     gateway_shows(monkeypatch, paid, "FULL_REFUNDED")
     resolve_refund(refund=refund, resolution=RefundResolution.REFUNDED, **given)
     said = of_the_refund(books, paid, to_staff=False)

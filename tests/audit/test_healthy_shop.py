@@ -9,6 +9,7 @@ from billing.accounts.gateway_accounts import start_account, stop_account
 from billing.audit.invariants import gateway_violations, ledger_violations, violations
 from billing.charging.cases.resolve import Resolution, collect_held, release_card, resolve
 from billing.domain.attempts import Source
+from billing.domain.decisions import Decision
 from billing.models import Invoice, PaymentAttempt, Subscription
 from billing.models.clock import database_now
 from billing.subscriptions.lifecycle import cancel, pause, resume
@@ -39,7 +40,7 @@ def test_whatever_happens_to_a_shop_in_two_weeks_breaks_nothing(books: Books) ->
     assert violations(now=books.now, limits=SHORT) == []
 
     books.give_to_a_person(unknown)
-    release_card(attempt=unknown, reason="the customer waits", actor="siti", now=books.wait(minutes=5))
+    release_card(attempt=unknown, decision=Decision("siti", "the customer waits"), now=books.wait(minutes=5))
     pause(subscription=paused, reason="holiday", actor="siti", now=books.now)
     cancel(subscription=canceled, reason="moved", actor="siti", now=books.now)
     day(days=1)
@@ -48,8 +49,7 @@ def test_whatever_happens_to_a_shop_in_two_weeks_breaks_nothing(books: Books) ->
     resolve(
         attempt=unknown,
         resolution=Resolution.NOT_CHARGED,
-        reason="nothing in the portal",
-        actor="siti",
+        decision=Decision("siti", "nothing in the portal"),
         limits=SHORT,
         now=books.wait(hours=1),
         **NOTHING_TO_SEE,
@@ -63,7 +63,7 @@ def test_whatever_happens_to_a_shop_in_two_weeks_breaks_nothing(books: Books) ->
     assert unknown.state == "succeeded"
     resume(subscription=paused, reason="back", actor="siti", now=books.wait(days=2))
     books.reverse(unknown)
-    collect_held(invoice=unknown.invoice, reason="still owed", actor="siti", now=books.wait(minutes=1))
+    collect_held(invoice=unknown.invoice, decision=Decision("siti", "still owed"), now=books.wait(minutes=1))
     day(minutes=1)
     assert violations(now=books.now, limits=SHORT) == []
 

@@ -6,6 +6,7 @@ from billing.accounts.gateway_accounts import start_account, stop_account
 from billing.audit.invariants import violations
 from billing.charging.cases.resolve import collect_held
 from billing.domain.attempts import Source
+from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundSource, RefundVerdict
 from billing.models import Event, PaymentAttempt, Refund, Subscription, Transition
 from billing.subscriptions.lifecycle import cancel
@@ -27,7 +28,7 @@ def surplus(books: Books) -> PaymentAttempt:
     """Money that came late, after another attempt had paid."""
     first = books.decline(books.armed())
     cancel(subscription=first.invoice.subscription, reason="moved", actor="siti", now=books.now)
-    collect_held(invoice=first.invoice, reason="still owed", actor="siti", now=books.wait(days=3))
+    collect_held(invoice=first.invoice, decision=Decision("siti", "still owed"), now=books.wait(days=3))
     (second,) = books.arm()
     books.pay(second)
     return books.pay(first, Source.ORDER_LIST)
@@ -135,7 +136,7 @@ def test_s4_charge_after_reversal_or_overpayment_refund_is_fine(books: Books) ->
     holder = late.invoice.attempts.get(state="succeeded")
     books.give_back(holder, reverse=True)
     assert late.state == "surplus"
-    collect_held(invoice=holder.invoice, reason="still owed", actor="siti", now=books.wait(minutes=1))
+    collect_held(invoice=holder.invoice, decision=Decision("siti", "still owed"), now=books.wait(minutes=1))
     (again,) = books.arm()
     books.pay(again)
     assert audit(books) == []

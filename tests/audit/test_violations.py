@@ -11,6 +11,7 @@ from billing.accounts.gateway_accounts import start_account, start_installation,
 from billing.audit.invariants import INVARIANTS, Violation, violations
 from billing.charging.cases.resolve import collect_held, release_card
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.domain.doubts import Doubt
 from billing.models import Event, Invoice, PaymentAttempt, PaymentMethod, Subscription, Transition
 from billing.operating import quarantine
@@ -66,7 +67,7 @@ def only(books: Books) -> tuple[str, str, str]:
 def test_s1_an_invoice_that_was_paid_twice(books: Books) -> None:
     first = books.decline(books.armed())
     cancel(subscription=first.invoice.subscription, reason="moved", actor="siti", now=books.now)
-    collect_held(invoice=first.invoice, reason="still owed", actor="siti", now=books.wait(days=3))
+    collect_held(invoice=first.invoice, decision=Decision("siti", "still owed"), now=books.wait(days=3))
     (second,) = books.arm()
     books.pay(second)
     assert audit(books) == []
@@ -252,7 +253,7 @@ def test_s5_two_open_attempts_on_one_card(books: Books) -> None:
 def test_s5_released_card_may_be_armed_again(books: Books) -> None:
     card = books.card()
     first = books.give_to_a_person(books.lose(books.armed(card)))
-    release_card(attempt=first, reason="the customer waits", actor="siti", now=books.wait(minutes=1))
+    release_card(attempt=first, decision=Decision("siti", "the customer waits"), now=books.wait(minutes=1))
     second = books.armed(card)
     assert second.invoice_id != first.invoice_id
     assert audit(books) == []

@@ -4,6 +4,7 @@ import pytest
 
 from billing.audit.invariants import violations
 from billing.charging.cases.ways_out import confirm_closing, void, write_off
+from billing.domain.decisions import Decision
 from billing.explaining.explain import Answer, Kind, explain, find_invoice
 from billing.models import GatewayOrder, GatewayTransaction, Invoice
 from tests.charging.test_ways_out import close, two_persons
@@ -40,7 +41,7 @@ def test_who_proposed_to_close_it_is_named_to_staff_only() -> None:
     siti, mei = two_persons()
     proposal = close("void", invoice, user_id=siti.pk).proposal
     assert proposal is not None
-    confirm_closing(proposal=proposal, reason="right", actor="mei", user_id=mei.pk, now=NOW)
+    confirm_closing(proposal=proposal, decision=Decision("mei", "right", mei.pk), now=NOW)
     invoice.refresh_from_db()
     by_staff, by_others = (
         [line.text for line in explain(invoice=invoice, now=NOW, to_staff=to_staff).lines if line.kind is Kind.DECIDED]
@@ -54,8 +55,8 @@ def test_who_proposed_to_close_it_is_named_to_staff_only() -> None:
 
 def test_void_and_written_off_invoices_are_explained_as_such() -> None:
     gone, owed = make_invoice(), make_invoice()
-    void(invoice=gone, reason="a mistake", actor="siti", now=NOW)
-    write_off(invoice=owed, reason="moved away", actor="siti", now=NOW)
+    void(invoice=gone, decision=Decision("siti", "a mistake"), now=NOW)
+    write_off(invoice=owed, decision=Decision("siti", "moved away"), now=NOW)
     summaries = [
         explain(invoice=Invoice.objects.get(pk=one.pk), now=NOW, to_staff=False).summary for one in (gone, owed)
     ]

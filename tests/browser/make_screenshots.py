@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from billing.charging.refunds.ask import request_refund
 from billing.charging.refunds.worker import refund_due
+from billing.domain.decisions import Decision
 from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval, Schedule, occurrences
@@ -103,7 +104,7 @@ def seed(shop: Shop, site: str) -> dict[str, object]:
     pause(subscription=started["Jason Lee"], reason="Travels until next month", actor="farid", now=now)
     paid = PaymentAttempt.objects.filter(state="succeeded", gateway_transaction_id__startswith="2").latest("pk")
     for sen, why in ((1000, "One parcel was damaged"), (500, "Delivered a day late")):
-        refund = request_refund(attempt=paid, amount_minor=sen, reason=why, actor="aisyah", now=database_now())
+        refund = request_refund(attempt=paid, amount_minor=sen, decision=Decision("aisyah", why), now=database_now())
         refund_due(limits=shop.limits, clock=database_now, should_stop=lambda: False)
     waiting = undecided(cards["Lim Mei Ling"], now)
     for queue in ("charge", "housekeeping", "reconcile"):

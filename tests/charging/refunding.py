@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from billing.charging.refunds.ask import request_refund, request_reverse
+from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundKind
 from billing.gateway.connection import GiveBack, gateway_for
 from billing.models import Event, PaymentAttempt, Refund
@@ -26,12 +27,12 @@ def paid(shop: Shop, **columns: Any) -> PaymentAttempt:
 
 
 def ask(attempt: PaymentAttempt, amount: int | None = None, **changes: Any) -> Refund:
-    given = {"reason": "cancelled in time", "actor": "mei", "now": database_now()}
+    given = {"decision": Decision("mei", "cancelled in time"), "now": database_now()}
     return request_refund(attempt=attempt, amount_minor=amount, **{**given, **changes})
 
 
 def ask_reverse(attempt: PaymentAttempt, **changes: Any) -> Refund:
-    given = {"reason": "charged by mistake", "actor": "mei", "now": database_now()}
+    given = {"decision": Decision("mei", "charged by mistake"), "now": database_now()}
     return request_reverse(attempt=attempt, **{**given, **changes})
 
 

@@ -7,6 +7,7 @@ from django.test import override_settings
 
 from billing.accounts.gateway_accounts import start_account, start_installation, stop_account, stop_installation
 from billing.domain.arming import LOOK_AGAIN, Refusal
+from billing.domain.decisions import Decision
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.models.clock import database_now
 from tests.conftest import Shop
@@ -184,7 +185,7 @@ def test_held_invoice_is_charged_when_collected_after_canceling(shop: Shop) -> N
     assert shop.collect().armed == 0
 
     invoice = Invoice.objects.get()
-    collect_held(invoice=invoice, reason="agreed on the phone", actor="siti", now=database_now())
+    collect_held(invoice=invoice, decision=Decision("siti", "agreed on the phone"), now=database_now())
     assert shop.collect().armed == 1
     invoice.refresh_from_db()
     assert invoice.state == "paid"

@@ -9,6 +9,7 @@ import pytest
 from billing.charging.cases.holds import collect_held
 from billing.charging.reading.known import CardRead
 from billing.domain.attempts import AttemptState
+from billing.domain.decisions import Decision
 from billing.gateway.connection import gateway_for
 from billing.models import AccountPace, Event, Evidence, Invoice, PaymentAttempt, Transition
 from billing.models.clock import database_now
@@ -340,7 +341,7 @@ def test_invoice_refused_as_invalid_three_times_is_held_alone(
     assert (other.state, AccountPace.objects.get().state) == ("paid", "closed")
     assert Event.objects.get(kind="invoice.held").payload["reason"] == "VALIDATION_ERROR"
 
-    collect_held(invoice=invoice, reason="the description was mended", actor="siti", now=database_now())
+    collect_held(invoice=invoice, decision=Decision("siti", "the description was mended"), now=database_now())
     shop.simulator.set_customer(PaymentMethod_id(invoice), outcome=["success"])
     Invoice.objects.filter(pk=invoice.pk).update(look_from_at=None)
     shop.collect()

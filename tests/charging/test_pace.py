@@ -10,6 +10,7 @@ from billing.accounts.gateway_accounts import AccountError
 from billing.charging.attempts.pace import LetRunError, let_run
 from billing.charging.cases.holds import collect_held
 from billing.charging.protocol.senders import Job, Senders
+from billing.domain.decisions import Decision
 from billing.models import AccountDay, AccountPace, Event, Invoice, PaymentAttempt, RunManifest, Transition
 from billing.models.clock import database_now
 from tests.conftest import Shop
@@ -80,7 +81,7 @@ def test_invoice_of_a_hundred_times_the_usual_amount_is_held(shop: Shop) -> None
     assert usual.state == "paid"
     assert Event.objects.get(kind="invoice.held").payload == {"invoice": jumped.public_id, "hold": "price_jumped"}
 
-    collect_held(invoice=jumped, reason="the yearly plan", actor="siti", now=database_now())
+    collect_held(invoice=jumped, decision=Decision("siti", "the yearly plan"), now=database_now())
     shop.collect()
     jumped.refresh_from_db()
     assert jumped.state == "paid"

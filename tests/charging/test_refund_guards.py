@@ -15,6 +15,7 @@ from billing.charging.refunds.ask import RefundError, RefundResolution, request_
 from billing.charging.refunds.settle import write_down
 from billing.charging.refunds.worker import _Refunder, _send
 from billing.domain.clocks import ClockRefusal
+from billing.domain.decisions import Decision
 from billing.domain.refunds import (
     LOOK_FRESH,
     REVERSE_WINDOW,
@@ -82,7 +83,7 @@ def test_one_at_a_time_is_asked_back() -> None:
 def test_who_asks_is_alone_with_the_attempt() -> None:
     attempt, touch = captured(), "SELECT 1 FROM billing_paymentmethod FOR NO KEY UPDATE"
     with transaction.atomic():
-        request_refund(attempt=attempt, amount_minor=None, reason="cancelled", actor="mei", now=NOW)
+        request_refund(attempt=attempt, amount_minor=None, decision=Decision("mei", "cancelled"), now=NOW)
         assert has_to_wait(touch)
     assert not has_to_wait(touch)
 
@@ -91,7 +92,7 @@ def test_who_asks_is_alone_with_the_attempt() -> None:
 def test_only_what_was_not_sent_is_withdrawn(states: tuple[str, ...]) -> None:
     refund = move_refund(make_refund(), *states)
     with pytest.raises(RefundError, match="state: "):
-        withdraw(refund=refund, reason="wrong customer", actor="mei", limits=SHORT, now=NOW)
+        withdraw(refund=refund, decision=Decision("mei", "wrong customer"), limits=SHORT, now=NOW)
     refund.refresh_from_db()
     assert refund.state == (states or ("requested",))[-1]
 
@@ -101,7 +102,7 @@ def test_only_what_was_not_sent_is_withdrawn(states: tuple[str, ...]) -> None:
 def test_resolve_closes_only_refunds_that_need_review(states: tuple[str, ...], resolution: RefundResolution) -> None:
     refund = move_refund(make_refund(), *states)
     with pytest.raises(RefundError, match="must need review"):
-        resolve_refund(refund=refund, resolution=resolution, reason="sure", actor="mei", limits=SHORT, now=NOW)
+        resolve_refund(refund=refund, resolution=resolution, decision=Decision("mei", "sure"), limits=SHORT, now=NOW)
     refund.refresh_from_db()
     assert refund.state == (states or ("requested",))[-1]
     assert not RefundEvidence.objects.filter(source="operator").exists()
@@ -109,15 +110,15 @@ def test_resolve_closes_only_refunds_that_need_review(states: tuple[str, ...], r
 
 def test_resolve_closes_only_refunds_that_still_need_review(monkeypatch: pytest.MonkeyPatch) -> None:
     refund = move_refund(make_refund(), "sending", "unknown", "needs_review")
-    given = {"refund": refund, "reason": "sure", "limits": SHORT, "now": NOW}
+    given = {"refund": refund, "limits": SHORT, "now": NOW}
 
     def somebody_is_faster(_: Refund) -> None:
         monkeypatch.setattr(asking, "_look", lambda _: None)
-        resolve_refund(resolution=RefundResolution.NOT_REFUNDED, actor="siti", **given)
+        resolve_refund(resolution=RefundResolution.NOT_REFUNDED, decision=Decision("siti", "sure"), **given)
 
     monkeypatch.setattr(asking, "_look", somebody_is_faster)
     with pytest.raises(RefundError, match="must need review"):
-        resolve_refund(resolution=RefundResolution.REFUNDED, actor="mei", **given)
+        resolve_refund(resolution=RefundResolution.REFUNDED, decision=Decision("mei", "sure"), **given)
     refund.refresh_from_db()
     assert (refund.state, RefundEvidence.objects.filter(source="operator").count()) == ("not_refunded", 1)
 

@@ -11,6 +11,7 @@ from django.db import connection
 from billing.charging.reading.refresh import look_at_gateway
 from billing.charging.refunds.ask import RefundError, RefundResolution, resolve_refund, withdraw
 from billing.domain.attempts import AttemptState
+from billing.domain.decisions import Decision
 from billing.domain.refunds import REVERSE_WINDOW
 from billing.gateway.connection import Gateway, GatewayUnavailableError, PreparedRequest
 from billing.models import GatewayAccount, Installation, PaymentAttempt, Refund, RefundEvidence
@@ -52,7 +53,7 @@ def test_neither_nothing_nor_more_than_was_taken_goes_back(amount: int) -> None:
 def test_a_reason_is_needed() -> None:
     attempt = move_attempt(make_attempt(), "succeeded")
     with pytest.raises(RefundError, match="reason: must not be empty"):
-        ask(attempt, reason="  ")
+        ask(attempt, decision=Decision("mei", "  "))
     assert not Refund.objects.exists()
 
 
@@ -199,7 +200,7 @@ def test_unknown_refund_that_cannot_be_checked_ends_in_review(shop: Shop, monkey
 def test_a_request_is_withdrawn_until_it_is_sent(shop: Shop) -> None:
     attempt, before = paid(shop), posts(shop)
     refund = ask(attempt)
-    withdraw(refund=refund, reason="wrong customer", actor="mei", limits=SHORT, now=database_now())
+    withdraw(refund=refund, decision=Decision("mei", "wrong customer"), limits=SHORT, now=database_now())
     shop.refund()
     refund.refresh_from_db()
     assert (refund.state, refund.state_reason, posts(shop)) == ("not_sent", "withdrawn", before)
@@ -209,7 +210,7 @@ def test_a_request_is_withdrawn_until_it_is_sent(shop: Shop) -> None:
     second = ask(attempt)
     shop.refund()
     with pytest.raises(RefundError, match="state: "):
-        withdraw(refund=second, reason="too late", actor="mei", limits=SHORT, now=database_now())
+        withdraw(refund=second, decision=Decision("mei", "too late"), limits=SHORT, now=database_now())
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["refund", "reverse"])
@@ -221,7 +222,7 @@ def test_decision_closes_what_evidence_could_not(shop: Shop, resolution: RefundR
 
     def decide(reason: str = "asked the gateway") -> str:
         return resolve_refund(
-            refund=refund, resolution=resolution, reason=reason, actor="mei", limits=SHORT, now=database_now()
+            refund=refund, resolution=resolution, decision=Decision("mei", reason), limits=SHORT, now=database_now()
         ).value
 
     with pytest.raises(RefundError, match="must need review"):
@@ -263,7 +264,7 @@ def test_wrong_decision_is_corrected_by_later_gateway_evidence(shop: Shop, monke
     with monkeypatch.context() as broken:
         broken.setattr(Gateway, "read_transaction", away)
         shop.refund(database_now() + timedelta(days=4))
-        given: dict[str, Any] = {"reason": "a guess", "actor": "mei", "limits": SHORT, "now": database_now()}
+        given: dict[str, Any] = {"decision": Decision("mei", "a guess"), "limits": SHORT, "now": database_now()}
         resolve_refund(refund=refund, resolution=RefundResolution.NOT_REFUNDED, **given)
     look_at_gateway(invoice=attempt.invoice, limits=SHORT, now=database_now())
     attempt.refresh_from_db()
@@ -277,7 +278,7 @@ def test_nobody_denies_a_refund_that_the_gateway_shows(shop: Shop, monkeypatch: 
     attempt = paid(shop)
     refund = ask(attempt)
     shop.refund()
-    given: dict[str, Any] = {"reason": "a guess", "actor": "mei", "limits": SHORT, "now": database_now()}
+    given: dict[str, Any] = {"decision": Decision("mei", "a guess"), "limits": SHORT, "now": database_now()}
     move_refund(refund, "needs_review")
     before = RefundEvidence.objects.count()
     with pytest.raises(RefundError, match="resolution: the gateway shows that it was refunded") as refused:

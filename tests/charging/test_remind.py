@@ -12,6 +12,7 @@ from django.db import connection
 from billing.charging.cases import approvals
 from billing.charging.cases.remind import remind
 from billing.charging.cases.resolve import release_card
+from billing.domain.decisions import Decision
 from billing.domain.resolution import ProposalKind
 from billing.models import Event, Evidence, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Proposal
 from tests.factories import NOW, make_account, make_attempt, make_card, make_customer, make_invoice, move_attempt
@@ -66,7 +67,7 @@ def test_reminder_shows_what_the_case_blocks_and_since_when() -> None:
     assert (payload["attempt"], payload["amount_minor"], payload["holds_up_count"]) == (attempt.public_id, 1990, 1)
     assert payload["holds_up"][0]["invoice"] == held.public_id
 
-    release_card(attempt=attempt, reason="the customer waits", actor="siti", now=MIDNIGHT)
+    release_card(attempt=attempt, decision=Decision("siti", "the customer waits"), now=MIDNIGHT)
     remind(now=MIDNIGHT + timedelta(days=1))
     later = Event.objects.latest("pk").payload
     assert (later["holds_up_count"], later["holds_up"]) == (0, []), "a released card holds up nobody else"
@@ -78,11 +79,11 @@ def test_decided_case_is_not_reminded_of() -> None:
 
 
 def propose(subject: PaymentAttempt | Invoice | PaymentMethod, now: datetime = NOON) -> Proposal:
-    person = approvals.Person("siti", 1)
+    decision = Decision("siti", "r", 1)
     if isinstance(subject, PaymentAttempt):
-        return approvals.propose(subject, ProposalKind.NOT_CHARGED, reason="r", person=person, now=now)
+        return approvals.propose(subject, ProposalKind.NOT_CHARGED, decision, now=now)
     kind = ProposalKind.VOID if isinstance(subject, Invoice) else ProposalKind.CLEAR_HOLD
-    return approvals.propose(subject, kind, reason="r", person=person, now=now)
+    return approvals.propose(subject, kind, decision, now=now)
 
 
 def held_card() -> PaymentMethod:

@@ -13,9 +13,9 @@ from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.cases import resolve_many as resolve_many_module
 from billing.charging.cases.case import read_card_now, read_case
 from billing.charging.cases.resolve import (
-    Decision,
     Resolution,
     ResolutionError,
+    Resolved,
     clear_hold,
     confirm,
     reject,
@@ -26,6 +26,7 @@ from billing.charging.cases.resolve_many import release_many, resolve_many
 from billing.charging.reading import before_decision
 from billing.charging.reading.refresh import look_at_gateway
 from billing.domain.attempts import AttemptState, Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.domain.resolution import TOOK_MONEY
 from billing.explaining.explain import explain
 from billing.gateway.connection import Charge, GatewayUnavailableError, gateway_for
@@ -95,8 +96,8 @@ def give_back(shop: Shop, transaction_id: str, amount_minor: int, kind: RefundKi
     )
 
 
-def decide(shop: Shop, attempt: PaymentAttempt, resolution: Resolution, **changes: Any) -> Decision:
-    known = {"reason": WHY, "actor": "siti", "limits": shop.limits, "now": database_now()}
+def decide(shop: Shop, attempt: PaymentAttempt, resolution: Resolution, **changes: Any) -> Resolved:
+    known = {"decision": Decision("siti", WHY), "limits": shop.limits, "now": database_now()}
     decision = resolve(attempt=attempt, resolution=resolution, **{**known, **changes})
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
@@ -326,7 +327,7 @@ def test_a_transaction_in_another_currency_or_store_is_refused(shop: Shop, monke
 
 
 SAID_WRONG: list[tuple[str, str, dict[str, Any]]] = [
-    ("reason", "required", {"resolution": Resolution.NOT_CHARGED, "reason": "  "}),
+    ("reason", "required", {"resolution": Resolution.NOT_CHARGED, "decision": Decision("siti", "  ")}),
     ("transaction_id", "required", {"resolution": Resolution.CHARGED}),
     ("transaction_id", "not_here", {"resolution": Resolution.DECLINED, "transaction_id": "t-1"}),
 ]
@@ -336,7 +337,7 @@ SAID_WRONG: list[tuple[str, str, dict[str, Any]]] = [
 def test_invalid_decision_is_refused_before_the_gateway_is_asked(field: str, rule: str, said: dict[str, Any]) -> None:
     attempt = move_attempt(make_attempt(), "needs_review")  # its gateway does not exist
     with pytest.raises(ResolutionError) as refused:
-        resolve(attempt=attempt, **{"reason": WHY, "actor": "siti", "limits": None, "now": database_now(), **said})
+        resolve(attempt=attempt, **{"decision": Decision("siti", WHY), "limits": None, "now": database_now(), **said})
     assert (refused.value.field, refused.value.rule) == (field, rule)
 
 
@@ -348,9 +349,11 @@ def test_only_an_attempt_that_needs_review_is_decided(states: tuple[str, ...]) -
     before = everything()
     for resolution in (Resolution.NOT_CHARGED, Resolution.DECLINED):
         with pytest.raises(ResolutionError, match=f"attempt: must need review; it is {attempt.state}"):
-            resolve(attempt=attempt, resolution=resolution, reason=WHY, actor="x", limits=None, now=database_now())
+            resolve(
+                attempt=attempt, resolution=resolution, decision=Decision("x", WHY), limits=None, now=database_now()
+            )
     with pytest.raises(ResolutionError, match="must need review"):
-        release_card(attempt=attempt, reason=WHY, actor="x", now=database_now())
+        release_card(attempt=attempt, decision=Decision("x", WHY), now=database_now())
     assert everything() == before
 
 
@@ -417,12 +420,12 @@ def two_needed(shop: Shop, above_minor: int = 1989) -> None:
     GatewayAccount.objects.filter(pk=shop.account.pk).update(second_person_above_minor=above_minor)
 
 
-def acting(user: User) -> dict[str, Any]:
-    return {"actor": user.username, "user_id": user.pk}
+def acting(user: User, reason: str = WHY) -> dict[str, Any]:
+    return {"decision": Decision(user.username, reason, user.pk)}
 
 
-def agree(shop: Shop, proposal: Proposal, user: User) -> Decision:
-    return confirm(proposal=proposal, reason="seen too", limits=shop.limits, now=database_now(), **acting(user))
+def agree(shop: Shop, proposal: Proposal, user: User) -> Resolved:
+    return confirm(proposal=proposal, limits=shop.limits, now=database_now(), **acting(user, "seen too"))
 
 
 def test_above_the_limit_one_proposes_and_another_confirms(shop: Shop, siti: User, mei: User) -> None:
@@ -430,7 +433,7 @@ def test_above_the_limit_one_proposes_and_another_confirms(shop: Shop, siti: Use
     attempt = a_case(shop, "lost_after")
     proposed = decide(shop, attempt, Resolution.CHARGED, transaction_id=taken(shop, attempt), **acting(siti))
     proposal = Proposal.objects.get()
-    assert proposed == Decision(AttemptState.NEEDS_REVIEW, proposal)
+    assert proposed == Resolved(AttemptState.NEEDS_REVIEW, proposal)
     assert (attempt.state, attempt.invoice.state) == ("needs_review", "open")
     assert not Evidence.objects.filter(attempt_id=attempt.pk, source="operator").exists()
 
@@ -476,7 +479,7 @@ def test_sole_decider_decides_alone(shop: Shop, siti: User) -> None:
 def test_a_release_above_the_amount_is_proposed_too(shop: Shop, siti: User, mei: User) -> None:
     two_needed(shop)
     attempt = a_case(shop)
-    proposed = release_card(attempt=attempt, reason=WHY, now=database_now(), **acting(siti))
+    proposed = release_card(attempt=attempt, now=database_now(), **acting(siti, WHY))
     attempt.refresh_from_db()
     assert proposed.proposal is not None
     assert attempt.released_at is None
@@ -503,7 +506,7 @@ def test_nobody_confirms_a_proposal_of_their_own(shop: Shop, siti: User, mei: Us
         ("outsider", outsider, "permission"),
     ):
         with pytest.raises(ResolutionError) as refused:
-            confirm(proposal=proposal, reason="", limits=shop.limits, now=database_now(), actor=name, user_id=user.pk)
+            confirm(proposal=proposal, decision=Decision(name, "", user.pk), limits=shop.limits, now=database_now())
         assert (refused.value.field, refused.value.rule) == ("proposal", rule)
     assert everything() == before
 
@@ -511,7 +514,7 @@ def test_nobody_confirms_a_proposal_of_their_own(shop: Shop, siti: User, mei: Us
 def test_program_may_propose_and_staff_confirm(shop: Shop, siti: User, mei: User) -> None:
     two_needed(shop)
     attempt = a_case(shop)
-    proposal = decide(shop, attempt, Resolution.NOT_CHARGED, actor="api:key_1").proposal
+    proposal = decide(shop, attempt, Resolution.NOT_CHARGED, decision=Decision("api:key_1", WHY)).proposal
     assert proposal is not None
     assert proposal.proposed_by_user_id is None
     agree(shop, proposal, siti)
@@ -527,13 +530,13 @@ def test_a_proposal_keeps_others_out_until_it_is_decided(shop: Shop, siti: User,
     with pytest.raises(ResolutionError, match=r"proposal by siti \(not_charged\)"):
         decide(shop, attempt, Resolution.DECLINED, **acting(mei))
     with pytest.raises(ResolutionError, match=r"proposal by siti \(not_charged\)"):
-        release_card(attempt=attempt, reason=WHY, now=database_now(), **acting(mei))
+        release_card(attempt=attempt, now=database_now(), **acting(mei, WHY))
     with pytest.raises(ResolutionError, match="reason"):
-        reject(proposal=proposal, reason=" ", now=database_now(), **acting(mei))
-    reject(proposal=proposal, reason="the portal shows it", now=database_now(), **acting(mei))
+        reject(proposal=proposal, now=database_now(), **acting(mei, " "))
+    reject(proposal=proposal, now=database_now(), **acting(mei, "the portal shows it"))
     for again in (
         lambda: agree(shop, proposal, mei),
-        lambda: reject(proposal=proposal, reason="no", now=database_now(), **acting(mei)),
+        lambda: reject(proposal=proposal, now=database_now(), **acting(mei, "no")),
     ):
         with pytest.raises(ResolutionError, match="must be open; it is rejected"):
             again()
@@ -615,9 +618,9 @@ def test_of_two_people_who_decide_at_once_exactly_one_acts(shop: Shop, monkeypat
     attempt = a_case(shop)
     meet_after_looking(monkeypatch, 2)
 
-    def act(resolution: Resolution, name: str) -> Callable[[], Decision]:
+    def act(resolution: Resolution, name: str) -> Callable[[], Resolved]:
         return lambda: resolve(
-            attempt=attempt, resolution=resolution, reason=WHY, actor=name, limits=shop.limits, now=database_now()
+            attempt=attempt, resolution=resolution, decision=Decision(name, WHY), limits=shop.limits, now=database_now()
         )
 
     came_of = at_once(act(Resolution.NOT_CHARGED, "siti"), act(Resolution.DECLINED, "mei"))
@@ -633,8 +636,10 @@ def test_a_double_click_decides_once(shop: Shop, monkeypatch: pytest.MonkeyPatch
     attempt = a_case(shop, "lost_after")
     transaction, now = taken(shop, attempt), database_now()
     meet_after_looking(monkeypatch, 4)
-    same: dict[str, Any] = {"resolution": Resolution.CHARGED, "transaction_id": transaction, "reason": WHY, "now": now}
-    came_of = at_once(*[lambda: resolve(attempt=attempt, actor="siti", limits=shop.limits, **same)] * 4)
+    same: dict[str, Any] = {"resolution": Resolution.CHARGED, "transaction_id": transaction, "now": now}
+    came_of = at_once(
+        *[lambda: resolve(attempt=attempt, decision=Decision("siti", WHY), limits=shop.limits, **same)] * 4
+    )
     assert sorted(type(error).__name__ for error in came_of) == ["NoneType", *["ResolutionError"] * 3]
     assert Evidence.objects.filter(attempt_id=attempt.pk, source="operator").count() == 1
     assert Event.objects.filter(kind="invoice.paid").count() == 1
@@ -650,7 +655,7 @@ def test_one_of_several_simultaneous_decisions_acts(shop: Shop, monkeypatch: pyt
     came_of = at_once(
         lambda: agree(shop, proposal, mei),
         lambda: agree(shop, proposal, aisyah),
-        lambda: reject(proposal=proposal, reason="no", now=database_now(), **acting(aisyah)),
+        lambda: reject(proposal=proposal, now=database_now(), **acting(aisyah, "no")),
     )
     assert sorted(type(error).__name__ for error in came_of) == ["NoneType", "ResolutionError", "ResolutionError"]
     assert Transition.objects.filter(subject_type="proposal", from_state="open").count() == 1
@@ -662,19 +667,18 @@ def test_transaction_named_for_two_attempts_explains_one(shop: Shop, monkeypatch
     shop.simulator.set(echo=False)
     card = shop.card()
     first = a_case(shop, card=card)
-    release_card(attempt=first, reason=WHY, actor="siti", now=database_now())
+    release_card(attempt=first, decision=Decision("siti", WHY), now=database_now())
     PaymentMethod.objects.update(held_at=None, held_reason="")
     second = a_case(shop, card=card)
     transaction = foreign_charge(shop, card)
     meet_after_looking(monkeypatch, 2)
 
-    def act(attempt: PaymentAttempt) -> Callable[[], Decision]:
+    def act(attempt: PaymentAttempt) -> Callable[[], Resolved]:
         return lambda: resolve(
             attempt=attempt,
             resolution=Resolution.CHARGED,
             transaction_id=transaction,
-            reason=WHY,
-            actor="siti",
+            decision=Decision("siti", WHY),
             limits=shop.limits,
             now=database_now(),
         )
@@ -697,13 +701,12 @@ def test_bulk_decisions_are_independent_and_use_their_own_reads(shop: Shop) -> N
     results = resolve_many(
         attempts=[good, closed, doubtful],
         resolution=Resolution.DECLINED,
-        reason="the gateway was down",
-        actor="siti",
+        decision=Decision("siti", "the gateway was down"),
         limits=shop.limits,
         now=database_now(),
     )
     assert [one.attempt.pk for one in results] == [good.pk, closed.pk, doubtful.pk]
-    assert results[0].decision == Decision(AttemptState.DECLINED)
+    assert results[0].resolved == Resolved(AttemptState.DECLINED)
     assert [one.refused.rule for one in results if one.refused] == ["state", "unexplained_orders"]
     assert Evidence.objects.filter(source="operator", attempt_id=good.pk).count() == 1
     assert PaymentAttempt.objects.get(pk=doubtful.pk).state == "needs_review"
@@ -718,9 +721,9 @@ def test_of_several_those_above_the_amount_are_proposed(shop: Shop, siti: User, 
     shop.collect()
     big = PaymentAttempt.objects.get(amount_minor=500_000)
     settle([AttemptFinding(big.marker, ABSENT)], limits=shop.limits, now=database_now())
-    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), "reason": WHY, **acting(siti)}
+    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), **acting(siti)}
     results = resolve_many(attempts=[small, big], resolution=Resolution.NOT_CHARGED, **same)
-    assert [one.decision.state for one in results if one.decision] == ["not_charged", "needs_review"]
+    assert [one.resolved.state for one in results if one.resolved] == ["not_charged", "needs_review"]
     assert Proposal.objects.get().attempt_id == big.pk
 
 
@@ -728,7 +731,7 @@ def test_several_that_cannot_be_asked_about_are_each_refused(shop: Shop) -> None
     cases = [a_case(shop), a_case(shop)]
     GatewayAccount.objects.update(api_url="http://127.0.0.1:1/v3", oauth_url="http://127.0.0.1:1/v1")
     before = everything()
-    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), "reason": WHY, "actor": "siti"}
+    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), "decision": Decision("siti", WHY)}
     results = resolve_many(attempts=cases, resolution=Resolution.NOT_CHARGED, **same)
     assert [one.refused.rule for one in results if one.refused] == ["gateway_unavailable"] * 2
     assert everything() == before
@@ -745,11 +748,11 @@ def test_account_that_cannot_be_asked_blocks_no_case_of_another(shop: Shop, monk
         return gateway_for(account)
 
     monkeypatch.setattr(before_decision, "gateway_for", gateway_of)
-    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), "reason": WHY, "actor": "siti"}
+    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), "decision": Decision("siti", WHY)}
     results = resolve_many(attempts=[broken, case], resolution=Resolution.NOT_CHARGED, **same)
     assert results[0].refused is not None
     assert results[0].refused.rule == "gateway_unavailable"
-    assert results[1].decision == Decision(AttemptState.NOT_CHARGED)
+    assert results[1].resolved == Resolved(AttemptState.NOT_CHARGED)
 
 
 @pytest.mark.parametrize("releasing", [False, True])
@@ -759,18 +762,18 @@ def test_failed_case_in_bulk_leaves_the_others_reported(
     cases = [a_case(shop) for _ in range(3)]
     act = resolve_many_module.release_card if releasing else resolve_many_module.resolve
 
-    def fails_for_one(*, attempt: PaymentAttempt, **given: Any) -> Decision:
+    def fails_for_one(*, attempt: PaymentAttempt, **given: Any) -> Resolved:
         if attempt.pk == cases[1].pk:
             raise KeyError("a bug")
         return act(attempt=attempt, **given)
 
     monkeypatch.setattr(resolve_many_module, "release_card" if releasing else "resolve", fails_for_one)
-    same: dict[str, Any] = {"now": database_now(), "reason": WHY, "actor": "siti"}
+    same: dict[str, Any] = {"now": database_now(), "decision": Decision("siti", WHY)}
     if releasing:
         results = release_many(attempts=cases, **same)
     else:
         results = resolve_many(attempts=cases, resolution=Resolution.NOT_CHARGED, limits=shop.limits, **same)
-    assert [one.decision is None for one in results] == [False, True, False]
+    assert [one.resolved is None for one in results] == [False, True, False]
     refused = results[1].refused
     assert refused is not None
     assert (refused.field, refused.rule) == ("attempt", "failed")
@@ -780,7 +783,7 @@ def test_failed_case_in_bulk_leaves_the_others_reported(
     ("number", "changes", "rule"),
     [
         (1, {"resolution": Resolution.CHARGED}, "not_in_bulk"),
-        (1, {"reason": " "}, "required"),
+        (1, {"decision": Decision("siti", " ")}, "required"),
         (0, {}, "number"),
         (101, {}, "number"),
         (-1, {}, "repeated"),
@@ -791,7 +794,7 @@ def test_what_cannot_be_asked_for_several_is_refused_as_a_whole(
 ) -> None:
     attempt = move_attempt(make_attempt(), "needs_review")
     attempts = [attempt, attempt] if number < 0 else [attempt] * number
-    known: dict[str, Any] = {"resolution": Resolution.DECLINED, "reason": WHY, "actor": "siti", "limits": None}
+    known: dict[str, Any] = {"resolution": Resolution.DECLINED, "decision": Decision("siti", WHY), "limits": None}
     with pytest.raises(ResolutionError) as refused:
         resolve_many(attempts=attempts, now=database_now(), **{**known, **changes})
     assert refused.value.rule == rule
@@ -799,14 +802,14 @@ def test_what_cannot_be_asked_for_several_is_refused_as_a_whole(
 
 def test_several_cards_are_released(shop: Shop) -> None:
     first, second = (move_attempt(make_attempt(), "needs_review") for _ in range(2))
-    release_card(attempt=second, reason=WHY, actor="siti", now=database_now())
-    results = release_many(attempts=[first, second], reason=WHY, actor="siti", now=database_now())
-    assert results[0].decision is not None
+    release_card(attempt=second, decision=Decision("siti", WHY), now=database_now())
+    results = release_many(attempts=[first, second], decision=Decision("siti", WHY), now=database_now())
+    assert results[0].resolved is not None
     assert "already released" in str(results[1].refused)
     first.refresh_from_db()
     assert first.released_by == "siti"
     with pytest.raises(ResolutionError, match="reason"):
-        release_many(attempts=[first], reason="", actor="siti", now=database_now())
+        release_many(attempts=[first], decision=Decision("siti", ""), now=database_now())
 
 
 # --- the card -----------------------------------------------------------------------------------------------
@@ -822,13 +825,13 @@ def test_card_is_freed_with_a_reason_and_its_orders_stay_watched(shop: Shop) -> 
     assert card.held_reason == "unexplained_order"
     order = GatewayOrder.objects.get(status="SUCCESS").gateway_order_id
     with pytest.raises(ResolutionError, match="reason"):
-        clear_hold(card=card, reason="  ", actor="siti", now=database_now())
+        clear_hold(card=card, decision=Decision("siti", "  "), now=database_now())
 
     with pytest.raises(ResolutionError, match=f"charge_although: order {order} may be the payment of"):
-        clear_hold(card=card, reason="sold at the till", actor="siti", now=database_now())
+        clear_hold(card=card, decision=Decision("siti", "sold at the till"), now=database_now())
 
     cleared = clear_hold(
-        card=card, reason="sold at the till", actor="siti", now=database_now(), charge_although=[order]
+        card=card, decision=Decision("siti", "sold at the till"), now=database_now(), charge_although=[order]
     )
     assert (cleared.orders, cleared.proposal) == ([order], None)
 
@@ -838,7 +841,7 @@ def test_card_is_freed_with_a_reason_and_its_orders_stay_watched(shop: Shop) -> 
     card.refresh_from_db()
     assert card.held_at is None, "what was looked at holds the card no more"
     with pytest.raises(ResolutionError, match="must be on hold"):
-        clear_hold(card=card, reason=WHY, actor="siti", now=database_now())
+        clear_hold(card=card, decision=Decision("siti", WHY), now=database_now())
 
 
 def test_freeing_a_card_explains_away_nothing_of_an_open_case(shop: Shop) -> None:
@@ -847,7 +850,7 @@ def test_freeing_a_card_explains_away_nothing_of_an_open_case(shop: Shop) -> Non
     foreign_charge(shop, attempt.payment_method, amount_minor=7700)
     read_card_now(attempt, limits=shop.limits, now=database_now())
     other = GatewayOrder.objects.get(amount_minor=7700).gateway_order_id
-    cleared = clear_hold(card=attempt.payment_method, reason=WHY, actor="siti", now=database_now())
+    cleared = clear_hold(card=attempt.payment_method, decision=Decision("siti", WHY), now=database_now())
     assert cleared.orders == [other]
     candidate = GatewayOrder.objects.get(amount_minor=1990, status="SUCCESS").gateway_order_id
     assert read_case(attempt, now=database_now()).doubtful_orders == [candidate]

@@ -10,9 +10,9 @@ from django.contrib.auth.models import User
 from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.cases import resolve as resolving
 from billing.charging.cases.resolve import (
-    Decision,
     Resolution,
     ResolutionError,
+    Resolved,
     clear_hold,
     collect_held,
     confirm,
@@ -24,6 +24,7 @@ from billing.charging.cases.retry_now import RetryError, retry_now
 from billing.charging.reading.before_decision import Look, _named, _orders
 from billing.charging.reading.known import CardRead, KnownCard
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.domain.matching import MarkerEcho
 from billing.gateway.connection import ListedOrder, ReadTransaction
 from billing.models import (
@@ -42,17 +43,16 @@ from tests.conftest import SHORT
 from tests.factories import NOTHING_TO_SEE, NOW, make_attempt, make_invoice, make_proposal, move_attempt
 
 pytestmark = pytest.mark.django_db
-KNOWN: dict[str, Any] = {"reason": "the portal says so", "limits": SHORT, "now": NOW}
+SITI = Decision("siti", "the portal says so")
+KNOWN: dict[str, Any] = {"limits": SHORT, "now": NOW}
 
 
 def a_case() -> PaymentAttempt:
     return move_attempt(make_attempt(), "unknown", "needs_review", state_reason="absent_no_report")
 
 
-def not_charged(attempt: PaymentAttempt, actor: str = "siti", **changes: Any) -> Decision:
-    return resolve(
-        attempt=attempt, resolution=Resolution.NOT_CHARGED, actor=actor, **KNOWN, **NOTHING_TO_SEE, **changes
-    )
+def not_charged(attempt: PaymentAttempt, decision: Decision = SITI) -> Resolved:
+    return resolve(attempt=attempt, resolution=Resolution.NOT_CHARGED, decision=decision, **KNOWN, **NOTHING_TO_SEE)
 
 
 def two_needed() -> tuple[User, User]:
@@ -96,7 +96,7 @@ def test_money_named_by_a_decision_raises_no_alarm() -> None:
         attempt=attempt,
         resolution=Resolution.CHARGED,
         transaction_id="2001",
-        actor="siti",
+        decision=SITI,
         seen=Look(read, (), found),
         **KNOWN,
     )
@@ -136,7 +136,7 @@ def test_orders_of_a_read_follow_the_transaction_over_the_list() -> None:
 def test_a_release_while_something_is_proposed_is_refused() -> None:
     proposal = make_proposal()
     with pytest.raises(ResolutionError, match=r"proposal by siti \(not_charged\)"):
-        release_card(attempt=proposal.attempt, reason="the customer waits", actor="mei", now=NOW)
+        release_card(attempt=proposal.attempt, decision=Decision("mei", "the customer waits"), now=NOW)
     proposal.attempt.refresh_from_db()
     assert proposal.attempt.released_at is None
 
@@ -144,7 +144,7 @@ def test_a_release_while_something_is_proposed_is_refused() -> None:
 def test_decision_while_another_is_proposed_is_refused() -> None:
     proposal = make_proposal()
     with pytest.raises(ResolutionError, match=r"proposal by siti \(not_charged\)"):
-        not_charged(proposal.attempt, "mei")
+        not_charged(proposal.attempt, Decision("mei", "the portal says so"))
     proposal.attempt.refresh_from_db()
     assert proposal.attempt.state == "needs_review"
 
@@ -153,7 +153,7 @@ def test_decision_while_another_is_proposed_is_refused() -> None:
 def test_second_simultaneous_proposal_is_refused_for_the_first() -> None:
     attempt = a_case()
     siti, mei = two_needed()
-    came_of = at_once(*[lambda user=user: not_charged(attempt, user.username, user_id=user.pk) for user in (siti, mei)])
+    came_of = at_once(*[lambda user=user: not_charged(attempt, **acting(user)) for user in (siti, mei)])
     errors = [str(error) for error in came_of if error is not None]
     assert len(errors) == 1
     assert re.search(r"confirm or reject the proposal by (siti|mei) \(not_charged\) first", errors[0])
@@ -167,7 +167,7 @@ def test_a_proposal_that_was_decided_meanwhile_is_not_confirmed(monkeypatch: pyt
     assert proposal is not None
 
     def rejected_meanwhile(*_: object) -> Look:
-        reject(proposal=proposal, reason="the portal shows it", now=NOW, **acting(siti))
+        reject(proposal=proposal, now=NOW, **acting(siti, "the portal shows it"))
         return Look(None, (), None)
 
     monkeypatch.setattr(resolving, "look", rejected_meanwhile)
@@ -181,7 +181,7 @@ def test_a_proposal_that_was_decided_meanwhile_is_not_confirmed(monkeypatch: pyt
 def test_a_confirmed_release_is_decided_and_not_confirmed_again() -> None:
     attempt = a_case()
     siti, mei = two_needed()
-    proposal = release_card(attempt=attempt, reason="the customer waits", now=NOW, **acting(siti)).proposal
+    proposal = release_card(attempt=attempt, now=NOW, **acting(siti, "the customer waits")).proposal
     assert proposal is not None
     confirm(proposal=proposal, **KNOWN, **acting(mei))
     proposal.refresh_from_db()
@@ -196,7 +196,14 @@ def test_decision_that_does_not_fit_after_all_leaves_nothing(monkeypatch: pytest
     monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
     seen = Look(None, (), transaction(attempt, 2990))
     with pytest.raises(ResolutionError, match="does not fit this attempt"):
-        resolve(attempt=attempt, resolution=Resolution.CHARGED, transaction_id="2001", actor="siti", seen=seen, **KNOWN)
+        resolve(
+            attempt=attempt,
+            resolution=Resolution.CHARGED,
+            transaction_id="2001",
+            decision=SITI,
+            seen=seen,
+            **KNOWN,
+        )
     attempt.refresh_from_db()
     assert (attempt.state, attempt.gateway_transaction_id) == ("needs_review", None)
     assert not Event.objects.exists()
@@ -276,7 +283,14 @@ def test_after_a_decision_the_order_of_the_money_is_explained(monkeypatch: pytes
     found = transaction(attempt)
     seen = Look(read_of(attempt, ORDER, explained={"1001": ("SUCCESS", attempt.pk)}), (), found)
     monkeypatch.setattr(resolving, "record", lambda *_, **__: {})
-    resolve(attempt=attempt, resolution=Resolution.CHARGED, transaction_id="2001", actor="siti", seen=seen, **KNOWN)
+    resolve(
+        attempt=attempt,
+        resolution=Resolution.CHARGED,
+        transaction_id="2001",
+        decision=SITI,
+        seen=seen,
+        **KNOWN,
+    )
     order.refresh_from_db()
     assert (order.attempt_id, reason_after(attempt)) == (attempt.pk, "")
 
@@ -289,7 +303,7 @@ def test_card_is_not_freed_while_the_gateway_works_on_an_order() -> None:
     an_order(attempt, status="IN_PROCESS", amount_minor=7700)
     held(attempt, "unexplained_order")
     with pytest.raises(ResolutionError, match="still processing 1001"):
-        clear_hold(card=attempt.payment_method, reason="seen", actor="siti", now=NOW)
+        clear_hold(card=attempt.payment_method, decision=Decision("siti", "seen"), now=NOW)
     assert reason_after(attempt) == "unexplained_order"
 
 
@@ -297,7 +311,7 @@ def test_card_is_not_freed_while_the_gateway_works_on_an_order() -> None:
 def test_what_waits_for_nobody_is_not_collected_by_a_decision(columns: dict[str, Any]) -> None:
     invoice = make_invoice(**columns)
     with pytest.raises(ResolutionError, match="must need review"):
-        collect_held(invoice=invoice, reason="agreed", actor="siti", now=NOW)
+        collect_held(invoice=invoice, decision=Decision("siti", "agreed"), now=NOW)
 
 
 LATER = NOW + timedelta(days=3)
@@ -315,13 +329,13 @@ NOT_NOW: list[tuple[str, dict[str, Any], str]] = [
 def test_what_cannot_be_retried_now_is_refused(state: str, columns: dict[str, Any], why: str) -> None:
     invoice = make_invoice(state=state, **columns)
     with pytest.raises(RetryError, match=why):
-        retry_now(invoice=invoice, reason="asked", actor="siti", now=NOW)
+        retry_now(invoice=invoice, decision=Decision("siti", "asked"), now=NOW)
     assert Invoice.objects.get().state == state
 
 
 @pytest.mark.parametrize("columns", [{}, {"state": "uncollectible", "closed_at": NOW, "next_attempt_at": None}])
 def test_what_is_retried_now_is_due_and_its_cards_are_read_anew(columns: dict[str, Any]) -> None:
     invoice = make_invoice(**{"next_attempt_at": LATER, "lease_token": 7, **columns})
-    retry_now(invoice=invoice, reason="asked", actor="siti", now=NOW)
+    retry_now(invoice=invoice, decision=Decision("siti", "asked"), now=NOW)
     invoice.refresh_from_db()
     assert (invoice.state, invoice.next_attempt_at, invoice.lease_token) == ("open", NOW, 8)

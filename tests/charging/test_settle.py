@@ -12,6 +12,7 @@ from billing.charging.cases.resolve import Resolution, ResolutionError, collect_
 from billing.charging.collecting.sweep import sweep
 from billing.charging.reading.orphans import match_orphans
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.models import Event, Evidence, GatewayTransaction, Invoice, OrphanAnswer, PaymentAttempt, Transition
 from tests.conftest import SHORT
 from tests.factories import NOTHING_TO_SEE, NOW, make_attempt, make_card, make_invoice, make_subscription, move_attempt
@@ -143,7 +144,7 @@ def test_reversal_opens_the_invoice_again_and_holds_it() -> None:
         None,
     )
     assert Event.objects.filter(kind="attempt.reversed", subject_id=attempt.pk).count() == 1
-    collect_held(invoice=invoice, reason="the customer agreed", actor="siti", now=NOW)
+    collect_held(invoice=invoice, decision=Decision("siti", "the customer agreed"), now=NOW)
     invoice.refresh_from_db()
     assert (invoice.hold, invoice.next_attempt_at) == (None, NOW)
 
@@ -208,11 +209,11 @@ def attempt_in_review() -> PaymentAttempt:
 
 def test_a_released_card_is_charged_for_later_invoices_only() -> None:
     attempt = attempt_in_review()
-    release_card(attempt=attempt, reason="the customer waits", actor="siti", now=NOW)
+    release_card(attempt=attempt, decision=Decision("siti", "the customer waits"), now=NOW)
     later = make_attempt(make_invoice(attempt.payment_method), attempt.payment_method)
     assert later.state == "sending"
     with pytest.raises(ResolutionError, match="already released"):
-        release_card(attempt=attempt, reason="again", actor="siti", now=NOW)
+        release_card(attempt=attempt, decision=Decision("siti", "again"), now=NOW)
 
 
 def test_case_is_alerted_once_with_the_invoices_it_blocks() -> None:
@@ -242,7 +243,7 @@ def test_money_that_a_decision_denied_is_recorded_when_seen() -> None:
     seen = paid(attempt, source=Source.ORDER_LIST)
     settle_one(attempt, seen)
     assert attempt.state == "needs_review"
-    said: dict[str, Any] = {"resolution": Resolution.NOT_CHARGED, "reason": "sure", "actor": "siti"}
+    said: dict[str, Any] = {"resolution": Resolution.NOT_CHARGED, "decision": Decision("siti", "sure")}
     resolve(attempt=attempt, limits=SHORT, now=NOW, **said, **NOTHING_TO_SEE)
 
     settle_one(attempt, seen)
@@ -341,7 +342,7 @@ def test_releasing_a_card_keeps_what_holds_it_for_another_reason() -> None:
     settle_one(attempt, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout"))
     settle_one(attempt, Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason="absent_no_report"))
     type(attempt.payment_method).objects.update(held_at=NOW, held_reason="unexplained_order")
-    release_card(attempt=attempt, reason="the customer waits", actor="siti", now=NOW)
+    release_card(attempt=attempt, decision=Decision("siti", "the customer waits"), now=NOW)
     attempt.payment_method.refresh_from_db()
     assert attempt.payment_method.held_reason == "unexplained_order"
 

@@ -12,6 +12,7 @@ from billing.charging.cases.holds import ResolutionError
 from billing.charging.reading import late_money
 from billing.charging.reading.late_money import CARDS_AT_MOST, LEASE, watch
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.domain.late_money import WATCH_AFTER
 from billing.gateway.connection import CardNotKnownError, GatewayUnavailableError
 from billing.models import FoundPayment, GatewayAccount, PaymentAttempt, PaymentMethod
@@ -213,9 +214,9 @@ def test_money_that_is_not_late_waits_for_nobody() -> None:
 def test_a_found_payment_is_decided_once_with_a_reason() -> None:
     payment = make_found_payment()
     with pytest.raises(ResolutionError, match="must state the reason"):
-        decide_found(payment=payment, reason=" ", actor="mei", now=NOW)
-    decide_found(payment=payment, reason="given back", actor="mei", now=NOW)
+        decide_found(payment=payment, decision=Decision("mei", " "), now=NOW)
+    decide_found(payment=payment, decision=Decision("mei", "given back"), now=NOW)
     with pytest.raises(ResolutionError, match="must be undecided"):
-        decide_found(payment=payment, reason="no", actor="siti", now=NOW)
+        decide_found(payment=payment, decision=Decision("siti", "no"), now=NOW)
     payment.refresh_from_db()
     assert (payment.decided_by, payment.decided_reason) == ("mei", "given back")

@@ -1,5 +1,6 @@
 """What a person may close an invoice with, and what clearing a hold says before it charges."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,7 @@ from billing.charging.reading.known import load
 from billing.charging.reading.record import record
 from billing.domain.attempts import Finding, Source, Verdict, charge_description, charge_title
 from billing.domain.closing import PaidBy
+from billing.domain.decisions import Decision
 from billing.gateway.connection import Charge, gateway_for
 from billing.ids import new_marker
 from billing.models import (
@@ -48,7 +50,8 @@ from tests.conftest import SHORT, Shop
 from tests.factories import NOW, make_attempt, make_card, make_invoice, make_subscription, move_attempt
 
 pytestmark = pytest.mark.django_db
-WHY = {"reason": "seen on the bank statement", "actor": "siti"}
+SITI = Decision("siti", "seen on the bank statement")
+WHY = {"decision": SITI}
 PAID: dict[str, Any] = {"method": PaidBy.BANK_TRANSFER, "reference": "FT-2291", "paid_date": date(2026, 3, 1), **WHY}
 CLOSINGS: dict[str, tuple[Any, dict[str, Any], tuple[str, str]]] = {
     "paid_elsewhere": (pay_elsewhere, PAID, ("paid", "paid_elsewhere")),
@@ -60,7 +63,8 @@ ALL = pytest.mark.parametrize("way", list(CLOSINGS))
 
 def close(way: str, invoice: Invoice, **changes: Any) -> Any:
     act, given, _ = CLOSINGS[way]
-    return act(invoice=invoice, **{"now": NOW, **given, **changes})
+    who = {name: changes.pop(name) for name in ("actor", "reason", "user_id") if name in changes}
+    return act(invoice=invoice, **{"now": NOW, **given, "decision": replace(SITI, **who), **changes})
 
 
 def person(name: str) -> User:
@@ -82,7 +86,7 @@ def test_closing_records_the_reason_and_ends_collection(way: str) -> None:
     assert (invoice.state, invoice.state_reason, invoice.closed_at) == (state, why, NOW)
     assert (invoice.next_attempt_at, invoice.hold) == (None, None)
     line = Transition.objects.get(subject_type="invoice")
-    assert (line.from_state, line.to_state, line.actor, line.reason) == ("open", state, "siti", WHY["reason"])
+    assert (line.from_state, line.to_state, line.actor, line.reason) == ("open", state, "siti", SITI.reason)
     told = Event.objects.get()
     assert told.kind == {"paid": "invoice.paid", "void": "invoice.voided"}.get(state, "invoice.written_off")
     assert told.payload["invoice"] == invoice.public_id
@@ -95,7 +99,7 @@ def test_payment_elsewhere_records_who_how_and_when() -> None:
     payment = OutsidePayment.objects.get()
     assert (payment.invoice_id, payment.method, payment.reference) == (invoice.pk, "bank_transfer", "FT-2291")
     assert (payment.amount_minor, payment.currency, payment.paid_date) == (1990, "MYR", date(2026, 3, 1))
-    assert (payment.recorded_by, payment.confirmed_by, payment.reason) == ("siti", "", WHY["reason"])
+    assert (payment.recorded_by, payment.confirmed_by, payment.reason) == ("siti", "", SITI.reason)
     assert Event.objects.get().payload["paid_elsewhere"] == "bank_transfer"
 
 
@@ -153,7 +157,7 @@ def test_invoice_is_written_off_once_and_may_be_collected_again() -> None:
     close("write_off", invoice)
     with pytest.raises(ResolutionError, match="is uncollectible"):
         close("write_off", invoice)
-    retry_now(invoice=invoice, reason="the customer pays after all", actor="mei", now=NOW)
+    retry_now(invoice=invoice, decision=Decision("mei", "the customer pays after all"), now=NOW)
     invoice.refresh_from_db()
     assert (invoice.state, invoice.next_attempt_at, invoice.closed_at) == ("open", NOW, None)
 
@@ -293,14 +297,14 @@ def test_above_the_limit_two_people_close_an_invoice(way: str) -> None:
     with pytest.raises(ResolutionError, match="proposal by siti to close it"):
         close("void", invoice, actor="mei", user_id=mei.pk)
     with pytest.raises(ResolutionError, match="proposal"):
-        collect_held(invoice=invoice, reason="charge", actor="mei", now=NOW)
+        collect_held(invoice=invoice, decision=Decision("mei", "charge"), now=NOW)
     with pytest.raises(ResolutionError, match="another person"):
-        confirm_closing(proposal=proposed.proposal, reason="", actor="siti", user_id=siti.pk, now=NOW)
-    done = confirm_closing(proposal=proposed.proposal, reason="right", actor="mei", user_id=mei.pk, now=NOW)
+        confirm_closing(proposal=proposed.proposal, decision=Decision("siti", "", siti.pk), now=NOW)
+    done = confirm_closing(proposal=proposed.proposal, decision=Decision("mei", "right", mei.pk), now=NOW)
     invoice.refresh_from_db()
     assert (done.state, invoice.state, invoice.state_reason) == (CLOSINGS[way][2][0], *CLOSINGS[way][2])
     line = Transition.objects.get(subject_type="invoice")
-    assert (line.reason, line.actor) == (WHY["reason"], "mei")
+    assert (line.reason, line.actor) == (SITI.reason, "mei")
     payment = OutsidePayment.objects.first()
     if way == "paid_elsewhere":
         assert payment is not None
@@ -328,8 +332,8 @@ def test_what_is_rejected_is_collected_as_before(hold: str | None, at: datetime 
     siti, mei = two_persons()
     proposal = close("void", invoice, user_id=siti.pk).proposal
     with pytest.raises(ResolutionError, match="reason"):
-        reject_closing(proposal=proposal, reason=" ", actor="mei", user_id=mei.pk, now=NOW)
-    reject_closing(proposal=proposal, reason="it is owed", actor="mei", user_id=mei.pk, now=NOW)
+        reject_closing(proposal=proposal, decision=Decision("mei", " ", mei.pk), now=NOW)
+    reject_closing(proposal=proposal, decision=Decision("mei", "it is owed", mei.pk), now=NOW)
     invoice.refresh_from_db()
     assert (invoice.state, invoice.hold, invoice.next_attempt_at) == ("open", hold, at)
     assert Proposal.objects.get().outcome == "rejected"
@@ -341,10 +345,10 @@ def test_uncollectible_invoice_waits_for_its_proposed_payment() -> None:
     siti, mei = two_persons()
     proposal = close("paid_elsewhere", invoice, user_id=siti.pk).proposal
     with pytest.raises(ResolutionError, match=r"proposal by siti \(paid_elsewhere\)"):
-        retry_now(invoice=invoice, reason="collect", actor="key", now=NOW)
+        retry_now(invoice=invoice, decision=Decision("key", "collect"), now=NOW)
     assert Invoice.objects.get().state == "uncollectible"
-    reject_closing(proposal=proposal, reason="nothing came", actor="mei", user_id=mei.pk, now=NOW)
-    retry_now(invoice=invoice, reason="collect", actor="key", now=NOW)
+    reject_closing(proposal=proposal, decision=Decision("mei", "nothing came", mei.pk), now=NOW)
+    retry_now(invoice=invoice, decision=Decision("key", "collect"), now=NOW)
     assert Invoice.objects.get().next_attempt_at == NOW
 
 
@@ -356,8 +360,8 @@ def test_canceled_invoice_waits_for_its_proposed_payment() -> None:
     proposal = close("paid_elsewhere", invoice, user_id=siti.pk).proposal
     cancel(subscription=subscription, reason="moved away", actor="mei", now=NOW)
     with pytest.raises(ResolutionError, match="proposal"):
-        collect_held(invoice=invoice, reason="collect", actor="mei", now=NOW)
-    confirm_closing(proposal=proposal, reason="right", actor="mei", user_id=mei.pk, now=NOW)
+        collect_held(invoice=invoice, decision=Decision("mei", "collect"), now=NOW)
+    confirm_closing(proposal=proposal, decision=Decision("mei", "right", mei.pk), now=NOW)
     invoice.refresh_from_db()
     assert (invoice.state, invoice.state_reason) == ("paid", "paid_elsewhere")
 
@@ -368,7 +372,7 @@ def test_proposal_is_overtaken_when_invoice_is_paid_meanwhile() -> None:
     proposal = close("void", invoice, user_id=siti.pk).proposal
     Invoice.objects.update(state="paid", closed_at=NOW, hold=None)
     with pytest.raises(ResolutionError, match="is already paid"):
-        confirm_closing(proposal=proposal, reason="", actor="mei", user_id=mei.pk, now=NOW)
+        confirm_closing(proposal=proposal, decision=Decision("mei", "", mei.pk), now=NOW)
     assert Proposal.objects.get().outcome == "overtaken"
 
 
@@ -503,11 +507,11 @@ def test_hold_preview_shows_its_charges_and_likely_payments(shop: Shop) -> None:
         (order, invoice.pk, "names_the_invoice")
     ]
     with pytest.raises(ResolutionError) as refused:
-        clear_hold(card=card, reason="seen", actor="siti", now=database_now())
+        clear_hold(card=card, decision=Decision("siti", "seen"), now=database_now())
     assert (refused.value.field, refused.value.rule) == ("charge_although", "could_be_payment")
     with pytest.raises(ResolutionError):
-        clear_hold(card=card, reason="seen", actor="siti", now=database_now(), charge_although=["another"])
-    cleared = clear_hold(card=card, reason="seen", actor="siti", now=database_now(), charge_although=[order])
+        clear_hold(card=card, decision=Decision("siti", "seen"), now=database_now(), charge_although=["another"])
+    cleared = clear_hold(card=card, decision=Decision("siti", "seen"), now=database_now(), charge_although=[order])
     assert (cleared.orders, cleared.proposal) == ([order], None)
 
 
@@ -523,7 +527,7 @@ def test_above_the_limit_two_people_clear_a_hold(shop: Shop) -> None:
     card, order = PaymentMethod.objects.get(), GatewayOrder.objects.get().gateway_order_id
     siti, mei = two_persons()
     now = database_now()
-    given = {"card": card, "reason": "seen", "actor": "siti", "user_id": siti.pk, "now": now}
+    given = {"card": card, "decision": Decision("siti", "seen", siti.pk), "now": now}
     proposal = clear_hold(**given, charge_although=[order]).proposal  # type: ignore[arg-type]
     assert proposal is not None
     card.refresh_from_db()
@@ -531,11 +535,11 @@ def test_above_the_limit_two_people_clear_a_hold(shop: Shop) -> None:
     with pytest.raises(ResolutionError, match="proposal by siti"):
         clear_hold(**given, charge_although=[order])  # type: ignore[arg-type]
     with pytest.raises(ResolutionError, match="another person"):
-        confirm_clearing(proposal=proposal, reason="", actor="siti", user_id=siti.pk, now=now)
-    reject_clearing(proposal=proposal, reason="not yet", actor="mei", user_id=mei.pk, now=now)
+        confirm_clearing(proposal=proposal, decision=Decision("siti", "", siti.pk), now=now)
+    reject_clearing(proposal=proposal, decision=Decision("mei", "not yet", mei.pk), now=now)
     again = clear_hold(**given, charge_although=[order]).proposal  # type: ignore[arg-type]
     assert again is not None
-    assert confirm_clearing(proposal=again, reason="", actor="mei", user_id=mei.pk, now=now).orders == [order]
+    assert confirm_clearing(proposal=again, decision=Decision("mei", "", mei.pk), now=now).orders == [order]
     card.refresh_from_db()
     assert card.held_at is None
 
@@ -550,7 +554,7 @@ def test_charge_that_clearing_brings_forward_is_counted(refusal: str) -> None:
     seen = preview_hold(card, now=now)
     assert ([one.invoice for one in seen.due], seen.total_minor) == ([soon.public_id], 1990)
     two_persons()
-    given: dict[str, Any] = {"card": card, "reason": "seen", "actor": "siti", "now": now}
+    given: dict[str, Any] = {"card": card, "decision": Decision("siti", "seen"), "now": now}
     assert clear_hold(**given).proposal is not None, "above the amount: two persons"
     GatewayAccount.objects.update(second_person_above_minor=None)
     Proposal.objects.update(outcome="rejected", decided_at=now, decided_by="mei")
@@ -563,8 +567,8 @@ def test_clear_proposal_is_overtaken_when_the_card_is_freed(shop: Shop) -> None:
     invoice, transaction_id = lost(shop)
     siti, _ = two_persons()
     order = GatewayOrder.objects.get().gateway_order_id
-    given = {"card": PaymentMethod.objects.get(), "user_id": siti.pk, "charge_although": [order]}
-    assert clear_hold(reason="seen", actor="siti", now=database_now(), **given).proposal is not None  # type: ignore[arg-type]
+    given = {"card": PaymentMethod.objects.get(), "charge_although": [order]}
+    assert clear_hold(decision=Decision("siti", "seen", siti.pk), now=database_now(), **given).proposal is not None  # type: ignore[arg-type]
     GatewayAccount.objects.update(second_person_above_minor=None)
     record_found_payment(invoice=invoice, transaction_id=transaction_id, now=database_now(), **WHY)
     assert PaymentMethod.objects.get().held_at is None
@@ -585,7 +589,12 @@ def test_close_proposal_is_overtaken_when_its_payment_is_found() -> None:
 
 
 def decide(shop: Shop, attempt: PaymentAttempt, resolution: Resolution, **changes: Any) -> Any:
-    given = {"reason": "the portal says so", "actor": "siti", "limits": shop.limits, "now": database_now(), **changes}
+    given = {
+        "decision": Decision("siti", "the portal says so"),
+        "limits": shop.limits,
+        "now": database_now(),
+        **changes,
+    }
     return resolve(attempt=attempt, resolution=resolution, **given)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from billing.domain.arming import Refusal
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.doubts import Doubt
 from billing.domain.reason_words import WORDS, reason_words
 from billing.domain.reasons import STILL, Reason
@@ -106,22 +106,24 @@ def test_what_is_still_so_at_the_last_check_says_so() -> None:
 
 
 def test_a_decision_is_read_as_it_was_written() -> None:
-    written = Decided("siti", "by: the portal").detail(NOW)
+    written = Decision("siti", "by: the portal").detail(NOW)
     assert written == {"actor": "siti", "reason": "by: the portal", "decided_at": NOW.isoformat()}
-    assert Decided.of({"detail": written, "reason": "decided_by_person"}) == Decided("siti", "by: the portal")
-    assert Decided.of({"detail": {**written, "proposed_by": "mei"}}) == Decided("siti", "by: the portal", "mei")
+    assert Decision.of({"detail": written, "reason": "decided_by_person"}) == Decision("siti", "by: the portal")
+    assert Decision.of({"detail": {**written, "proposed_by": "mei"}}) == Decision(
+        "siti", "by: the portal", proposed_by="mei"
+    )
 
 
 def test_an_older_decision_is_read_as_the_same() -> None:
     detail = {"actor": "siti", "decided_at": NOW.isoformat()}
-    assert Decided.of({"reason": "decided by siti: nothing: there", "detail": detail}) == Decided(
+    assert Decision.of({"reason": "decided by siti: nothing: there", "detail": detail}) == Decision(
         "siti", "nothing: there"
     )
     both = "proposed by mei, confirmed by siti: nothing there"
-    found = Decided.of({"detail": {**detail, "proposed_by": "mei", "reason": both}, "reason": both})
-    assert found == Decided("siti", "nothing there", "mei")
-    assert Decided.of({"reason": "withdrawn: too late", "detail": {"actor": "siti"}}) == Decided("siti", "too late")
-    assert Decided.of({"detail": None}) == Decided("somebody", "")
+    found = Decision.of({"detail": {**detail, "proposed_by": "mei", "reason": both}, "reason": both})
+    assert found == Decision("siti", "nothing there", proposed_by="mei")
+    assert Decision.of({"reason": "withdrawn: too late", "detail": {"actor": "siti"}}) == Decision("siti", "too late")
+    assert Decision.of({"detail": None}) == Decision("somebody", "")
 
 
 def _tree(path: str) -> ast.Module:

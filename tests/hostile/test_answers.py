@@ -20,6 +20,7 @@ from billing.charging.reading.known import load
 from billing.charging.reading.orphans import OrphanError, close_orphan, match_orphans
 from billing.charging.reading.record import record
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.gateway.connection import clock as gateway_clock
 from billing.gateway.connection import gateway_for
 from billing.models import (
@@ -320,12 +321,12 @@ def test_unmatched_orphan_is_closed_by_staff_with_a_reason() -> None:
     """A5: a timeout of a charge that never reached the gateway belongs to nothing."""
     orphan = make_orphan_answer(verdict="unclear")
     with pytest.raises(OrphanError, match="reason"):
-        close_orphan(orphan=orphan, reason=" ", actor="siti", now=NOW)
-    close_orphan(orphan=orphan, reason="not in the portal", actor="siti", now=NOW)
+        close_orphan(orphan=orphan, decision=Decision("siti", " "), now=NOW)
+    close_orphan(orphan=orphan, decision=Decision("siti", "not in the portal"), now=NOW)
     orphan.refresh_from_db()
     assert (orphan.matched_how, orphan.matched_by, orphan.matched_note) == ("person", "siti", "not in the portal")
     with pytest.raises(OrphanError, match="already explained"):
-        close_orphan(orphan=orphan, reason="again", actor="siti", now=NOW)
+        close_orphan(orphan=orphan, decision=Decision("siti", "again"), now=NOW)
 
 
 # --- A6: one charge for a due date --------------------------------------------------------------------------

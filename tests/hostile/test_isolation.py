@@ -22,6 +22,7 @@ from billing.charging.reading.reconcile import reconcile
 from billing.charging.refunds.ask import request_refund
 from billing.charging.refunds.worker import refund_due
 from billing.domain.arming import Environment
+from billing.domain.decisions import Decision
 from billing.gateway import clock as clock_module
 from billing.gateway import connection as gateway_connection
 from billing.gateway.clock import AlignedClock, read_clock
@@ -138,7 +139,7 @@ def paid(shop: Shop) -> PaymentAttempt:
 
 def ask_back(attempt: PaymentAttempt) -> Refund:
     return request_refund(
-        attempt=attempt, amount_minor=None, reason="cancelled in time", actor="mei", now=database_now()
+        attempt=attempt, amount_minor=None, decision=Decision("mei", "cancelled in time"), now=database_now()
     )
 
 

@@ -16,6 +16,7 @@ from billing.charging.reading import preflight
 from billing.charging.reading.late_money import watch
 from billing.charging.recovery import from_cards
 from billing.charging.recovery.from_cards import read_quarantined
+from billing.domain.decisions import Decision
 from billing.gateway.clock import machine
 from billing.gateway.connection import GatewayUnavailableError
 from billing.ids import new_id
@@ -36,7 +37,7 @@ from tests.factories import make_attempt, make_found_payment, make_invoice, move
 from tests.hostile.test_quarantine_way_out import LATER, begin, charged_elsewhere, due, lift, lost_card, read
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
-WHY = {"reason": "looked", "actor": "mei"}
+WHY = {"decision": Decision("mei", "looked")}
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from billing.charging.reading.record import record
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.ask import request_refund
 from billing.domain.attempts import Finding, Source, Verdict, charge_description, charge_title
+from billing.domain.decisions import Decision
 from billing.domain.doubts import Doubt
 from billing.explaining.explain import explain
 from billing.gateway.clock import machine
@@ -400,7 +401,7 @@ def test_overpayment_that_became_the_payment_is_not_refunded(shop: Shop) -> None
     read(shop)
     lift(shop)
     surplus, first = PaymentAttempt.objects.get(state="surplus"), PaymentAttempt.objects.get(state="succeeded")
-    refund = request_refund(attempt=surplus, amount_minor=None, reason="twice", actor="mei", now=database_now())
+    refund = request_refund(attempt=surplus, amount_minor=None, decision=Decision("mei", "twice"), now=database_now())
     back = Finding(Verdict.REVERSED, Source.TRANSACTION_QUERY, transaction_id=first.gateway_transaction_id)
     settle([AttemptFinding(first.marker, back)], limits=shop.limits, now=database_now())
     surplus.refresh_from_db()
@@ -408,7 +409,7 @@ def test_overpayment_that_became_the_payment_is_not_refunded(shop: Shop) -> None
     assert shop.refund().armed == 0
     refund.refresh_from_db()
     assert (refund.state, refund.state_reason) == ("not_sent", "became_the_payment")
-    request_refund(attempt=surplus, amount_minor=None, reason="all of it", actor="mei", now=database_now())
+    request_refund(attempt=surplus, amount_minor=None, decision=Decision("mei", "all of it"), now=database_now())
     assert shop.refund().states == {"succeeded": 1}, "who still wants it asks again"
 
 
@@ -422,7 +423,7 @@ def test_overpayment_whose_refund_may_have_acted_is_no_payment(shop: Shop) -> No
     lift(shop)
     surplus, first = PaymentAttempt.objects.get(state="surplus"), PaymentAttempt.objects.get(state="succeeded")
     shop.simulator.set(refund_outcome="lost_after")
-    refund = request_refund(attempt=surplus, amount_minor=None, reason="twice", actor="mei", now=database_now())
+    refund = request_refund(attempt=surplus, amount_minor=None, decision=Decision("mei", "twice"), now=database_now())
     shop.refund()
     back = Finding(Verdict.REVERSED, Source.TRANSACTION_QUERY, transaction_id=first.gateway_transaction_id)
     settle([AttemptFinding(first.marker, back)], limits=shop.limits, now=database_now())
@@ -636,7 +637,7 @@ def test_interrupted_reading_still_holds_a_lost_cards_customer(
     (charge,) = (one for one in shop.simulator.charges() if invoice.public_id in str(one["description"]))
     transaction_id = str(charge["transaction_id"])
     record_found_payment(
-        invoice=invoice, transaction_id=transaction_id, reason="in the portal", actor="mei", now=database_now()
+        invoice=invoice, transaction_id=transaction_id, decision=Decision("mei", "in the portal"), now=database_now()
     )
     assert Invoice.objects.get(pk=invoice.pk).state == "paid"
 

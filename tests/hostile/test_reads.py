@@ -20,6 +20,7 @@ from billing.charging.cases.retry_now import retry_now
 from billing.charging.collecting.collect import collect
 from billing.charging.reading import before_decision
 from billing.domain.attempts import AttemptState
+from billing.domain.decisions import Decision
 from billing.domain.resolution import Resolution
 from billing.gateway.connection import (
     CardNotKnownError,
@@ -137,7 +138,7 @@ def test_retry_never_relies_on_a_read_made_before_the_last_try(world: World, wis
         world.go_to(world.now + timedelta(seconds=10))
         if wish != "none":
             for invoice in Invoice.objects.filter(state="open", next_attempt_at__isnull=False):
-                retry_now(invoice=invoice, reason="the customer waits", actor="siti", now=world.now)
+                retry_now(invoice=invoice, decision=Decision("siti", "the customer waits"), now=world.now)
         world.collect()
 
     assert world.captures_too_many() == 0
@@ -207,7 +208,7 @@ def test_retry_request_waits_for_the_lists_and_shows_why(world: World) -> None:
     assert invoice.next_attempt_at == invoice.look_from_at == NOON + SENDER_DEADLINE + HOUR
 
     world.go_to(NOON + 30 * MINUTE)
-    at = retry_now(invoice=invoice, reason="the customer waits", actor="siti", now=world.now)
+    at = retry_now(invoice=invoice, decision=Decision("siti", "the customer waits"), now=world.now)
     assert at == invoice.look_from_at
     assert world.collect() == 0
     assert world.state(invoice) == ("open", "lists_may_lag")
@@ -356,14 +357,14 @@ def test_unreadable_old_card_does_not_block_the_new_one_for_ever(
     break_list(monkeypatch, old, error)
     began = world.now
     with pytest.raises(ResolutionError, match="can be read"):
-        go_on_without(card=old, reason="the portal shows nothing", actor="siti", now=world.now)
+        go_on_without(card=old, decision=Decision("siti", "the portal shows nothing"), now=world.now)
     world.work_until(began + 23 * HOUR, step=HOUR)
     assert world.state(invoice) == ("open", "preflight_missing")
     world.work_until(began + 26 * HOUR, step=HOUR)
 
     assert world.state(invoice) == ("open", "card_unreadable")
     assert Event.objects.filter(kind="card.unreadable", subject_id=old.pk).count() == 1
-    assert go_on_without(card=old, reason="the portal shows nothing", actor="siti", now=world.now) == 1
+    assert go_on_without(card=old, decision=Decision("siti", "the portal shows nothing"), now=world.now) == 1
     world.work_until(world.now + 3 * MINUTE)
     assert world.state(invoice) == ("paid", None)
     assert invoice.attempts.latest("id").payment_method_id == new.pk
@@ -376,7 +377,7 @@ def test_card_that_was_given_up_is_not_charged_until_readable(world: World, monk
     with monkeypatch.context() as broken:
         break_list(broken, old, CardNotKnownError)
         world.work_until(world.now + 26 * HOUR, step=HOUR)
-        go_on_without(card=old, reason="the portal shows nothing", actor="siti", now=world.now)
+        go_on_without(card=old, decision=Decision("siti", "the portal shows nothing"), now=world.now)
         world.work_until(world.now + 3 * MINUTE)
         assert world.state(invoice) == ("paid", None)
         later = make_invoice(old, next_attempt_at=world.now)
@@ -413,7 +414,7 @@ def test_odd_record_in_an_old_cards_list_is_reviewed_and_cleared(world: World, m
     assert old.held_reason == "unexplained_order"
     assert Event.objects.get(kind="card.unexplained_order").payload["order"] == "777001"
 
-    cleared = clear_hold(card=old, reason="a test record of theirs", actor="siti", now=world.now)
+    cleared = clear_hold(card=old, decision=Decision("siti", "a test record of theirs"), now=world.now)
     assert cleared.orders == ["777001"]
     world.work_until(world.now + 20 * MINUTE)
     assert world.state(invoice) == ("paid", None)
@@ -453,8 +454,7 @@ def decide(world: World, attempt: PaymentAttempt, *despite: str) -> None:
     resolve(
         attempt=attempt,
         resolution=Resolution.NOT_CHARGED,
-        reason="the portal shows nothing",
-        actor="siti",
+        decision=Decision("siti", "the portal shows nothing"),
         limits=world.shop.limits,
         now=world.now,
         despite_orders=list(despite),

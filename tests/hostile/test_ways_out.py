@@ -14,6 +14,7 @@ from billing.charging.reading.known import load
 from billing.charging.reading.record import record
 from billing.charging.refunds.ask import RefundResolution, resolve_refund
 from billing.domain.attempts import charge_description, charge_title
+from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundKind
 from billing.explaining.explain import Answer, explain
 from billing.gateway.connection import Charge, GiveBack, gateway_for
@@ -135,7 +136,7 @@ def test_refund_wrongly_called_not_refunded_is_refunded_once(shop: Shop, profile
     first.refresh_from_db()
     assert first.state == "needs_review"
     shop.simulator.set(refund_outcome="auto")
-    given = {"reason": "the portal shows nothing", "actor": "mei", "limits": SHORT, "now": database_now() + LAST}
+    given = {"decision": Decision("mei", "the portal shows nothing"), "limits": SHORT, "now": database_now() + LAST}
     resolve_refund(refund=first, resolution=RefundResolution.NOT_REFUNDED, **given)
     in_the_portal(shop, attempt, TEN_RINGGIT)  # late, after the last look and the person's
     again = ask(attempt, TEN_RINGGIT)

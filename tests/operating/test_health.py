@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from billing.charging.cases import approvals
+from billing.domain.decisions import Decision
 from billing.domain.resolution import ProposalKind
 from billing.models import AccountPace, GatewayAccount, Installation, Invoice
 from billing.models.clock import database_now
@@ -93,8 +94,8 @@ def test_a_proposal_that_waits_for_more_than_a_day_is_a_problem() -> None:
     all_beat()
     now = database_now()
     invoice = make_invoice(next_attempt_at=None, hold="proposal")
-    kind, person = ProposalKind.VOID, approvals.Person("siti", 1)
-    proposal = approvals.propose(invoice, kind, reason="r", person=person, now=now - timedelta(days=1))
+    kind, decision = ProposalKind.VOID, Decision("siti", "r", 1)
+    proposal = approvals.propose(invoice, kind, decision, now=now - timedelta(days=1))
     assert check(now - timedelta(seconds=1)).ok
     assert check(now).problems == (f"proposal {proposal.public_id} has waited for approval for more than a day: void",)
     Invoice.objects.update(state="void", closed_at=now, hold=None)

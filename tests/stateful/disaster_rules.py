@@ -10,6 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from billing.charging.cases.holds import ResolutionError
 from billing.charging.cases.ways_out import void, write_off
+from billing.domain.decisions import Decision
 from billing.models import Evidence, Host, PaymentAttempt, Transition
 from billing.operating.quarantine import QuarantineError
 from billing.subscriptions.lifecycle import cancel
@@ -279,7 +280,7 @@ class DisasterRules:
             if how != "cancel" and invoice.state == "open" and invoice.tries > 0:
                 with contextlib.suppress(ResolutionError):
                     close = void if how == "void" else write_off
-                    close(invoice=invoice, reason="a mistake", actor=operator.WHO, now=self.w.now)
+                    close(invoice=invoice, decision=Decision(operator.WHO, "a mistake"), now=self.w.now)
                     self.reached.add(f"ended: {how}")
 
     @about(DISASTERS)

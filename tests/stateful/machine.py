@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from billing.charging.cases.retry_now import RetryError, retry_now
+from billing.domain.decisions import Decision
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.stateful import disaster_rules, operator, oracle, people_rules, refund_rules
 from tests.stateful.disaster_rules import DisasterRules
@@ -202,7 +203,7 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, Rul
         for invoice in self.w.snapshot().invoices:
             if invoice.state == "open" and invoice.tries > 0:
                 with contextlib.suppress(RetryError):
-                    retry_now(invoice=invoice, reason="the customer asked", actor=operator.WHO, now=self.w.now)
+                    retry_now(invoice=invoice, decision=Decision(operator.WHO, "the customer asked"), now=self.w.now)
         self.charge_what_is_due(which, 3, ["success"], "settle")
 
     @rule(which=workers, fate=st.none() | fates)

@@ -7,11 +7,12 @@ import contextlib
 from billing.accounts.gateway_accounts import start_account
 from billing.charging.cases.clear_hold import clear_hold, confirm_clearing, preview_hold, reject_clearing
 from billing.charging.cases.holds import unexplained_orders
-from billing.charging.cases.resolve import Decision, Resolution, ResolutionError, confirm, reject, resolve
+from billing.charging.cases.resolve import Resolution, ResolutionError, Resolved, confirm, reject, resolve
 from billing.charging.cases.ways_out import record_found_payment
 from billing.charging.reading.orphans import close_orphan
 from billing.charging.refunds.ask import RefundError, RefundResolution, resolve_refund
 from billing.domain.closing import CLOSABLE
+from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundKind
 from billing.domain.resolution import ProposalKind, ProposalOutcome
 from billing.gateway.connection import GatewayUnavailableError
@@ -74,13 +75,11 @@ def resolve_truthfully(world: World, snapshot: Snapshot, attempt: PaymentAttempt
             reject_by(world, waiting, 1)
 
 
-def decide(world: World, attempt: PaymentAttempt, resolution: Resolution, transaction_id: str = "") -> Decision:
+def decide(world: World, attempt: PaymentAttempt, resolution: Resolution, transaction_id: str = "") -> Resolved:
     return resolve(
         attempt=attempt,
         resolution=resolution,
-        reason="looked in the portal",
-        actor=WHO,
-        user_id=world.people[0].pk,
+        decision=Decision(WHO, "looked in the portal", world.people[0].pk),
         limits=world.limits,
         now=world.now,
         transaction_id=transaction_id,
@@ -94,17 +93,17 @@ def confirm_by_another(world: World, proposal: Proposal) -> None:
 
 def confirm_by(world: World, proposal: Proposal, which: int) -> None:
     person = world.people[which]
-    words = {"reason": "so it is", "actor": person.username, "user_id": person.pk}
+    decision = Decision(person.username, "so it is", person.pk)
     if proposal.kind == ProposalKind.CLEAR_HOLD:
-        confirm_clearing(proposal=proposal, now=world.now, **words)
+        confirm_clearing(proposal=proposal, now=world.now, decision=decision)
     else:
-        confirm(proposal=proposal, limits=world.limits, now=world.now, **words)
+        confirm(proposal=proposal, limits=world.limits, now=world.now, decision=decision)
 
 
 def reject_by(world: World, proposal: Proposal, which: int) -> None:
     person = world.people[which]
     no = reject_clearing if proposal.kind == ProposalKind.CLEAR_HOLD else reject
-    no(proposal=proposal, reason="it is not so", actor=person.username, user_id=person.pk, now=world.now)
+    no(proposal=proposal, decision=Decision(person.username, "it is not so", person.pk), now=world.now)
 
 
 def was_carried_out(snapshot: Snapshot, refund: Refund) -> bool:
@@ -143,8 +142,7 @@ def _resolve_refund(world: World, refund: Refund, *, carried_out: bool) -> None:
     resolve_refund(
         refund=refund,
         resolution=resolution,
-        reason="looked in the portal",
-        actor=WHO,
+        decision=Decision(WHO, "looked in the portal"),
         limits=world.limits,
         now=world.now,
     )
@@ -181,9 +179,7 @@ def propose_to_clear(world: World, card: PaymentMethod) -> None:
     strangers = {one.order.gateway_order_id for one in preview_hold(card, now=world.now).candidates}
     clear_hold(
         card=card,
-        reason="looked in the portal",
-        actor=WHO,
-        user_id=world.people[0].pk,
+        decision=Decision(WHO, "looked in the portal", world.people[0].pk),
         now=world.now,
         charge_although=sorted(strangers),
     )
@@ -211,8 +207,7 @@ def _find_payments(world: World, disasters: Disasters, card: PaymentMethod) -> b
                 record_found_payment(
                     invoice=invoice,
                     transaction_id=str(charge["transaction_id"]),
-                    reason="so the portal says",
-                    actor=WHO,
+                    decision=Decision(WHO, "so the portal says"),
                     now=world.now,
                 )
             except (ResolutionError, GatewayUnavailableError):
@@ -224,7 +219,7 @@ def close_orphans(world: World) -> None:
     """What was answered to charges that a database had forgotten: looked up in the portal, where all money is by now
     in the books or before somebody."""
     for orphan in OrphanAnswer.objects.filter(matched_at=None).order_by("pk"):
-        close_orphan(orphan=orphan, reason="looked in the portal", actor=WHO, now=world.now)
+        close_orphan(orphan=orphan, decision=Decision(WHO, "looked in the portal"), now=world.now)
 
 
 def invoice_of(key: Key) -> Invoice | None:

@@ -11,6 +11,7 @@ from billing.accounts.gateway_accounts import stop_account
 from billing.charging.attempts.charge_now import charge_now
 from billing.charging.cases.resolve import ResolutionError, collect_held, release_card
 from billing.charging.cases.retry_now import RetryError, retry_now
+from billing.domain.decisions import Decision
 from billing.domain.resolution import ProposalKind
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import Proposal
@@ -46,9 +47,7 @@ class PeopleRules:
             attempt = cases[pick % len(cases)]
             release_card(
                 attempt=attempt,
-                reason="later ones go on",
-                actor=operator.WHO,
-                user_id=self.w.people[0].pk,
+                decision=Decision(operator.WHO, "later ones go on", self.w.people[0].pk),
                 now=self.w.now,
             )
 
@@ -64,14 +63,14 @@ class PeopleRules:
     def a_person_tries_an_invoice_now(self, pick: int) -> None:
         invoice = self.seen.invoices[pick % len(self.seen.invoices)]
         with contextlib.suppress(RetryError):
-            retry_now(invoice=invoice, reason="the customer asked", actor=operator.WHO, now=self.w.now)
+            retry_now(invoice=invoice, decision=Decision(operator.WHO, "the customer asked"), now=self.w.now)
 
     @precondition(lambda self: any(invoice.hold for invoice in self.seen.invoices))
     @rule(pick=picks)
     def a_person_collects_a_held_invoice(self, pick: int) -> None:
         held = [invoice for invoice in self.seen.invoices if invoice.hold]
         with contextlib.suppress(ResolutionError):
-            collect_held(invoice=held[pick % len(held)], reason="agreed", actor=operator.WHO, now=self.w.now)
+            collect_held(invoice=held[pick % len(held)], decision=Decision(operator.WHO, "agreed"), now=self.w.now)
 
     @precondition(lambda self: any(card.is_default and card.state == "active" for card in self.seen.cards))
     @about("urgent")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from billing.charging.refunds.ask import RefundError, request_refund, request_reverse, withdraw
+from billing.domain.decisions import Decision
 from billing.models import PaymentAttempt, Refund
 from rm_gateway.errors import GatewayError
 from tests.stateful import operator
@@ -40,7 +41,10 @@ class RefundRules:
     def ask_for_money_back(self, pick: int, amount: int | None) -> None:
         with contextlib.suppress(RefundError):
             request_refund(
-                attempt=self._payment(pick), amount_minor=amount, reason="asked", actor=operator.WHO, now=self.w.now
+                attempt=self._payment(pick),
+                amount_minor=amount,
+                decision=Decision(operator.WHO, "asked"),
+                now=self.w.now,
             )
 
     @about(REFUNDS)
@@ -48,7 +52,7 @@ class RefundRules:
     @rule(pick=picks)
     def ask_for_a_reversal(self, pick: int) -> None:
         with contextlib.suppress(RefundError):
-            request_reverse(attempt=self._payment(pick), reason="a mistake", actor=operator.WHO, now=self.w.now)
+            request_reverse(attempt=self._payment(pick), decision=Decision(operator.WHO, "a mistake"), now=self.w.now)
 
     @about(REFUNDS)
     @precondition(lambda self: self._refunds("requested", "sending"))
@@ -58,8 +62,7 @@ class RefundRules:
         with contextlib.suppress(RefundError):
             withdraw(
                 refund=waiting[pick % len(waiting)],
-                reason="not wanted",
-                actor=operator.WHO,
+                decision=Decision(operator.WHO, "not wanted"),
                 limits=self.w.limits,
                 now=self.w.now,
             )

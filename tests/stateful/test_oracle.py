@@ -8,6 +8,7 @@ from billing.charging.attempts.settle import AttemptFinding
 from billing.charging.refunds.ask import request_refund
 from billing.charging.refunds.settle import settle_refund
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
 from rm_gateway.simulator.process import SimulatorProcess
@@ -92,7 +93,7 @@ def armed_refund(world: World, card: PaymentMethod) -> Refunder:
     """One that may be sent."""
     world.collect()
     (attempt,) = world.snapshot().attempts
-    request_refund(attempt=attempt, amount_minor=500, reason="asked", actor="mei", now=world.now)
+    request_refund(attempt=attempt, amount_minor=500, decision=Decision("mei", "asked"), now=world.now)
     refunds = Refunder(world)
     refunds.look()
     refunds.carry_on(0)

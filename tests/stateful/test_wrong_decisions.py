@@ -6,6 +6,7 @@ import pytest
 
 from billing.charging.cases.resolve import Resolution, ResolutionError, resolve
 from billing.charging.refunds.ask import RefundResolution, request_refund, request_reverse, resolve_refund
+from billing.domain.decisions import Decision
 from billing.models import Event, PaymentAttempt, Refund
 from tests.stateful import oracle
 from tests.stateful.rest import come_to_rest
@@ -35,7 +36,9 @@ def test_money_that_staff_denied_is_found_and_recorded(world: World, decided: Re
     (attempt,) = world.snapshot().attempts
     assert attempt.state == "needs_review"
 
-    resolve(attempt=attempt, resolution=decided, reason="so it is", actor="ali", limits=world.limits, now=world.now)
+    resolve(
+        attempt=attempt, resolution=decided, decision=Decision("ali", "so it is"), limits=world.limits, now=world.now
+    )
     snapshot = come_to_rest(world)
 
     assert [other.state for other in snapshot.attempts if other.invoice_id == attempt.invoice_id] == states
@@ -61,8 +64,7 @@ def test_charged_decision_must_name_a_known_transaction(
         resolve(
             attempt=attempt,
             resolution=Resolution.CHARGED,
-            reason="so it is",
-            actor="ali",
+            decision=Decision("ali", "so it is"),
             limits=world.limits,
             now=world.now,
             transaction_id="260302010000600400000000",
@@ -101,12 +103,12 @@ def lost(world: World, refund: Refund, fate: str) -> Refund:
 
 def decide(world: World, refund: Refund, resolution: RefundResolution) -> None:
     resolve_refund(
-        refund=refund, resolution=resolution, reason="so it is", actor="ali", limits=world.limits, now=world.now
+        refund=refund, resolution=resolution, decision=Decision("ali", "so it is"), limits=world.limits, now=world.now
     )
 
 
 def test_refund_that_staff_denied_is_found_and_counted(world: World, paid: PaymentAttempt) -> None:
-    asked = request_refund(attempt=paid, amount_minor=500, reason="asked", actor="mei", now=world.now)
+    asked = request_refund(attempt=paid, amount_minor=500, decision=Decision("mei", "asked"), now=world.now)
     decide(world, lost(world, asked, "lost_after"), RefundResolution.NOT_REFUNDED)
     world.denied.add(asked.public_id)
 
@@ -122,7 +124,7 @@ def test_refund_that_staff_denied_is_found_and_counted(world: World, paid: Payme
 
 
 def test_payment_wrongly_called_reversed_alarms_but_no_recharge(world: World, paid: PaymentAttempt) -> None:
-    asked = request_reverse(attempt=paid, reason="a mistake", actor="mei", now=world.now)
+    asked = request_reverse(attempt=paid, decision=Decision("mei", "a mistake"), now=world.now)
     decide(world, lost(world, asked, "dropped_before"), RefundResolution.REFUNDED)
     assert world.snapshot().attempts[0].state == "reversed"
 

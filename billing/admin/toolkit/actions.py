@@ -22,6 +22,7 @@ from django.utils.crypto import salted_hmac
 
 from billing.admin.toolkit.fields import ActionForm, ReasonForm
 from billing.admin.toolkit.formats import page_of
+from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import IdempotencyRecord
@@ -56,6 +57,10 @@ class Given:
     @property
     def reason(self) -> str:
         return str(self.data["reason"]).strip()
+
+    @property
+    def decision(self) -> Decision:
+        return Decision(self.actor, self.reason, self.user_id)
 
 
 def always(_: Any) -> bool:

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.domain.attempts import AttemptState, Verdict
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.money import display as display_money
 from billing.domain.pacing import PaceState
 from billing.domain.reason_words import reason_words
@@ -133,7 +133,7 @@ def why_words(reason: str) -> str:
 def why_of_evidence(row: Evidence | RefundEvidence) -> str:
     """Why, in words; of a person's decision who decided, and in which words."""
     if row.reason in (Reason.DECIDED_BY_PERSON, RefundEnd.WITHDRAWN):
-        decided = Decided.of(row.content)
+        decided = Decision.of(row.content)
         first = f" (proposed by {decided.proposed_by})" if decided.proposed_by else ""
         return f"{decided.actor}{first}: {decided.reason}"
     return why_words(row.reason) if row.reason != row.verdict else ""

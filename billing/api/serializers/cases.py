@@ -140,12 +140,12 @@ class OutcomeSerializer(Output):
     )
 
     def get_outcome(self, one: Any) -> str:
-        if one.decision is None:
+        if one.resolved is None:
             return "refused"
-        return "proposed" if one.decision.proposal else "done"
+        return "proposed" if one.resolved.proposal else "done"
 
     def get_state(self, one: Any) -> str:
-        state: AttemptState = AttemptState(one.decision.state if one.decision else one.attempt.state)
+        state: AttemptState = AttemptState(one.resolved.state if one.resolved else one.attempt.state)
         return state.value
 
 

@@ -19,6 +19,7 @@ from billing.api.filters import StrictFilterBackend
 from billing.api.pagination import KeysetPagination
 from billing.api.parsers import AlwaysJSON, StrictJSONParser
 from billing.api.problems import FieldError, Problem
+from billing.domain.decisions import Decision
 from billing.models import GatewayAccount
 from billing.models.clock import database_now
 
@@ -74,6 +75,10 @@ class AccountView(GenericAPIView[Any]):
     def target(self) -> Any:
         """The row that the address names. Raises Problem `not_found`."""
         return find(self.account, self.model, self.kwargs["id"])
+
+    def decision(self, body: Mapping[str, Any]) -> Decision:
+        """What the caller decides, for the reason in the request body."""
+        return Decision(self.caller.actor, body["reason"])
 
     def body(self, serializer: Serializer, *, partial: bool = False) -> dict[str, Any]:
         """The request body, validated. Raises ValidationError."""

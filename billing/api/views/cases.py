@@ -71,8 +71,7 @@ class ResolveView(_AttemptView):
             resolution=Resolution(body["resolution"]),
             transaction_id=body["transaction_id"],
             despite_orders=body["despite_orders"],
-            reason=body["reason"],
-            actor=self.caller.actor,
+            decision=self.decision(body),
             limits=Limits.from_settings(),
             now=self.now,
         )
@@ -95,7 +94,7 @@ class ReleaseView(_AttemptView):
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         attempt = self.target()
         body = self.body(ReleaseBody)
-        release_card(attempt=attempt, reason=body["reason"], actor=self.caller.actor, now=self.now)
+        release_card(attempt=attempt, decision=self.decision(body), now=self.now)
         return self.answer(attempt)
 
 
@@ -129,8 +128,7 @@ class ResolveManyView(_ManyView):
         results = resolve_many(
             attempts=self.named(body["attempts"]),
             resolution=Resolution(body["resolution"]),
-            reason=body["reason"],
-            actor=self.caller.actor,
+            decision=self.decision(body),
             limits=Limits.from_settings(),
             now=self.now,
         )
@@ -149,7 +147,5 @@ class ReleaseManyView(_ManyView):
     @idempotent(calls_gateway=True)
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         body = self.body(ReleaseManyBody)
-        results = release_many(
-            attempts=self.named(body["attempts"]), reason=body["reason"], actor=self.caller.actor, now=self.now
-        )
+        results = release_many(attempts=self.named(body["attempts"]), decision=self.decision(body), now=self.now)
         return self.output(results)

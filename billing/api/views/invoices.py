@@ -151,8 +151,7 @@ class PaidElsewhereView(_CloseView):
             method=PaidBy(body["method"]),
             reference=body["reference"],
             paid_date=body["paid_date"],
-            reason=body["reason"],
-            actor=self.caller.actor,
+            decision=self.decision(body),
             now=self.now,
         )
         return self.answer(invoice)
@@ -177,8 +176,7 @@ class FoundPaymentView(_CloseView):
         record_found_payment(
             invoice=invoice,
             transaction_id=body["transaction_id"],
-            reason=body["reason"],
-            actor=self.caller.actor,
+            decision=self.decision(body),
             now=self.now,
         )
         return self.answer(invoice)
@@ -197,7 +195,7 @@ class VoidView(_CloseView):
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         invoice = self.target()
-        void(invoice=invoice, reason=self.body(CloseBody)["reason"], actor=self.caller.actor, now=self.now)
+        void(invoice=invoice, decision=self.decision(self.body(CloseBody)), now=self.now)
         return self.answer(invoice)
 
 
@@ -214,7 +212,7 @@ class WriteOffView(_CloseView):
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         invoice = self.target()
-        write_off(invoice=invoice, reason=self.body(CloseBody)["reason"], actor=self.caller.actor, now=self.now)
+        write_off(invoice=invoice, decision=self.decision(self.body(CloseBody)), now=self.now)
         return self.answer(invoice)
 
 
@@ -232,9 +230,8 @@ class CollectView(_CloseView):
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         invoice = self.target()
-        given = {"reason": self.body(CloseBody)["reason"], "actor": self.caller.actor, "now": self.now}
         collect = collect_held if invoice.hold is not None else retry_now
-        collect(invoice=invoice, **given)
+        collect(invoice=invoice, decision=self.decision(self.body(CloseBody)), now=self.now)
         return self.answer(invoice)
 
 

@@ -141,9 +141,8 @@ class ClearHoldView(_OneView):
         body = self.body(ClearHoldBody)
         clear_hold(
             card=card,
-            reason=body["reason"],
+            decision=self.decision(body),
             charge_although=body["charge_although"],
-            actor=self.caller.actor,
             now=self.now,
         )
         return Response(HoldSerializer(preview_hold(self.target(), now=self.now)).data)

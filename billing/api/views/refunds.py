@@ -51,11 +51,11 @@ class RefundListView(ListView):
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         body = self.body(RefundBody)
         attempt = refer(self.account, PaymentAttempt, body["attempt"], "attempt")
-        given = {"attempt": attempt, "reason": body["reason"], "actor": self.caller.actor, "now": self.now}
+        decision, amount_minor = self.decision(body), body["amount_minor"]
         if not body["reverse"]:
-            refund = request_refund(amount_minor=body["amount_minor"], **given)
-        elif body["amount_minor"] is None:
-            refund = request_reverse(**given)
+            refund = request_refund(attempt=attempt, amount_minor=amount_minor, decision=decision, now=self.now)
+        elif amount_minor is None:
+            refund = request_reverse(attempt=attempt, decision=decision, now=self.now)
         else:
             raise invalid("amount_minor", "not_usable", "must be left out with reverse: the whole payment is reversed")
         return self.answer(refund, status=201)
@@ -87,8 +87,7 @@ class WithdrawView(_OneRefundView):
         body, refund = self.body(WithdrawBody), self.target()
         withdraw(
             refund=refund,
-            reason=body["reason"],
-            actor=self.caller.actor,
+            decision=self.decision(body),
             limits=Limits.from_settings(),
             now=self.now,
         )
@@ -115,8 +114,7 @@ class ResolveView(_OneRefundView):
         resolve_refund(
             refund=refund,
             resolution=RefundResolution(body["resolution"]),
-            reason=body["reason"],
-            actor=self.caller.actor,
+            decision=self.decision(body),
             limits=Limits.from_settings(),
             now=self.now,
         )

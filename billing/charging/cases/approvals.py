@@ -4,7 +4,6 @@ Whoever calls holds the locks of what the proposal is about.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
 from billing.charging.cases.holds import ResolutionError
+from billing.domain.decisions import Decision
 from billing.domain.resolution import ProposalKind, ProposalOutcome, second_person_needed
 from billing.ids import new_id
 from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Proposal
@@ -21,14 +21,6 @@ CREATED = "proposal.created"
 PERMISSION = "billing.change_paymentattempt"
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 Subject = PaymentAttempt | Invoice | PaymentMethod
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who decides: the name that the history keeps, and the user id; a program and the command line have none."""
-
-    name: str
-    user_id: int | None = None
 
 
 def who_may_decide() -> QuerySet[User]:
@@ -41,13 +33,13 @@ def deciders() -> int:
     return who_may_decide().count()
 
 
-def is_needed(account: GatewayAccount, amount_minor: int, person: Person | None = None) -> bool:
-    """Whether what this person, or any (None), decides about so much money of the account waits for another. Who may
+def is_needed(account: GatewayAccount, amount_minor: int, decision: Decision | None = None) -> bool:
+    """Whether this decision, or anybody's (None), about so much money of the account waits for another person. Who may
     not decide, and a program, waits for the only one who may."""
     above = account.second_person_above_minor
     if above is None:
         return False
-    people = deciders() if person is None else 1 + who_may_decide().exclude(pk=person.user_id or 0).count()
+    people = deciders() if decision is None else 1 + who_may_decide().exclude(pk=decision.user_id or 0).count()
     return second_person_needed(amount_minor=amount_minor, above_minor=above, deciders=people)
 
 
@@ -67,11 +59,11 @@ def refuse_while_proposed(subject: Subject) -> None:
         )
 
 
-def refuse_same_person(proposal: Proposal, person: Person) -> None:
+def refuse_same_person(proposal: Proposal, decision: Decision) -> None:
     """Raises ResolutionError for the proposer, and for who may not decide."""
-    if proposal.proposed_by_user_id == person.user_id or proposal.proposed_by == person.name:
+    if proposal.proposed_by_user_id == decision.user_id or proposal.proposed_by == decision.actor:
         raise ResolutionError("proposal", "another_person", "must be confirmed by another person, not by its proposer")
-    if person.user_id is None or not who_may_decide().filter(pk=person.user_id).exists():
+    if decision.user_id is None or not who_may_decide().filter(pk=decision.user_id).exists():
         raise ResolutionError(
             "proposal", "permission", "must be confirmed by active staff with permission to decide about attempts"
         )
@@ -88,9 +80,8 @@ def still_open(proposal: Proposal) -> Proposal:
 def propose(
     subject: Subject,
     kind: ProposalKind,
+    decision: Decision,
     *,
-    reason: str,
-    person: Person,
     now: datetime,
     transaction_id: str = "",
     orders: Collection[str] = (),
@@ -108,13 +99,13 @@ def propose(
         transaction_id=transaction_id,
         orders=sorted(orders),
         details=dict(details or {}),
-        reason=reason,
-        proposed_by=person.name,
-        proposed_by_user_id=person.user_id,
+        reason=decision.reason,
+        proposed_by=decision.actor,
+        proposed_by_user_id=decision.user_id,
         proposed_at=now,
         outcome=ProposalOutcome.OPEN.value,
     )
-    _log(proposal, "", reason, person.name, now)
+    _log(proposal, "", decision, now)
     record_events([event_of(proposal, CREATED, "")], now=now)
     return proposal
 
@@ -139,29 +130,29 @@ def event_of(proposal: Proposal, kind: str, occasion: str) -> NewEvent:
     )
 
 
-def decide(proposal: Proposal, outcome: ProposalOutcome, reason: str, person: Person, now: datetime) -> None:
+def decide(proposal: Proposal, outcome: ProposalOutcome, decision: Decision, now: datetime) -> None:
     """Closes an open proposal. Raises ResolutionError when somebody else was first."""
     decided = Proposal.objects.filter(pk=proposal.pk, outcome=ProposalOutcome.OPEN.value).update(
         outcome=outcome.value,
-        decided_by=person.name,
-        decided_by_user_id=person.user_id,
+        decided_by=decision.actor,
+        decided_by_user_id=decision.user_id,
         decided_at=now,
-        decided_reason=reason.strip(),
+        decided_reason=decision.reason,
     )
     if not decided:
         raise ResolutionError("proposal", "state", "must be open; another person has decided it")
     proposal.outcome = outcome.value
-    _log(proposal, ProposalOutcome.OPEN.value, reason.strip(), person.name, now)
+    _log(proposal, ProposalOutcome.OPEN.value, decision, now)
 
 
-def _log(proposal: Proposal, before: str, reason: str, actor: str, now: datetime) -> None:
+def _log(proposal: Proposal, before: str, decision: Decision, now: datetime) -> None:
     record_transition(
         account_id=proposal.account_id,
         subject_type="proposal",
         subject_id=proposal.pk,
         from_state=before,
         to_state=proposal.outcome,
-        reason=reason,
-        actor=actor,
+        reason=decision.reason,
+        actor=decision.actor,
         now=now,
     )

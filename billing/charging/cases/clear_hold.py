@@ -10,10 +10,10 @@ from django.db.models import F
 
 from billing import doorbell
 from billing.charging.cases import approvals
-from billing.charging.cases.approvals import Person
 from billing.charging.cases.holds import ResolutionError, unexplained_orders
 from billing.charging.cases.unexplained_payments import Candidate, candidates
 from billing.domain.attempts import UNRESOLVED
+from billing.domain.decisions import Decision
 from billing.domain.matching import Wanted, could_be
 from billing.domain.resolution import ProposalKind, ProposalOutcome
 from billing.domain.subscriptions import InvoiceState
@@ -61,13 +61,7 @@ def preview_hold(card: PaymentMethod, *, now: datetime) -> HoldPreview:
 
 
 def clear_hold(
-    *,
-    card: PaymentMethod,
-    reason: str,
-    actor: str,
-    now: datetime,
-    user_id: int | None = None,
-    charge_although: Collection[str] = (),
+    *, card: PaymentMethod, decision: Decision, now: datetime, charge_although: Collection[str] = ()
 ) -> Cleared:
     """A person has looked at what was unexplained about the card: it may be charged again, or it is proposed.
 
@@ -76,23 +70,21 @@ def clear_hold(
     invoice which is still owed, or a found payment that names one and that nobody has decided about, is named in
     `charge_although`: without that the invoice would be charged again by the way. Raises ResolutionError without a
     reason, for a card that is not held, and while the gateway still works on one of the orders."""
-    return _clear(card, _required_reason(reason), Person(actor, user_id), frozenset(charge_although), now=now)
+    return _clear(card, _stated(decision).reason, decision, frozenset(charge_although), now=now)
 
 
-def confirm_clearing(*, proposal: Proposal, reason: str, actor: str, user_id: int, now: datetime) -> Cleared:
+def confirm_clearing(*, proposal: Proposal, decision: Decision, now: datetime) -> Cleared:
     """Another person clears the hold that was proposed to be cleared. Raises ResolutionError."""
     fresh, card = _of_a_card(proposal)
-    person = Person(actor, user_id)
-    approvals.refuse_same_person(fresh, person)
-    although = frozenset(fresh.orders)
-    return _clear(card, fresh.reason, person, although, now=now, confirmed=fresh, confirmed_why=reason)
+    approvals.refuse_same_person(fresh, decision)
+    return _clear(card, fresh.reason, decision, frozenset(fresh.orders), now=now, confirmed=fresh)
 
 
-def reject_clearing(*, proposal: Proposal, reason: str, actor: str, user_id: int, now: datetime) -> None:
+def reject_clearing(*, proposal: Proposal, decision: Decision, now: datetime) -> None:
     """A person says no to clearing the hold (the proposer too): the card stays held."""
     fresh, _ = _of_a_card(proposal)
     with transaction.atomic():
-        approvals.decide(fresh, ProposalOutcome.REJECTED, _required_reason(reason), Person(actor, user_id), now)
+        approvals.decide(fresh, ProposalOutcome.REJECTED, _stated(decision), now)
 
 
 def _of_a_card(proposal: Proposal) -> tuple[Proposal, PaymentMethod]:
@@ -102,21 +94,20 @@ def _of_a_card(proposal: Proposal) -> tuple[Proposal, PaymentMethod]:
     return fresh, fresh.payment_method
 
 
-def _required_reason(reason: str) -> str:
-    if not reason.strip():
+def _stated(decision: Decision) -> Decision:
+    if not decision.reason:
         raise ResolutionError("reason", "required", "must state the reason for releasing the hold")
-    return reason.strip()
+    return decision
 
 
 def _clear(
     card: PaymentMethod,
     reason: str,
-    person: Person,
+    decision: Decision,
     although: frozenset[str],
     *,
     now: datetime,
     confirmed: Proposal | None = None,
-    confirmed_why: str = "",
 ) -> Cleared:
     with transaction.atomic():
         locked = PaymentMethod.objects.select_for_update(of=("self",)).select_related("account").get(pk=card.pk)
@@ -126,13 +117,11 @@ def _clear(
             approvals.refuse_while_proposed(locked)
         seen = preview_hold(locked, now=now)
         _refuse(seen, although)
-        if confirmed is None and approvals.is_needed(locked.account, seen.total_minor, person):
-            kind = ProposalKind.CLEAR_HOLD
-            proposed = approvals.propose(locked, kind, reason=reason, person=person, now=now, orders=although)
-            return Cleared([], proposed)
+        if confirmed is None and approvals.is_needed(locked.account, seen.total_minor, decision):
+            return Cleared([], approvals.propose(locked, ProposalKind.CLEAR_HOLD, decision, now=now, orders=although))
         if confirmed is not None:
-            approvals.decide(confirmed, ProposalOutcome.CONFIRMED, confirmed_why, person, now)
-        return Cleared(_free(locked, seen, reason, person.name, now))
+            approvals.decide(confirmed, ProposalOutcome.CONFIRMED, decision, now)
+        return Cleared(_free(locked, seen, reason, decision.actor, now))
 
 
 def _refuse(seen: HoldPreview, although: frozenset[str]) -> None:

@@ -3,17 +3,18 @@
 from datetime import datetime
 
 from billing.charging.cases.holds import ResolutionError
+from billing.domain.decisions import Decision
 from billing.domain.late_money import FoundKind
 from billing.models import FoundPayment, Invoice
 
 
-def decide_found(*, payment: FoundPayment, reason: str, actor: str, now: datetime) -> None:
+def decide_found(*, payment: FoundPayment, decision: Decision, now: datetime) -> None:
     """Writes down what a person decided about the payment. Nothing moves by this: a refund is asked for at its attempt,
     and a subscription is started anew by hand. Raises ResolutionError without a reason, and when it is decided."""
-    if not reason.strip():
+    if not decision.reason:
         raise ResolutionError("reason", "required", "must state the reason for the decision")
     decided = FoundPayment.objects.filter(pk=payment.pk, decided_at=None).update(
-        decided_at=now, decided_by=actor, decided_reason=reason.strip()
+        decided_at=now, decided_by=decision.actor, decided_reason=decision.reason
     )
     if not decided:
         raise ResolutionError("payment", "state", "must be undecided; another person has decided it")

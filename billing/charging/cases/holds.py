@@ -8,6 +8,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from billing import doorbell
 from billing.domain.arming import Refusal
 from billing.domain.closing import CLOSABLE
+from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.domain.resolution import ProposalOutcome
 from billing.domain.subscriptions import Hold, InvoiceState
@@ -19,7 +20,7 @@ class ResolutionError(RefusedError):
     """The decision is not possible."""
 
 
-def collect_held(*, invoice: Invoice, reason: str, actor: str, now: datetime) -> None:
+def collect_held(*, invoice: Invoice, decision: Decision, now: datetime) -> None:
     """A person decides that an invoice which waits (missed periods, a reversal, a cancelled subscription) is
     collected after all. Raises ResolutionError when it does not wait, and while another person is to confirm that it
     is closed."""
@@ -40,20 +41,20 @@ def collect_held(*, invoice: Invoice, reason: str, actor: str, now: datetime) ->
             subject_id=invoice.pk,
             from_state=f"open ({invoice.hold})",
             to_state="open",
-            reason=reason,
-            actor=actor,
+            reason=decision.reason,
+            actor=decision.actor,
             now=now,
         )
         doorbell.ring_on_commit(doorbell.COLLECT)
 
 
-def go_on_without(*, card: PaymentMethod, reason: str, actor: str, now: datetime) -> int:
+def go_on_without(*, card: PaymentMethod, decision: Decision, now: datetime) -> int:
     """A person decides that the customer's invoices are charged on other cards although the orders of this one, on
     which they were tried before, cannot be read. How many of the invoices are tried again now.
 
     The card itself is not charged until a read of its orders succeeds, which ends the decision. Raises
     ResolutionError without a reason, and for a card that was not unreadable for long."""
-    if not reason.strip():
+    if not decision.reason:
         raise ResolutionError("reason", "required", "must state what the gateway's portal shows for the card")
     with transaction.atomic():
         given_up = to_go_on_without().filter(pk=card.pk).update(given_up_at=now)
@@ -65,8 +66,8 @@ def go_on_without(*, card: PaymentMethod, reason: str, actor: str, now: datetime
             subject_id=card.pk,
             from_state="unreadable",
             to_state="given up",
-            reason=reason.strip(),
-            actor=actor,
+            reason=decision.reason,
+            actor=decision.actor,
             now=now,
         )
         freed = waiting_for_card(card).update(next_attempt_at=now, lease_token=F("lease_token") + 1)

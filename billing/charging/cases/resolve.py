@@ -17,14 +17,14 @@ from django.db.models import F
 from billing import doorbell
 from billing.charging.attempts.settle import AttemptFinding, settle_in_transaction
 from billing.charging.cases import approvals
-from billing.charging.cases.approvals import Person, deciders, refuse_while_proposed
+from billing.charging.cases.approvals import deciders, refuse_while_proposed
 from billing.charging.cases.clear_hold import clear_hold
 from billing.charging.cases.holds import ResolutionError, collect_held, unexplained_orders
 from billing.charging.reading.before_decision import Look, finding_of, look, object_to
 from billing.charging.reading.record import record
 from billing.charging.refunds.settle import record_seen
 from billing.domain.attempts import AttemptState
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.reasons import Reason
 from billing.domain.resolution import TOOK_MONEY, ProposalKind, ProposalOutcome, Resolution
 from billing.models import GatewayOrder, PaymentAttempt, Proposal, Transition
@@ -35,9 +35,9 @@ from billing.models.bulk.sql import durable
 from billing.operating.timings import Limits
 
 __all__ = [
-    "Decision",
     "Resolution",
     "ResolutionError",
+    "Resolved",
     "clear_hold",
     "collect_held",
     "confirm",
@@ -49,7 +49,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Resolved:
     """What came of it: the attempt's state now, and the open proposal when another person has to confirm."""
 
     state: AttemptState
@@ -60,15 +60,13 @@ def resolve(
     *,
     attempt: PaymentAttempt,
     resolution: Resolution,
-    reason: str,
-    actor: str,
+    decision: Decision,
     limits: Limits,
     now: datetime,
     transaction_id: str = "",
-    user_id: int | None = None,
     despite_orders: Collection[str] = (),
     seen: Look | None = None,
-) -> Decision:
+) -> Resolved:
     """Closes an attempt that *needs_review*, or proposes to, after a look at the gateway.
 
     `transaction_id` is the gateway's, needed to call it charged. `despite_orders` are ids of the card's unexplained
@@ -76,58 +74,54 @@ def resolve(
     taken a moment ago. Raises ResolutionError when a rule forbids it, GatewayUnavailableError when the gateway cannot
     be asked: then nothing was changed."""
     transaction_id = transaction_id.strip()
-    _check_words(resolution, reason, transaction_id)
+    _check_words(resolution, decision, transaction_id)
     current = _case(attempt)
     refuse_while_proposed(current)
-    wish = _Wish(ProposalKind(resolution), reason.strip(), transaction_id, frozenset(despite_orders))
-    return _act_on(current, wish, seen or look(current, transaction_id), Person(actor, user_id), limits=limits, now=now)
+    wish = _Wish(ProposalKind(resolution), decision.reason, transaction_id, frozenset(despite_orders))
+    return _act_on(current, wish, seen or look(current, transaction_id), decision, limits=limits, now=now)
 
 
-def release_card(
-    *, attempt: PaymentAttempt, reason: str, actor: str, now: datetime, user_id: int | None = None
-) -> Decision:
+def release_card(*, attempt: PaymentAttempt, decision: Decision, now: datetime) -> Resolved:
     """Lets the card's later invoices go on, or proposes to, while this attempt's own invoice stays blocked."""
-    if not reason.strip():
+    if not decision.reason:
         raise ResolutionError("reason", "required", "must state why the card can be charged again")
     current = _case(attempt)
     if current.released_at is not None:
         raise ResolutionError("attempt", "state", "its card is already released")
     refuse_while_proposed(current)
-    wish = _Wish(ProposalKind.RELEASE, reason.strip())
-    person = Person(actor, user_id)
+    wish = _Wish(ProposalKind.RELEASE, decision.reason)
     with durable():
         _lock_case(current)
-        if needs_second_person(current, person):
-            return Decision(AttemptState.NEEDS_REVIEW, _propose(current, wish, person, now))
-        _release(current, wish.reason, actor, now)
-    return Decision(AttemptState.NEEDS_REVIEW)
+        if needs_second_person(current, decision):
+            return Resolved(AttemptState.NEEDS_REVIEW, _propose(current, wish, decision, now))
+        _release(current, wish.reason, decision.actor, now)
+    return Resolved(AttemptState.NEEDS_REVIEW)
 
 
-def confirm(*, proposal: Proposal, reason: str, actor: str, user_id: int, limits: Limits, now: datetime) -> Decision:
+def confirm(*, proposal: Proposal, decision: Decision, limits: Limits, now: datetime) -> Resolved:
     """Another person carries a proposal out, after a look of their own at the gateway.
 
     Raises ResolutionError for the proposer, for what is decided already, and for all that forbids the decision now."""
     current, wish = _open_case_of(proposal)
-    person = Person(actor, user_id)
-    approvals.refuse_same_person(proposal, person)
+    approvals.refuse_same_person(proposal, decision)
     if wish.kind is ProposalKind.RELEASE:
         with durable():
             _lock_case(current)
-            approvals.decide(proposal, ProposalOutcome.CONFIRMED, reason, person, now)
-            _release(current, wish.reason, actor, now)
-        return Decision(AttemptState.NEEDS_REVIEW)
+            approvals.decide(proposal, ProposalOutcome.CONFIRMED, decision, now)
+            _release(current, wish.reason, decision.actor, now)
+        return Resolved(AttemptState.NEEDS_REVIEW)
     seen = look(current, wish.transaction_id)
-    return _act_on(current, wish, seen, person, limits=limits, now=now, confirmed=proposal, confirmed_why=reason)
+    return _act_on(current, wish, seen, decision, limits=limits, now=now, confirmed=proposal)
 
 
-def reject(*, proposal: Proposal, reason: str, actor: str, user_id: int, now: datetime) -> None:
+def reject(*, proposal: Proposal, decision: Decision, now: datetime) -> None:
     """A person says no to a proposal (the proposer too, who takes it back); the case stays open."""
-    if not reason.strip():
+    if not decision.reason:
         raise ResolutionError("reason", "required", "must state the reason for rejecting it")
     current, _ = _open_case_of(proposal)
     with durable():
         _lock_case(current)
-        approvals.decide(proposal, ProposalOutcome.REJECTED, reason.strip(), Person(actor, user_id), now)
+        approvals.decide(proposal, ProposalOutcome.REJECTED, decision, now)
 
 
 # --- steps ------------------------------------------------------------------------------------------------
@@ -141,8 +135,8 @@ class _Wish:
     despite: frozenset[str] = frozenset()
 
 
-def _check_words(resolution: Resolution, reason: str, transaction_id: str) -> None:
-    if not reason.strip():
+def _check_words(resolution: Resolution, decision: Decision, transaction_id: str) -> None:
+    if not decision.reason:
         raise ResolutionError("reason", "required", "must state the reason for the decision")
     if resolution in TOOK_MONEY and not transaction_id:
         raise ResolutionError("transaction_id", "required", "must be given with charged: the gateway's transaction id")
@@ -169,22 +163,21 @@ def _open_case_of(proposal: Proposal) -> tuple[PaymentAttempt, _Wish]:
     return _case(fresh.attempt), wish
 
 
-def needs_second_person(attempt: PaymentAttempt, person: Person | None = None) -> bool:
-    """Whether what this person, or any, decides about it waits for another; the attempt's account is selected."""
-    return approvals.is_needed(attempt.account, attempt.amount_minor, person)
+def needs_second_person(attempt: PaymentAttempt, decision: Decision | None = None) -> bool:
+    """Whether this decision, or anybody's, about it waits for another person; the attempt's account is selected."""
+    return approvals.is_needed(attempt.account, attempt.amount_minor, decision)
 
 
 def _act_on(
     attempt: PaymentAttempt,
     wish: _Wish,
     seen: Look,
-    person: Person,
+    decision: Decision,
     *,
     limits: Limits,
     now: datetime,
     confirmed: Proposal | None = None,
-    confirmed_why: str = "",
-) -> Decision:
+) -> Resolved:
     """Judges what was seen, records it, and decides or proposes."""
     resolution = Resolution(wish.kind)
     if refused := object_to(attempt, resolution, wish.transaction_id, seen, despite=wish.despite):
@@ -193,24 +186,23 @@ def _act_on(
     try:
         with durable():
             state_reason = _lock_case(attempt)
-            if confirmed is None and needs_second_person(attempt, person):
-                return Decision(AttemptState.NEEDS_REVIEW, _propose(attempt, wish, person, now))
+            if confirmed is None and needs_second_person(attempt, decision):
+                return Resolved(AttemptState.NEEDS_REVIEW, _propose(attempt, wish, decision, now))
             if confirmed is not None:
-                approvals.decide(confirmed, ProposalOutcome.CONFIRMED, confirmed_why, person, now)
-            decided = _decision_detail(wish, person, confirmed, now)
+                approvals.decide(confirmed, ProposalOutcome.CONFIRMED, decision, now)
+            decided = _decision_detail(wish, decision.actor, confirmed, now)
             finding = finding_of(attempt, resolution, wish.transaction_id, seen, decided)
-            counts = settle_in_transaction(
-                [AttemptFinding(attempt.marker, finding)], limits=limits, now=now, actor=person.name
-            )
+            findings = [AttemptFinding(attempt.marker, finding)]
+            counts = settle_in_transaction(findings, limits=limits, now=now, actor=decision.actor)
             if not counts:
                 raise ResolutionError("transaction_id", "claimed", "does not fit this attempt, or explains another one")
             if resolution is Resolution.CHARGED_AND_GIVEN_BACK and seen.named is not None:
-                record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=person.name)
-            _after(attempt, finding.order_id, state_reason, person, now)
+                record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=decision.actor)
+            _after(attempt, finding.order_id, state_reason, decision.actor, now)
             doorbell.ring_on_commit(doorbell.COLLECT)
     except IntegrityError as error:  # two attempts, one transaction, at the same moment
         raise ResolutionError("transaction_id", "claimed", "now explains another attempt") from error
-    return Decision(AttemptState(next(iter(counts))))
+    return Resolved(AttemptState(next(iter(counts))))
 
 
 def _record(attempt: PaymentAttempt, resolution: Resolution, seen: Look, limits: Limits, now: datetime) -> None:
@@ -229,24 +221,23 @@ def _lock_case(attempt: PaymentAttempt) -> str:
     return locked.state_reason
 
 
-def _decision_detail(wish: _Wish, person: Person, confirmed: Proposal | None, now: datetime) -> dict[str, Any]:
-    detail = Decided(person.name, wish.reason).detail(now) | {"despite_orders": sorted(wish.despite)}
+def _decision_detail(wish: _Wish, actor: str, confirmed: Proposal | None, now: datetime) -> dict[str, Any]:
+    detail = Decision(actor, wish.reason).detail(now) | {"despite_orders": sorted(wish.despite)}
     if confirmed is None:
         return detail
     return detail | {
         "proposal": confirmed.public_id,
         "proposed_by": confirmed.proposed_by,
         "proposed_at": confirmed.proposed_at.isoformat(),
-        "confirmed_by": person.name,
+        "confirmed_by": actor,
     }
 
 
-def _propose(attempt: PaymentAttempt, wish: _Wish, person: Person, now: datetime) -> Proposal:
+def _propose(attempt: PaymentAttempt, wish: _Wish, decision: Decision, now: datetime) -> Proposal:
     return approvals.propose(
         attempt,
         wish.kind,
-        reason=wish.reason,
-        person=person,
+        decision,
         now=now,
         transaction_id=wish.transaction_id,
         orders=wish.despite,
@@ -278,7 +269,7 @@ def _log_card(attempt: PaymentAttempt, before: str, after: str, reason: str, act
     )
 
 
-def _after(attempt: PaymentAttempt, order_id: str | None, came_for: str, person: Person, now: datetime) -> None:
+def _after(attempt: PaymentAttempt, order_id: str | None, came_for: str, actor: str, now: datetime) -> None:
     """The card after the decision: its order is explained; a hold that came with this case goes with it, and where
     orders are left that nothing explains, the card is held for those."""
     card_id = attempt.payment_method_id
@@ -292,5 +283,5 @@ def _after(attempt: PaymentAttempt, order_id: str | None, came_for: str, person:
     alarms = Transition.objects.filter(subject_type="attempt", subject_id=attempt.pk, from_state=F("to_state"))
     # Older rows say "alarm: " before the reason.
     reasons = {came_for} | {reason.removeprefix("alarm: ") for reason in alarms.values_list("reason", flat=True)}
-    if free_card(card_id, held_for=reasons, actor=person.name, now=now):
-        _log_card(attempt, "held", "free", f"the case {attempt.public_id} is closed", person.name, now)
+    if free_card(card_id, held_for=reasons, actor=actor, now=now):
+        _log_card(attempt, "held", "free", f"the case {attempt.public_id} is closed", actor, now)

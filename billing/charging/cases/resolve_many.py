@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.charging.cases.holds import ResolutionError
-from billing.charging.cases.resolve import Decision, Resolution, release_card, resolve
+from billing.charging.cases.resolve import Resolution, Resolved, release_card, resolve
 from billing.charging.reading.before_decision import look_at_all
 from billing.domain.attempts import AttemptState
+from billing.domain.decisions import Decision
 from billing.domain.resolution import TOOK_MONEY
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import PaymentAttempt
@@ -26,7 +27,7 @@ class OneOfMany:
     """What came of one attempt of several: its state and perhaps a proposal, or why it was refused."""
 
     attempt: PaymentAttempt
-    decision: Decision | None = None
+    resolved: Resolved | None = None
     refused: ResolutionError | None = None
 
 
@@ -34,11 +35,9 @@ def resolve_many(
     *,
     attempts: Sequence[PaymentAttempt],
     resolution: Resolution,
-    reason: str,
-    actor: str,
+    decision: Decision,
     limits: Limits,
     now: datetime,
-    user_id: int | None = None,
 ) -> list[OneOfMany]:
     """Decides on several at once, such as after an incident: each after its own look, in a commit of its own.
 
@@ -51,40 +50,29 @@ def resolve_many(
         )
     _check_number(attempts)
     current = PaymentAttempt.objects.in_bulk([attempt.pk for attempt in attempts])
-    cases = [one for one in current.values() if one.state == AttemptState.NEEDS_REVIEW] if reason.strip() else []
+    cases = [one for one in current.values() if one.state == AttemptState.NEEDS_REVIEW] if decision.reason else []
     looks = dict(zip([one.pk for one in cases], look_at_all(cases), strict=True))
 
-    def one(attempt: PaymentAttempt) -> Decision:
+    def one(attempt: PaymentAttempt) -> Resolved:
         seen = looks.get(attempt.pk)
         if isinstance(seen, GatewayUnavailableError):
             raise ResolutionError("gateway", "gateway_unavailable", NO_ANSWER) from seen
-        return resolve(
-            attempt=attempt,
-            resolution=resolution,
-            reason=reason,
-            actor=actor,
-            limits=limits,
-            now=now,
-            user_id=user_id,
-            seen=seen,
-        )
+        return resolve(attempt=attempt, resolution=resolution, decision=decision, limits=limits, now=now, seen=seen)
 
     return [_outcome(attempt, one) for attempt in attempts]
 
 
-def release_many(
-    *, attempts: Sequence[PaymentAttempt], reason: str, actor: str, now: datetime, user_id: int | None = None
-) -> list[OneOfMany]:
+def release_many(*, attempts: Sequence[PaymentAttempt], decision: Decision, now: datetime) -> list[OneOfMany]:
     """Releases the cards of several cases, each in a commit of its own."""
     _check_number(attempts)
 
-    def one(attempt: PaymentAttempt) -> Decision:
-        return release_card(attempt=attempt, reason=reason, actor=actor, now=now, user_id=user_id)
+    def one(attempt: PaymentAttempt) -> Resolved:
+        return release_card(attempt=attempt, decision=decision, now=now)
 
     return [_outcome(attempt, one) for attempt in attempts]
 
 
-def _outcome(attempt: PaymentAttempt, act: Callable[[PaymentAttempt], Decision]) -> OneOfMany:
+def _outcome(attempt: PaymentAttempt, act: Callable[[PaymentAttempt], Resolved]) -> OneOfMany:
     """What came of one. Whatever it fails with is its own: those before it are carried out, and somebody has to hear
     which they were. Raises ResolutionError for a reason that is missing for all of them."""
     try:

@@ -7,6 +7,7 @@ from django.db.models import F
 
 from billing import doorbell
 from billing.charging.cases.approvals import refuse_while_proposed
+from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.domain.subscriptions import InvoiceState
 from billing.models import Invoice
@@ -18,14 +19,14 @@ class RetryError(RefusedError):
     """The invoice cannot be tried now; the message says why."""
 
 
-def retry_now(*, invoice: Invoice, reason: str, actor: str, now: datetime) -> datetime:
+def retry_now(*, invoice: Invoice, decision: Decision, now: datetime) -> datetime:
     """Brings the next try of an invoice forward to `now`; an uncollectible one is opened again for it. When it is
     tried: later than `now` while the gateway's lists may not show yet what the last attempt did.
 
     Whether the card may be charged is decided when it is armed, as always. Raises RetryError when an attempt is
     under way, when the invoice waits for a person's decision, and when nothing is owed, and ResolutionError while
     another person is to confirm that it is closed: only an open invoice has a hold that says so."""
-    if not reason.strip():
+    if not decision.reason:
         raise RetryError("reason", "required", "must state the reason for trying now")
     with transaction.atomic():
         refuse_while_proposed(Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk))
@@ -53,8 +54,8 @@ def retry_now(*, invoice: Invoice, reason: str, actor: str, now: datetime) -> da
             subject_id=invoice.pk,
             from_state=before.value,
             to_state=InvoiceState.OPEN.value,
-            reason=reason,
-            actor=actor,
+            reason=decision.reason,
+            actor=decision.actor,
             now=now,
         )
         doorbell.ring_on_commit(doorbell.COLLECT)

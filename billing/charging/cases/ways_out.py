@@ -10,7 +10,7 @@ Nothing is asked of any card for a closed invoice; money that a card sends all t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +20,6 @@ from django.db.models import F
 
 from billing import doorbell
 from billing.charging.cases import approvals
-from billing.charging.cases.approvals import Person
 from billing.charging.cases.found_payments import close_found
 from billing.charging.cases.holds import ResolutionError
 from billing.charging.cases.unexplained_payments import (
@@ -31,6 +30,7 @@ from billing.charging.cases.unexplained_payments import (
 )
 from billing.domain.attempts import AttemptState
 from billing.domain.closing import CLOSABLE, PaidBy, refuse_closing, refuse_payment
+from billing.domain.decisions import Decision
 from billing.domain.late_money import next_watch
 from billing.domain.reasons import Reason
 from billing.domain.resolution import ProposalKind, ProposalOutcome, Refused
@@ -61,10 +61,8 @@ def pay_elsewhere(
     method: PaidBy,
     reference: str,
     paid_date: date,
-    reason: str,
-    actor: str,
+    decision: Decision,
     now: datetime,
-    user_id: int | None = None,
 ) -> Closing:
     """Records that an open or uncollectible invoice was paid outside, all of it, and closes it as paid.
 
@@ -74,60 +72,56 @@ def pay_elsewhere(
     today = now.astimezone(ZoneInfo(invoice.account.time_zone)).date()
     _raise(refuse_payment(method, reference, paid_date, today))
     details = {"method": method.value, "reference": reference.strip(), "paid_date": paid_date.isoformat()}
-    wish = _Wish(ProposalKind.PAID_ELSEWHERE, _required_reason(reason), details)
-    return _close(invoice, wish, Person(actor, user_id), now=now)
+    return _close(invoice, _Wish(ProposalKind.PAID_ELSEWHERE, _stated(decision).reason, details), decision, now=now)
 
 
-def record_found_payment(
-    *, invoice: Invoice, transaction_id: str, reason: str, actor: str, now: datetime, user_id: int | None = None
-) -> Closing:
+def record_found_payment(*, invoice: Invoice, transaction_id: str, decision: Decision, now: datetime) -> Closing:
     """Records that a transaction of the gateway which no attempt of ours explains is the payment of the invoice.
 
     It is read at the gateway and compared. Its order counts as explained from then on, and its card is free again
     once nothing else of it is unexplained; where it waited as a found payment, that is decided.
     Raises ResolutionError, GatewayUnavailableError."""
     found = look_at_transaction(invoice, transaction_id.strip())
-    wish = _Wish(ProposalKind.PAID_ELSEWHERE, _required_reason(reason), _details_of(invoice, found))
-    return _close(invoice, wish, Person(actor, user_id), now=now, found=found)
+    wish = _Wish(ProposalKind.PAID_ELSEWHERE, _stated(decision).reason, _details_of(invoice, found))
+    return _close(invoice, wish, decision, now=now, found=found)
 
 
-def void(*, invoice: Invoice, reason: str, actor: str, now: datetime, user_id: int | None = None) -> Closing:
+def void(*, invoice: Invoice, decision: Decision, now: datetime) -> Closing:
     """Says that nothing is owed for an open or uncollectible invoice. Final. Raises ResolutionError."""
-    return _close(invoice, _Wish(ProposalKind.VOID, _required_reason(reason), {}), Person(actor, user_id), now=now)
+    return _close(invoice, _Wish(ProposalKind.VOID, _stated(decision).reason, {}), decision, now=now)
 
 
-def write_off(*, invoice: Invoice, reason: str, actor: str, now: datetime, user_id: int | None = None) -> Closing:
+def write_off(*, invoice: Invoice, decision: Decision, now: datetime) -> Closing:
     """Stops asking for an open invoice that is still owed: it is uncollectible, and may be collected again by a
     person. Raises ResolutionError."""
-    return _close(invoice, _Wish(ProposalKind.WRITE_OFF, _required_reason(reason), {}), Person(actor, user_id), now=now)
+    return _close(invoice, _Wish(ProposalKind.WRITE_OFF, _stated(decision).reason, {}), decision, now=now)
 
 
-def confirm_closing(*, proposal: Proposal, reason: str, actor: str, user_id: int, now: datetime) -> Closing:
+def confirm_closing(*, proposal: Proposal, decision: Decision, now: datetime) -> Closing:
     """Another person carries a proposal about an invoice out. Raises ResolutionError for the proposer, and for all
     that forbids it now; what was overtaken by a payment is closed as such."""
     fresh = approvals.still_open(proposal)
     if fresh.invoice is None:
         raise ResolutionError("proposal", "not_here", "must be about an invoice")
-    person = Person(actor, user_id)
-    approvals.refuse_same_person(fresh, person)
+    approvals.refuse_same_person(fresh, decision)
     if fresh.invoice.state not in CLOSABLE:
         with transaction.atomic():
-            approvals.decide(fresh, ProposalOutcome.OVERTAKEN, "", person, now)
+            approvals.decide(fresh, ProposalOutcome.OVERTAKEN, replace(decision, reason=""), now)
         raise ResolutionError("invoice", "state", f"is already {fresh.invoice.state}; the proposal no longer applies")
     transaction_id = fresh.details.get("gateway_transaction_id")
     found = look_at_transaction(fresh.invoice, str(transaction_id)) if transaction_id else None
     wish = _Wish(ProposalKind(fresh.kind), fresh.reason, fresh.details)
-    return _close(fresh.invoice, wish, person, now=now, found=found, confirmed=fresh, confirmed_why=reason)
+    return _close(fresh.invoice, wish, decision, now=now, found=found, confirmed=fresh)
 
 
-def reject_closing(*, proposal: Proposal, reason: str, actor: str, user_id: int, now: datetime) -> None:
+def reject_closing(*, proposal: Proposal, decision: Decision, now: datetime) -> None:
     """A person says no to a proposal about an invoice (the proposer too): it is collected as before."""
     fresh = approvals.still_open(proposal)
     if fresh.invoice is None:
         raise ResolutionError("proposal", "not_here", "must be about an invoice")
     with transaction.atomic():
         invoice = _lock(fresh.invoice)
-        approvals.decide(fresh, ProposalOutcome.REJECTED, _required_reason(reason), Person(actor, user_id), now)
+        approvals.decide(fresh, ProposalOutcome.REJECTED, _stated(decision), now)
         if invoice.hold == Hold.PROPOSAL:
             before, tried_at = fresh.details.get("hold_before"), fresh.details.get("next_attempt_before")
             invoice.hold = str(before) if before else None
@@ -146,10 +140,10 @@ class _Wish:
     details: Mapping[str, Any]
 
 
-def _required_reason(reason: str) -> str:
-    if not reason.strip():
+def _stated(decision: Decision) -> Decision:
+    if not decision.reason:
         raise ResolutionError("reason", "required", "must state the reason for the decision")
-    return reason.strip()
+    return decision
 
 
 def _raise(refused: Refused | None) -> None:
@@ -171,12 +165,11 @@ def _details_of(invoice: Invoice, found: SeenPayment) -> dict[str, Any]:
 def _close(
     invoice: Invoice,
     wish: _Wish,
-    person: Person,
+    decision: Decision,
     *,
     now: datetime,
     found: SeenPayment | None = None,
     confirmed: Proposal | None = None,
-    confirmed_why: str = "",
 ) -> Closing:
     to, state_reason, _ = ENDS[wish.kind]
     try:
@@ -185,20 +178,20 @@ def _close(
             _refuse(locked, to, confirmed)
             if found is not None:
                 _raise(refuse_transaction(locked, found))
-            if confirmed is None and approvals.is_needed(locked.account, locked.amount_minor, person):
-                return Closing(InvoiceState(locked.state), _propose(locked, wish, person, now))
+            if confirmed is None and approvals.is_needed(locked.account, locked.amount_minor, decision):
+                return Closing(InvoiceState(locked.state), _propose(locked, wish, decision, now))
             if confirmed is not None:
-                approvals.decide(confirmed, ProposalOutcome.CONFIRMED, confirmed_why, person, now)
+                approvals.decide(confirmed, ProposalOutcome.CONFIRMED, decision, now)
             if wish.kind is ProposalKind.PAID_ELSEWHERE:
-                _write_payment(locked, wish, person, confirmed, now)
+                _write_payment(locked, wish, decision.actor, confirmed, now)
             if found is not None:
-                close_found(locked, found.transaction_id, actor=person.name, now=now)
+                close_found(locked, found.transaction_id, actor=decision.actor, now=now)
             if found is not None and found.card_id is not None:
                 why = f"pays the invoice {locked.public_id}"
-                mark_as_explained(found, found.card_id, reason=why, actor=person.name, now=now)
+                mark_as_explained(found, found.card_id, reason=why, actor=decision.actor, now=now)
                 # Its money may go back, and nothing else would have the card read.
                 watching.watch([found.card_id], now=now, at=next_watch(now, now) or now)
-            _end(locked, to, state_reason, wish, person, now)
+            _end(locked, to, state_reason, wish, decision, now)
     except IntegrityError as error:  # what the locks do not cover: the transaction explains something since a moment
         raise ResolutionError("transaction_id", "claimed", "now explains something else") from error
     return Closing(to)
@@ -222,18 +215,18 @@ def _refuse(invoice: Invoice, to: InvoiceState, confirmed: Proposal | None) -> N
     _raise(refuse_closing(InvoiceState(invoice.state), to, attempts, proposed_by=proposed_by))
 
 
-def _propose(invoice: Invoice, wish: _Wish, person: Person, now: datetime) -> Proposal:
+def _propose(invoice: Invoice, wish: _Wish, decision: Decision, now: datetime) -> Proposal:
     """Until another person decides, nothing is asked of the card."""
     tried_at = invoice.next_attempt_at.isoformat() if invoice.next_attempt_at else None
     details = {**wish.details, "hold_before": invoice.hold, "next_attempt_before": tried_at}
-    proposal = approvals.propose(invoice, wish.kind, reason=wish.reason, person=person, now=now, details=details)
+    proposal = approvals.propose(invoice, wish.kind, decision, now=now, details=details)
     if invoice.state == InvoiceState.OPEN:
         invoice.hold, invoice.next_attempt_at = Hold.PROPOSAL.value, None
         invoice.save(update_fields=["hold", "next_attempt_at"])
     return proposal
 
 
-def _write_payment(invoice: Invoice, wish: _Wish, person: Person, confirmed: Proposal | None, now: datetime) -> None:
+def _write_payment(invoice: Invoice, wish: _Wish, actor: str, confirmed: Proposal | None, now: datetime) -> None:
     OutsidePayment.objects.create(
         public_id=new_id("pay", now),
         account_id=invoice.account_id,
@@ -245,13 +238,13 @@ def _write_payment(invoice: Invoice, wish: _Wish, person: Person, confirmed: Pro
         currency=invoice.currency,
         paid_date=date.fromisoformat(wish.details["paid_date"]),
         reason=wish.reason,
-        recorded_by=confirmed.proposed_by if confirmed else person.name,
-        confirmed_by=person.name if confirmed else "",
+        recorded_by=confirmed.proposed_by if confirmed else actor,
+        confirmed_by=actor if confirmed else "",
         recorded_at=now,
     )
 
 
-def _end(invoice: Invoice, to: InvoiceState, state_reason: str, wish: _Wish, person: Person, now: datetime) -> None:
+def _end(invoice: Invoice, to: InvoiceState, state_reason: str, wish: _Wish, decision: Decision, now: datetime) -> None:
     before = invoice.state
     Invoice.objects.filter(pk=invoice.pk).update(
         state=to.value,
@@ -261,7 +254,7 @@ def _end(invoice: Invoice, to: InvoiceState, state_reason: str, wish: _Wish, per
         closed_at=now,
         lease_token=F("lease_token") + 1,
     )
-    moved = _log("invoice", invoice.pk, invoice.account_id, before, to.value, wish.reason, person.name, now)
+    moved = _log("invoice", invoice.pk, invoice.account_id, before, to.value, wish.reason, decision.actor, now)
     payload: dict[str, Any] = {"invoice": invoice.public_id}
     if wish.kind is ProposalKind.PAID_ELSEWHERE:
         payload["paid_elsewhere"] = wish.details["method"]
@@ -275,10 +268,10 @@ def _end(invoice: Invoice, to: InvoiceState, state_reason: str, wish: _Wish, per
         now=now,
     )
     if invoice.subscription_id is not None:
-        _carry_on(Subscription.objects.get(pk=invoice.subscription_id), to, person, now)
+        _carry_on(Subscription.objects.get(pk=invoice.subscription_id), to, decision, now)
 
 
-def _carry_on(subscription: Subscription, to: InvoiceState, person: Person, now: datetime) -> None:
+def _carry_on(subscription: Subscription, to: InvoiceState, decision: Decision, now: datetime) -> None:
     """The subscription after one of its invoices was closed, as after a payment. A write-off pays nothing: what was
     past due stays so until something is paid."""
     still_open = subscription.invoices.filter(state=InvoiceState.OPEN.value)
@@ -298,7 +291,7 @@ def _carry_on(subscription: Subscription, to: InvoiceState, person: Person, now:
         return
     subscription.state = after.value
     subscription.save(update_fields=["state", "ended_at"])
-    _log("subscription", subscription.pk, subscription.account_id, state.value, after.value, why, person.name, now)
+    _log("subscription", subscription.pk, subscription.account_id, state.value, after.value, why, decision.actor, now)
 
 
 def _log(

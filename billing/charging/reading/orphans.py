@@ -15,6 +15,7 @@ from django.db import transaction
 from billing.charging.attempts.settle import AttemptFinding, settle_in_transaction
 from billing.charging.refunds.settle import settle_refund_in_transaction
 from billing.domain.attempts import Finding, Source, Verdict
+from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.domain.orphans import OrphanKind, OrphanMatch
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
@@ -101,11 +102,11 @@ def _settle_refund(orphan: OrphanAnswer, refund_id: int, limits: Limits, now: da
     settle_refund_in_transaction(refund_id, finding, limits=limits, now=now, actor=actor)
 
 
-def close_orphan(*, orphan: OrphanAnswer, reason: str, actor: str, now: datetime) -> None:
+def close_orphan(*, orphan: OrphanAnswer, decision: Decision, now: datetime) -> None:
     """A person looked into an answer that nothing was found for, and says what came of it. Raises OrphanError."""
-    if not reason.strip():
+    if not decision.reason:
         raise OrphanError("reason", "required", "must state the outcome")
     with transaction.atomic():
-        how = OrphanMatch.PERSON.value
-        if not orphans.mark_matched(orphan.pk, how=how, row_id=None, by=actor, note=reason.strip(), now=now):
+        how, by, note = OrphanMatch.PERSON.value, decision.actor, decision.reason
+        if not orphans.mark_matched(orphan.pk, how=how, row_id=None, by=by, note=note, now=now):
             raise OrphanError("orphan", "state", "must be open; it is already explained")

@@ -12,7 +12,7 @@ from django.db import transaction
 from billing import doorbell
 from billing.charging.refunds.settle import settle_refund_in_transaction
 from billing.domain.attempts import HAS_MONEY, AttemptState
-from billing.domain.decisions import Decided
+from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.domain.reasons import Reason
 from billing.domain.refunds import (
@@ -58,8 +58,7 @@ def request_refund(
     *,
     attempt: PaymentAttempt,
     amount_minor: int | None,
-    reason: str,
-    actor: str,
+    decision: Decision,
     now: datetime,
     given_back_minor: int | None = None,
 ) -> Refund:
@@ -83,10 +82,10 @@ def request_refund(
             )
         except RefundRuleError as error:
             raise RefundError(error.field, error.rule, error.message) from None
-        return _create(locked, kind, amount, reason=reason, actor=actor, now=now)
+        return _create(locked, kind, amount, decision, now)
 
 
-def request_reverse(*, attempt: PaymentAttempt, reason: str, actor: str, now: datetime) -> Refund:
+def request_reverse(*, attempt: PaymentAttempt, decision: Decision, now: datetime) -> Refund:
     """Asks for the whole payment to be taken back as if it had not been; possible for 15 minutes after the charge.
 
     Afterwards the invoice is open again and waits for a person. Raises RefundError."""
@@ -98,31 +97,31 @@ def request_reverse(*, attempt: PaymentAttempt, reason: str, actor: str, now: da
             )
         if end := cannot_reverse(locked.gateway_order_id, locked.armed_at, now):
             raise RefundError("attempt", "not_usable", f"{_WHY_NOT_REVERSED[end]}")
-        return _create(locked, RefundKind.REVERSE, locked.amount_minor, reason=reason, actor=actor, now=now)
+        return _create(locked, RefundKind.REVERSE, locked.amount_minor, decision, now)
 
 
-def withdraw(*, refund: Refund, reason: str, actor: str, limits: Limits, now: datetime) -> None:
+def withdraw(*, refund: Refund, decision: Decision, limits: Limits, now: datetime) -> None:
     """Takes a request back that was not sent yet. Raises RefundError when it was."""
     finding = RefundFinding(
         RefundVerdict.CANNOT,
         RefundSource.OPERATOR,
         reason=RefundEnd.WITHDRAWN,
-        detail=Decided(actor, _required_reason(reason)).detail(now),
+        detail=_stated(decision).detail(now),
     )
     with transaction.atomic():
-        if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor) is None:
+        if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=decision.actor) is None:
             raise RefundError("state", "state", "must be requested; only a refund that was not sent can be withdrawn")
 
 
 def resolve_refund(
-    *, refund: Refund, resolution: RefundResolution, reason: str, actor: str, limits: Limits, now: datetime
+    *, refund: Refund, resolution: RefundResolution, decision: Decision, limits: Limits, now: datetime
 ) -> RefundState:
     """Closes a refund that *needs_review*, after a look at its transaction.
 
     Raises RefundError when it is not, or no longer, with a person, and for what the gateway plainly contradicts;
     GatewayUnavailableError when it cannot be asked, but for a refund that is with a person because of that. Then
     nothing was changed."""
-    stated = _required_reason(reason)
+    _stated(decision)
     current = Refund.objects.select_related("attempt__account").defer("request_body", "attempt__request_body")
     now_open = current.get(pk=refund.pk)
     if now_open.state != RefundState.NEEDS_REVIEW:
@@ -139,10 +138,10 @@ def resolve_refund(
         verdict,
         RefundSource.OPERATOR,
         reason=Reason.DECIDED_BY_PERSON,
-        detail={**Decided(actor, stated).detail(now), **shown},
+        detail={**decision.detail(now), **shown},
     )
     with transaction.atomic():
-        state = settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor)
+        state = settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=decision.actor)
         if state is None:  # somebody else decided meanwhile
             raise RefundError("state", "state", _MUST_NEED_REVIEW)
         return state
@@ -172,10 +171,10 @@ def _refuse_against(seen: ReadTransaction, refund: Refund, resolution: RefundRes
         raise RefundError("resolution", against.rule, f"{against.message}; it cannot be called {word}")
 
 
-def _required_reason(reason: str) -> str:
-    if not reason.strip():
+def _stated(decision: Decision) -> Decision:
+    if not decision.reason:
         raise RefundError("reason", "required", "must not be empty")
-    return reason.strip()
+    return decision
 
 
 def _lock_money(attempt: PaymentAttempt) -> PaymentAttempt:
@@ -187,9 +186,7 @@ def _lock_money(attempt: PaymentAttempt) -> PaymentAttempt:
     return locked
 
 
-def _create(
-    attempt: PaymentAttempt, kind: RefundKind, amount_minor: int, *, reason: str, actor: str, now: datetime
-) -> Refund:
+def _create(attempt: PaymentAttempt, kind: RefundKind, amount_minor: int, decision: Decision, now: datetime) -> Refund:
     refund = Refund.objects.create(
         public_id=new_id("ref", now),
         account_id=attempt.account_id,
@@ -200,8 +197,8 @@ def _create(
         amount_minor=amount_minor,
         currency=attempt.currency,
         refunded_before_minor=attempt.amount_refunded_minor,
-        requested_by=actor,
-        requested_reason=_required_reason(reason),
+        requested_by=decision.actor,
+        requested_reason=_stated(decision).reason,
         state=RefundState.REQUESTED.value,
         created_at=now,
         next_check_at=now,
@@ -213,7 +210,7 @@ def _create(
         from_state="",
         to_state=refund.state,
         reason=refund.requested_reason,
-        actor=actor,
+        actor=decision.actor,
         now=now,
     )
     doorbell.ring_on_commit(doorbell.REFUND)

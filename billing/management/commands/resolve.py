@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.charging.cases.resolve import Resolution, ResolutionError, resolve
+from billing.domain.decisions import Decision
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import PaymentAttempt
 from billing.models.clock import database_now
@@ -43,8 +44,7 @@ class Command(BaseCommand):
             decision = resolve(
                 attempt=row,
                 resolution=Resolution(resolution),
-                reason=reason,
-                actor=f"command:{getpass.getuser()}",
+                decision=Decision(f"command:{getpass.getuser()}", reason),
                 limits=Limits.from_settings(),
                 now=database_now(),
                 transaction_id=transaction,

@@ -169,7 +169,7 @@ MUTATIONS: list[Mutation] = [
         "            WHERE seen.status = ANY(%(back)s) AND", "            WHERE false AND",
         *named("tests/audit/test_ways_out.py", "s10_refunded_outside")),
     *each("late money: a decision about a payment", FOUND, {
-        "has a reason": ("    if not reason.strip():\n", "    if False:\n"),
+        "has a reason": ("    if not decision.reason:\n", "    if False:\n"),
         "is made once": ("    if not decided:\n", "    if False:\n"),
     }, *named(TEST_CARDS, "decided_once")),
 ]  # fmt: skip

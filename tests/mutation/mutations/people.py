@@ -26,7 +26,7 @@ TEST_SETTLE = "tests/charging/test_settle.py"
 
 _WORDS = [
     *each("person: said", RESOLVE, {
-        "why": ('    if not reason.strip():\n        raise ResolutionError("reason", "required", "must state the reason for the decision', '    if False:\n        raise '
+        "why": ('    if not decision.reason:\n        raise ResolutionError("reason", "required", "must state the reason for the decision', '    if False:\n        raise '
                 'ResolutionError("reason", "required", "must state the reason for the decision'),
         "which transaction": ("if resolution in TOOK_MONEY and not transaction_id:", "if False:"),
         "no transaction where there is no money": ("if resolution not in TOOK_MONEY and transaction_id:",
@@ -36,7 +36,7 @@ _WORDS = [
         "    if current.state != AttemptState.NEEDS_REVIEW:\n        raise _no_case", "    if False:\n        raise _no_case",
         *named(TEST_RESOLVE, "only_an_attempt and states2")),
     one("person: a release says why", RESOLVE,
-        '    if not reason.strip():\n        raise ResolutionError("reason", "required", "must state why the card', '    if False:\n        raise '
+        '    if not decision.reason:\n        raise ResolutionError("reason", "required", "must state why the card', '    if False:\n        raise '
         'ResolutionError("reason", "required", "must state why the card', *named(TEST_RESOLVE, "several_cards")),
     Mutation("person: a card is released once", (
         Edit(RESOLVE, "    if current.released_at is not None:\n", "    if False:\n"),
@@ -48,9 +48,9 @@ _WORDS = [
 
 _LOOK = [
     one("person: looks at the gateway before deciding", RESOLVE,
-        "    wish = _Wish(ProposalKind(resolution), reason.strip(), transaction_id, frozenset(despite_orders))\n"
+        "    wish = _Wish(ProposalKind(resolution), decision.reason, transaction_id, frozenset(despite_orders))\n"
         "    return _act_on(current, wish, seen or look(current, transaction_id),",
-        "    wish = _Wish(ProposalKind(resolution), reason.strip(), transaction_id, frozenset({\"card_not_known\"}))\n"
+        "    wish = _Wish(ProposalKind(resolution), decision.reason, transaction_id, frozenset({\"card_not_known\"}))\n"
         "    return _act_on(current, wish, seen or Look(None, (), None),",
         *named(TEST_RESOLVE, "decision_cannot_deny and declined")),
     one("person: looks at the gateway before confirming", RESOLVE, "    seen = look(current, wish.transaction_id)\n",
@@ -150,19 +150,19 @@ _RULES = each("resolution", RULES, {
 }, TEST_RULES)  # fmt: skip
 
 _SECOND = [
-    one("person: a second one above the amount", RESOLVE, "if confirmed is None and needs_second_person(attempt, person):",
+    one("person: a second one above the amount", RESOLVE, "if confirmed is None and needs_second_person(attempt, decision):",
         "if False:", *named(TEST_RESOLVE, "proposes_and_another")),
-    one("person: a second one for a release", RESOLVE, "        if needs_second_person(current, person):\n", "        if False:\n",
+    one("person: a second one for a release", RESOLVE, "        if needs_second_person(current, decision):\n", "        if False:\n",
         *named(TEST_RESOLVE, "release_above")),
     one("person: nobody confirms their own", SECOND,
-        "if proposal.proposed_by_user_id == person.user_id or proposal.proposed_by == person.name:", "if False:",
+        "if proposal.proposed_by_user_id == decision.user_id or proposal.proposed_by == decision.actor:", "if False:",
         *named(TEST_RESOLVE, "of_their_own")),
     one("person: nobody confirms their own under another name", SECOND,
-        "if proposal.proposed_by_user_id == person.user_id or proposal", "if proposal", *named(TEST_RESOLVE, "of_their_own")),
-    one("person: nobody confirms under the proposer's name", SECOND, " or proposal.proposed_by == person.name:", ":",
+        "if proposal.proposed_by_user_id == decision.user_id or proposal", "if proposal", *named(TEST_RESOLVE, "of_their_own")),
+    one("person: nobody confirms under the proposer's name", SECOND, " or proposal.proposed_by == decision.actor:", ":",
         *named(TEST_RESOLVE, "of_their_own")),
     one("person: who confirms may decide", SECOND,
-        "if person.user_id is None or not who_may_decide().filter(pk=person.user_id).exists():", "if False:",
+        "if decision.user_id is None or not who_may_decide().filter(pk=decision.user_id).exists():", "if False:",
         *named(TEST_RESOLVE, "of_their_own")),
     one("person: only staff decides", SECOND, ".filter(is_staff=True)", "", *named(TEST_RESOLVE, "sole_decider_decides")),
     one("person: who has left does not decide", SECOND, "is_active=True, ", "is_active=None, ",
@@ -184,13 +184,13 @@ _SECOND = [
     one("person: who is too late is told", SECOND, "    if not decided:\n", "    if False:\n",
         *named(TEST_GUARDS, "decided_meanwhile")),
     one("person: a confirmation decides the proposal", RESOLVE,
-        "                approvals.decide(confirmed, ProposalOutcome.CONFIRMED, confirmed_why, person, now)\n",
+        "                approvals.decide(confirmed, ProposalOutcome.CONFIRMED, decision, now)\n",
         "                pass\n", *named(TEST_RESOLVE, "proposes_and_another")),
     one("person: a confirmed release decides the proposal", RESOLVE,
-        "            approvals.decide(proposal, ProposalOutcome.CONFIRMED, reason, person, now)\n", "",
+        "            approvals.decide(proposal, ProposalOutcome.CONFIRMED, decision, now)\n", "",
         *named(TEST_GUARDS, "confirmed_release")),
     one("person: who rejects says why", RESOLVE,
-        '    if not reason.strip():\n        raise ResolutionError("reason", "required", "must state the reason for rejecting it"',
+        '    if not decision.reason:\n        raise ResolutionError("reason", "required", "must state the reason for rejecting it"',
         '    if False:\n        raise ResolutionError("reason", "required", "must state the reason for rejecting it"',
         *named(TEST_RESOLVE, "keeps_others_out")),
     one("person: both are in the evidence", RESOLVE, '        "proposed_by": confirmed.proposed_by,\n', "", *named(TEST_RESOLVE, "proposes_and_another")),
@@ -236,7 +236,7 @@ _DECIDE = [
         "        return OneOfMany(attempt, refused=error)\n    except Exception:", "        raise\n    except Exception:",
         *named(TEST_RESOLVE, "bulk_decisions")),
     *each("person: a card is freed", CLEAR, {
-        "with a reason": ('    if not reason.strip():\n        raise ResolutionError("reason", "required", "must state the reason for releasing',
+        "with a reason": ('    if not decision.reason:\n        raise ResolutionError("reason", "required", "must state the reason for releasing',
                           '    if False:\n        raise ResolutionError("reason", "required", "must state the reason for releasing'),
         "when it is held": ("        if locked.held_at is None:\n", "        if False:\n"),
         "not by the way where an order may be a payment": ("    if left:\n", "    if False:\n"),
@@ -285,7 +285,7 @@ _WAYS = [
         "return Likeness.NAMES_THE_INVOICE if owed.invoice_id in named else None",
         "return Likeness.NAMES_THE_INVOICE", TEST_CLOSING),
     one("closing: a second person above the amount", WAYS,
-        "if confirmed is None and approvals.is_needed(locked.account, locked.amount_minor, person):", "if False:",
+        "if confirmed is None and approvals.is_needed(locked.account, locked.amount_minor, decision):", "if False:",
         *named(TEST_WAYS, "above_the_limit_two_people_close")),
     one("closing: nothing is charged while it waits for a second person", WAYS,
         "        invoice.hold, invoice.next_attempt_at = Hold.PROPOSAL.value, None\n", "        pass\n",
@@ -316,7 +316,7 @@ _WAYS = [
     one("closing: a hold counts what it brings forward", CLEAR, "now=now, by_clearing=True)", "now=now)",
         *named(TEST_WAYS, "clearing_brings_forward")),
     one("closing: a hold is cleared by two above the amount", CLEAR,
-        "if confirmed is None and approvals.is_needed(locked.account, seen.total_minor, person):", "if False:",
+        "if confirmed is None and approvals.is_needed(locked.account, seen.total_minor, decision):", "if False:",
         *named(TEST_WAYS, "above_the_limit_two_people_clear")),
     one("closing: a card that is free takes its proposal with it", "billing/models/bulk/holding.py",
         "    if freed:\n", "    if False:\n", *named(TEST_WAYS, "clear_proposal")),
@@ -324,7 +324,7 @@ _WAYS = [
         "paid_by_it = invoice.state == InvoiceState.PAID and invoice.state_reason != Reason.PAID_ELSEWHERE",
         "paid_by_it = invoice.state == InvoiceState.PAID", *named(TEST_WAYS, "reversed_overpayment_leaves")),
     one("person: what was given back is written down with its charge", RESOLVE,
-        "                record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=person.name)\n",
+        "                record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=decision.actor)\n",
         "                pass\n", *named(TEST_WAYS, "charged_and_refunded")),
     one("look: nobody denies money that was given back", LOOKING, "    if back is not None:\n", "    if False:\n",
         *named(TEST_WAYS, "refunded_charge_cannot")),

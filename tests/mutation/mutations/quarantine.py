@@ -131,7 +131,7 @@ MUTATIONS: list[Mutation] = [
         "only what no attempt has": ("        ~Exists(attempts),\n", ""),
     }, *named(TEST_OPEN_ENDS, "waits_only_while")),
     one("found payments: recorded as an invoice's payment, one is decided", WAYS_OUT,
-        "                close_found(locked, found.transaction_id, actor=person.name, now=now)\n",
+        "                close_found(locked, found.transaction_id, actor=decision.actor, now=now)\n",
         "                pass\n",
         *named(TEST_OPEN_ENDS, "by_the_way")),
     one("free a card: not while a payment was found that may be its invoice's", UNEXPLAINED,

@@ -98,11 +98,11 @@ _ASK = [
     one("refund: a reversal is asked for within its window", ASK,
         "if end := cannot_reverse(locked.gateway_order_id, locked.armed_at, now):", "if end := None:",
         *named(TEST_REQUESTS, "needs_the_gateways_order")),
-    one("refund: a reason is given", ASK, "    if not reason.strip():\n", "    if False:\n",
+    one("refund: a reason is given", ASK, "    if not decision.reason:\n", "    if False:\n",
         *named(TEST_REQUESTS, "reason_is_needed")),
     one("refund: only what was not sent is withdrawn", ASK,
-        "        if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor) is None:\n",
-        "        settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=actor)\n"
+        "        if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=decision.actor) is None:\n",
+        "        settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=decision.actor)\n"
         "        if False:\n", *named(TEST_GUARDS, "withdrawn")),
     one("refund: a person's word is compared with the gateway's", ASK,
         "        _refuse_against(seen, now_open, resolution)\n", "        pass\n", *named(TEST_REQUESTS, "nobody_denies")),
