@@ -15,13 +15,13 @@ from billing.charging.reading.late_money import watch as watch_for_late_money
 from billing.charging.reading.reconcile import reconcile as reconcile_unknown
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import refund_due
-from billing.gateway.clock import read_clock
+from billing.gateway.sending_clock import read_clock
 from billing.models.clock import database_now
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.heartbeats import beat, worker_name
 from billing.operating.recognise import watch as watch_identity
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import BATCH
 from billing.subscriptions.renew import open_due as open_due_periods
 
@@ -47,32 +47,32 @@ def open_due() -> None:
 @_noted
 def collect() -> None:
     watch_identity(now=read_clock())
-    collect_due(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested, worker=worker_name())
+    collect_due(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested, worker=worker_name())
 
 
 @shared_task(name="billing.sweep")
 @_noted
 def sweep() -> None:
-    sweep_lost(limits=Limits.from_settings(), now=read_clock())
+    sweep_lost(limits=Tuning.from_settings(), now=read_clock())
 
 
 @shared_task(name="billing.reconcile")
 @_noted
 def reconcile() -> None:
-    reconcile_unknown(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    reconcile_unknown(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.quarantine")
 @_noted
 def quarantine() -> None:
     watch_identity(now=read_clock())
-    read_quarantined(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    read_quarantined(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.refund")
 @_noted
 def refund() -> None:
-    refund_due(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    refund_due(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.remind")
@@ -84,7 +84,7 @@ def remind() -> None:
 @shared_task(name="billing.watch")
 @_noted
 def watch() -> None:
-    watch_for_late_money(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    watch_for_late_money(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.heartbeat", bind=True)

@@ -10,8 +10,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from rm_gateway.answers import envelope_of
 from rm_gateway.auth import TokenSource
+from rm_gateway.envelope import envelope_of
 from rm_gateway.errors import GatewayError, NotSent, Rejected, TokenUnavailable, Unknown
 from rm_gateway.parsing import JSONObject
 from rm_gateway.prepared import PreparedRequest, prepare

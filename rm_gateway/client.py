@@ -12,10 +12,10 @@ from datetime import date
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
-from rm_gateway.answers import REFUSALS, item_of
 from rm_gateway.auth import TokenSource
 from rm_gateway.channel import Channel
 from rm_gateway.elapsed import ServerTime
+from rm_gateway.envelope import REFUSALS, item_of
 from rm_gateway.errors import IncompleteRead, NotSent, RequestExpired, Unknown
 from rm_gateway.models import (
     CustomerInfo,

@@ -21,14 +21,14 @@ from billing.gateway.connection import clock as gateway_clock
 from billing.models import Customer, GatewayAccount, Installation, Invoice, PaymentAttempt, PaymentMethod
 from billing.models.clock import database_now
 from billing.operating import clocks, recognise
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from billing.subscriptions.cards import confirm_binding, start_binding
 from billing.subscriptions.renew import open_due
 from rm_gateway.simulator.process import SimulatorProcess
 from tests import databases
 from tests.factories import make_account, make_customer
 
-SHORT = Limits(
+SHORT = Tuning(
     window=timedelta(seconds=2),
     total=timedelta(seconds=2),
     ladder=(timedelta(seconds=0.3), timedelta(seconds=0.6), timedelta(seconds=0.9)),
@@ -132,7 +132,7 @@ class Shop:
 
     account: GatewayAccount
     simulator: SimulatorProcess
-    limits: Limits
+    limits: Tuning
 
     def customer(self) -> Customer:
         return make_customer(self.account)

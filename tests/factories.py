@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from billing.accounts.gateway_accounts import open_account
-from billing.charging.reading.before_decision import CARD_IS_GONE, Look
+from billing.charging.reading.before_decision import CARD_IS_GONE, Shown
 from billing.domain.arming import Environment
 from billing.ids import new_id, new_marker
 from billing.models import (
@@ -31,7 +31,7 @@ from billing.models import (
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in Kuala Lumpur
 _numbers = itertools.count(1)
 # What `resolve` is told where there is no gateway to look at: a card that it forgot, and a person who knows.
-NOTHING_TO_SEE: dict[str, Any] = {"seen": Look(None, (), None), "despite_orders": [CARD_IS_GONE]}
+NOTHING_TO_SEE: dict[str, Any] = {"seen": Shown(None, (), None), "despite_orders": [CARD_IS_GONE]}
 
 
 @cache

@@ -10,9 +10,9 @@ from billing.accounts.add_account import UNPROVED
 from billing.accounts.credentials import prove_credentials, saved_credentials
 from billing.accounts.gateway_accounts import AccountError, stop_account
 from billing.domain.dunning import FinalAction, check_retry_days
-from billing.domain.looks import MOST_LIST_LAG_SECONDS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
+from billing.domain.reads import MOST_LIST_LAG_SECONDS
 from billing.domain.schedule_rules import zone_facts
 from billing.models import GatewayAccount
 from billing.models.bulk.history import record_transition

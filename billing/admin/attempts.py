@@ -42,7 +42,7 @@ MOST_EVIDENCE = 50
 @admin.register(PaymentAttempt)
 class AttemptAdmin(RecordAdmin):
     noun, nouns = "attempt", "attempts"
-    list_display = ("who", "amount", "state_label", "why", "card", "begun", "account")
+    list_display = ("who", "amount", "state_label", "why", "card", "started", "account")
     list_select_related = ("account", "payment_method", "invoice__customer")
     list_filter = (("state", StateFilter), ("account", AccountFilter), days("started", prefix="att"))
     search_fields = ("public_id",)
@@ -97,7 +97,7 @@ class AttemptAdmin(RecordAdmin):
         return card_words(row.payment_method)
 
     @admin.display(description="Started")
-    def begun(self, row: PaymentAttempt) -> str:
+    def started(self, row: PaymentAttempt) -> str:
         return moment(row.armed_at, row.account.time_zone)
 
     def subject(self, row: Any) -> str:
@@ -155,7 +155,7 @@ def _notices(row: PaymentAttempt, zone: str) -> list[Words]:
 
 
 def _evidence(row: PaymentAttempt) -> Table:
-    """What was heard, newest first."""
+    """What was found, newest first."""
     zone = row.account.time_zone
     rows, empty = [], "No evidence yet."
     for one in Evidence.objects.filter(attempt_id=row.pk).order_by("-pk")[:MOST_EVIDENCE]:

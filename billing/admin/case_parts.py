@@ -115,16 +115,16 @@ def notices(row: PaymentAttempt) -> list[Words]:
     if proposal is None:
         return []
     at = moment(proposal.proposed_at, row.account.time_zone)
-    said = KIND_WORDS[ProposalKind(proposal.kind)]
+    decision = KIND_WORDS[ProposalKind(proposal.kind)]
     if proposal.transaction_id:
-        said = f"{said}, transaction {proposal.transaction_id}"
+        decision = f"{decision}, transaction {proposal.transaction_id}"
     return [
         Words(
             format_html(
                 "{} proposed on {}: {}. Reason: {} Another person confirms or rejects it.",
                 proposal.proposed_by,
                 at,
-                said,
+                decision,
                 quoted(proposal.reason),
             ),
             "warning",
@@ -247,7 +247,7 @@ def invoice_facts(row: PaymentAttempt) -> Facts:
 
 
 def evidence_in_order(row: PaymentAttempt) -> Table:
-    """Everything that was heard, the first thing first."""
+    """Everything that was found, the first thing first."""
     zone = row.account.time_zone
     rows = [
         [

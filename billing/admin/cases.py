@@ -33,11 +33,11 @@ from billing.charging.cases.case import read_card_now, read_case
 from billing.charging.cases.holds import ResolutionError
 from billing.charging.cases.resolve import confirm, reject, release_card, resolve
 from billing.charging.reading.before_decision import CARD_IS_GONE, CARD_IS_UNREADABLE
-from billing.domain.counts import counted
 from billing.domain.money import display
+from billing.domain.plurals import counted
 from billing.domain.resolution import ProposalKind, Resolution
 from billing.models import PaymentAttempt, Proposal
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 def _undecided(row: PaymentAttempt) -> bool:
@@ -82,7 +82,7 @@ def _resolve(row: PaymentAttempt, given: Given) -> Done:
         transaction_id=given.data["transaction_id"],
         decision=given.decision,
         despite_orders=given.data["seen_orders"].split() if given.data["despite"] else (),
-        limits=Limits.from_settings(),
+        limits=Tuning.from_settings(),
         now=given.now,
     )
     if decision.proposal:
@@ -108,7 +108,7 @@ def _confirm(row: PaymentAttempt, given: Given) -> Done:
     confirm(
         proposal=as_shown(_the_proposal(row), given),
         decision=given.decision,
-        limits=Limits.from_settings(),
+        limits=Tuning.from_settings(),
         now=given.now,
     )
     return Done("Confirmed. The decision took effect.")
@@ -124,13 +124,13 @@ def _reject(row: PaymentAttempt, given: Given) -> Done:
 
 
 def _read(row: PaymentAttempt, given: Given) -> Done:
-    many = read_card_now(row, limits=Limits.from_settings(), now=given.now)
+    many = read_card_now(row, limits=Tuning.from_settings(), now=given.now)
     row.refresh_from_db()
     left = len(read_case(row, now=given.now).doubtful_orders)
     found = f"The gateway shows {many} order{'' if many == 1 else 's'} of this card. "
-    said = f"Unexplained: {left}." if left else "All are explained."
+    rest = f"Unexplained: {left}." if left else "All are explained."
     back = f"{page_of(row)}resolve/" if _undecided(row) else page_of(row)
-    return Done(found + said, back)
+    return Done(found + rest, back)
 
 
 def _explain_resolve(row: PaymentAttempt) -> str:

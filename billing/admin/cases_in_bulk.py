@@ -27,7 +27,7 @@ from billing.charging.cases.resolve_many import MOST_AT_ONCE, OneOfMany, release
 from billing.domain.attempts import AttemptState
 from billing.domain.resolution import ProposalKind, Resolution
 from billing.models import PaymentAttempt
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 class SeveralForm(ReasonForm):
@@ -67,8 +67,8 @@ def choose_several(model_admin: Any, request: HttpRequest, chosen: QuerySet[Paym
     """From the list to the page where one decision about the chosen ones is taken."""
     ids = list(chosen.filter(state=AttemptState.NEEDS_REVIEW.value).order_by("pk").values_list("pk", flat=True)[:101])
     if not 0 < len(ids) <= MOST_AT_ONCE:
-        said = f"Choose at most {MOST_AT_ONCE} attempts." if ids else "None of the chosen attempts needs review."
-        messages.warning(request, said)
+        text = f"Choose at most {MOST_AT_ONCE} attempts." if ids else "None of the chosen attempts needs review."
+        messages.warning(request, text)
         return HttpResponseRedirect(request.get_full_path())
     address = reverse("admin:billing_paymentattempt_several", args=[what])
     return HttpResponseRedirect(f"{address}?ids={'-'.join(map(str, ids))}")
@@ -108,7 +108,7 @@ def _decide(what: str, rows: list[PaymentAttempt], given: Given) -> list[OneOfMa
         attempts=rows,
         resolution=Resolution(given.data["resolution"]),
         decision=given.decision,
-        limits=Limits.from_settings(),
+        limits=Tuning.from_settings(),
         now=given.now,
     )
 
@@ -136,12 +136,12 @@ def _results(rows: list[PaymentAttempt], results: list[OneOfMany], title: str) -
     for one in results:
         row = by_id[one.attempt.pk]
         if one.resolved is None:
-            label, said = Label("refused", "danger"), str(one.refused)
+            label, text = Label("refused", "danger"), str(one.refused)
         elif one.resolved.proposal:
-            label, said = Label("proposed", "warning"), "sent for approval"
+            label, text = Label("proposed", "warning"), "sent for approval"
         else:
-            label, said = Label("done", "success"), f"now: {ATTEMPT_LABELS[one.resolved.state].text}"
-        lines.append([*_line(row, row.account.time_zone), Cell(said, label=label), Cell(money(row), number=True)])
+            label, text = Label("done", "success"), f"now: {ATTEMPT_LABELS[one.resolved.state].text}"
+        lines.append([*_line(row, row.account.time_zone), Cell(text, label=label), Cell(money(row), number=True)])
     done = sum(one.resolved is not None and one.resolved.proposal is None for one in results)
     proposed = sum(one.resolved is not None and one.resolved.proposal is not None for one in results)
     refused = len(results) - done - proposed

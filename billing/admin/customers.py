@@ -31,8 +31,8 @@ from billing.admin.toolkit.search import Search
 from billing.charging.attempts.charge_now import charge_now
 from billing.charging.cases.clear_hold import clear_hold, preview_hold
 from billing.charging.cases.holds import go_on_without, to_go_on_without, waiting_for_card
-from billing.domain.counts import counted
 from billing.domain.money import display
+from billing.domain.plurals import counted
 from billing.domain.reason_words import reason_words
 from billing.domain.subscriptions import CardState
 from billing.models import Customer, GatewayAccount, GatewayOrder, Invoice, PaymentMethod, Subscription
@@ -260,7 +260,7 @@ def _free(card: PaymentMethod, given: Given) -> Done:
     return Done(f"Hold released. The card can be charged again.{named}")
 
 
-def _told_of(order: GatewayOrder) -> str:
+def _in_words(order: GatewayOrder) -> str:
     return f"{money(order)}, {order.status.lower()}" if order.currency else "a record that could not be read"
 
 
@@ -281,7 +281,7 @@ def _explain_go_on(card: PaymentMethod) -> str:
 
 def _explain_free(card: PaymentMethod) -> str:
     seen = preview_hold(card, now=database_now())
-    found = [f"{one.gateway_order_id} ({_told_of(one)})" for one in seen.orders[:20]]
+    found = [f"{one.gateway_order_id} ({_in_words(one)})" for one in seen.orders[:20]]
     orders = f" Unexplained orders at the gateway: {', '.join(found)}." if found else ""
     many = len(seen.due)
     charges = "No invoice waits for this card."

@@ -1,6 +1,6 @@
 """The start page: first what needs a person, then today, then what comes next.
 
-Every query goes by an index. An attempt's id carries the time it was begun, so "today" is a range of ids."""
+Every query goes by an index. An attempt's id carries the time it was started, so "today" is a range of ids."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ ATTENTION = [AttemptState.NEEDS_REVIEW.value, AttemptState.UNKNOWN.value, Attemp
 # What stops an invoice that was to be charged by itself.
 HELD_FOR_A_PERSON = [Hold.PRICE_JUMPED.value, Hold.ALWAYS_REFUSED.value, Hold.REVERSED.value]
 LISTED = 8
-# Attempts that were begun so long before today's midnight are still looked at for money that arrived today.
+# Attempts that were started so long before today's midnight are still looked at for money that arrived today.
 LATE = timedelta(days=1)
 
 
@@ -193,9 +193,9 @@ def _settled_today(days: list[Today]) -> tuple[int, str, int, str]:
     for name, state in (("paid", AttemptState.SUCCEEDED), ("declined", AttemptState.DECLINED)):
         only = Q(state=state.value)
         sums |= {name: Count("pk", filter=only), f"{name}_minor": Sum("amount_minor", filter=only)}
-    said = PaymentAttempt.objects.filter(today, public_id__gte=floor).aggregate(**sums)
-    paid, declined = (display(int(said[f"{name}_minor"] or 0), "MYR") for name in ("paid", "declined"))
-    return said["paid"], paid, said["declined"], declined
+    sums_of_today = PaymentAttempt.objects.filter(today, public_id__gte=floor).aggregate(**sums)
+    paid, declined = (display(int(sums_of_today[f"{name}_minor"] or 0), "MYR") for name in ("paid", "declined"))
+    return sums_of_today["paid"], paid, sums_of_today["declined"], declined
 
 
 def _attention(zone: str) -> Table:

@@ -1,4 +1,4 @@
-"""Everything that was heard, about attempts and about refunds, as it was heard."""
+"""Everything that was found, about attempts and about refunds, as it was found."""
 
 import json
 from typing import Any
@@ -79,9 +79,9 @@ class _EvidenceAdmin(HistoryAdmin):
                 ("Recorded", moment(row.recorded_at, row.zone)),
             ],
         )
-        told = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
+        verbatim = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
         title = f"{words(row.source).capitalize()}: {verdict_words(row.verdict)}"
-        return Page(title, row.named, main=[facts, told])
+        return Page(title, row.named, main=[facts, verbatim])
 
 
 @admin.register(Evidence)

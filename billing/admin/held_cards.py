@@ -14,8 +14,8 @@ from billing.charging.cases import approvals
 from billing.charging.cases.clear_hold import confirm_clearing, preview_hold, reject_clearing
 from billing.charging.cases.holds import ResolutionError
 from billing.domain.closing import Likeness
-from billing.domain.counts import counted
 from billing.domain.money import display
+from billing.domain.plurals import counted
 from billing.models import FoundPayment, Invoice, PaymentMethod, Proposal
 from billing.models.clock import database_now
 

@@ -162,8 +162,8 @@ class EventAdmin(SubjectAdmin):
             ("When", moment(row.created_at, row.shown_zone or "UTC")),
             ("Id", code(row.public_id)),
         ]
-        told = Verbatim("Content", json.dumps(row.payload, indent=2, ensure_ascii=False))
-        return Page(row.kind, main=[Facts("Event", facts), told])
+        verbatim = Verbatim("Content", json.dumps(row.payload, indent=2, ensure_ascii=False))
+        return Page(row.kind, main=[Facts("Event", facts), verbatim])
 
 
 @admin.register(GatewayOrder)
@@ -242,9 +242,9 @@ class GatewayTransactionAdmin(HistoryAdmin):
             ("Last seen", moment(row.last_seen_at, zone)),
             ("Account", link(row.account, row.account.name)),
         ]
-        told = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
+        verbatim = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
         title = f"Transaction {row.gateway_transaction_id}"
-        return Page(title, money(row), main=[Facts("Transaction at the gateway", facts), told])
+        return Page(title, money(row), main=[Facts("Transaction at the gateway", facts), verbatim])
 
 
 class MachineAdmin(HistoryAdmin):

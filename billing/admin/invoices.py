@@ -103,13 +103,13 @@ def _notices(row: Invoice, tried: list[PaymentAttempt], zone: str) -> list[Words
 
 
 def _story(row: Invoice) -> Story:
-    told = explain(invoice=row, now=database_now(), to_staff=True)
+    explanation = explain(invoice=row, now=database_now(), to_staff=True)
     named = {Kind.NOW: "now", Kind.NEXT: "next"}
     steps = [
-        Step(named.get(line.kind) or moment(line.at, told.zone), line.text, ", ".join(line.evidence), "")
-        for line in told.lines
+        Step(named.get(line.kind) or moment(line.at, explanation.zone), line.text, ", ".join(line.evidence), "")
+        for line in explanation.lines
     ]
-    return Story("Why was the customer charged, or not?", told.summary, steps)
+    return Story("Why was the customer charged, or not?", explanation.summary, steps)
 
 
 def _refunds(row: Invoice, tried: list[PaymentAttempt]) -> list[Table]:

@@ -114,9 +114,9 @@ class OrphanAnswerAdmin(RecordAdmin):
             ("Outcome", self.outcome(row)),
             *self._accounted(row, zone),
         ]
-        told = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
+        verbatim = Verbatim("Verbatim, without personal data", json.dumps(row.content, indent=2, ensure_ascii=False))
         notice = [Words(EXPLAINED[row.kind], "danger")] if row.matched_at is None else []
-        main: list[Any] = [*notice, Facts("Request as sent", asked), Facts("Response as received", answered), told]
+        main: list[Any] = [*notice, Facts("Request as sent", asked), Facts("Response as received", answered), verbatim]
         return Page(f"Answer to {row.marker}", money(row), main=main)
 
     def _accounted(self, row: Any, zone: str) -> list[tuple[str, Any]]:

@@ -9,9 +9,9 @@ from billing.admin.toolkit.actions import Done, Given, PersonAction
 from billing.admin.toolkit.formats import moment
 from billing.admin.toolkit.pages import Cell, Facts, Table, Words
 from billing.charging.attempts import pace
-from billing.domain.counts import counted
 from billing.domain.money import display
 from billing.domain.pacing import RUN_OVER, PaceState
+from billing.domain.plurals import counted
 from billing.models import AccountPace, GatewayAccount, RunManifest
 from billing.models.clock import database_now
 from billing.operating.pauses import PAUSED, words

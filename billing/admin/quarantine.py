@@ -9,8 +9,8 @@ from django.utils.html import format_html, format_html_join
 from billing.admin.toolkit.actions import Done, Given, PersonAction
 from billing.admin.toolkit.formats import ATTEMPT_LABELS, link, moment, moment_text, money, page_of, words
 from billing.admin.toolkit.pages import Cell, Facts, Table, Words, timeline
-from billing.domain.counts import counted
 from billing.domain.money import display
+from billing.domain.plurals import counted
 from billing.models import GatewayAccount
 from billing.models.clock import database_now
 from billing.operating import quarantine

@@ -35,14 +35,14 @@ from billing.admin.toolkit.formats import (
 )
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
 from billing.admin.toolkit.search import Search
-from billing.charging.reading.refresh import look_at_gateway
+from billing.charging.reading.refresh import check_with_gateway
 from billing.charging.refunds.ask import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.money import display
 from billing.domain.refunds import REVERSE_WINDOW, RefundState
 from billing.models import Invoice, PaymentAttempt, Refund, RefundEvidence
 from billing.models.clock import database_now
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 MOST_ROWS = 50
 RESOLUTION_WORDS = {
@@ -133,8 +133,8 @@ REVERSE = PersonAction(
 )
 
 
-def _look(row: Invoice, given: Given) -> Done:
-    read = look_at_gateway(invoice=row, limits=Limits.from_settings(), now=given.now)
+def _check(row: Invoice, given: Given) -> Done:
+    read = check_with_gateway(invoice=row, limits=Tuning.from_settings(), now=given.now)
     return Done(f"{read} card{'' if read == 1 else 's'} read at the gateway. New findings are below.")
 
 
@@ -148,7 +148,7 @@ LOOK = PersonAction(
         "Reads this invoice's cards and payments at Revenue Monster. Late payments, and refunds made in the Revenue "
         "Monster portal, are recorded. Nothing is charged."
     ),
-    carry_out=_look,
+    carry_out=_check,
 )
 
 
@@ -193,14 +193,14 @@ def _resolve(row: Refund, given: Given) -> Done:
         refund=row,
         resolution=RefundResolution(given.data["resolution"]),
         decision=given.decision,
-        limits=Limits.from_settings(),
+        limits=Tuning.from_settings(),
         now=given.now,
     )
     return Done(f"Refund closed: {REFUND_LABELS[state].text}.")
 
 
 def _withdraw(row: Refund, given: Given) -> Done:
-    withdraw(refund=row, decision=given.decision, limits=Limits.from_settings(), now=given.now)
+    withdraw(refund=row, decision=given.decision, limits=Tuning.from_settings(), now=given.now)
     return Done("Refund withdrawn. Nothing was sent.")
 
 

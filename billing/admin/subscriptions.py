@@ -34,8 +34,8 @@ from billing.admin.toolkit.formats import (
 from billing.admin.toolkit.pages import Facts, Page, Words, timeline
 from billing.admin.toolkit.search import Search
 from billing.domain.catch_up import CatchUp
-from billing.domain.counts import counted
 from billing.domain.money import Price
+from billing.domain.plurals import counted
 from billing.domain.reason_words import reason_words
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval

@@ -141,7 +141,7 @@ class FoundForm(ReasonForm):
     field_order = ("transaction_id", "reason", "token")
 
 
-def _told(closing: Closing, done: str) -> Done:
+def _done(closing: Closing, done: str) -> Done:
     if closing.proposal:
         return Done("Sent for approval. Nothing is charged until another person confirms it.")
     return Done(done)
@@ -156,22 +156,22 @@ def _pay(row: Invoice, given: Given) -> Done:
         decision=given.decision,
         now=given.now,
     )
-    return _told(closing, "Invoice paid. The card is not charged for it any more.")
+    return _done(closing, "Invoice paid. The card is not charged for it any more.")
 
 
 def _found(row: Invoice, given: Given) -> Done:
     closing = record_found_payment(
         invoice=row, transaction_id=given.data["transaction_id"], decision=given.decision, now=given.now
     )
-    return _told(closing, "Invoice paid by that transaction. Nobody is charged.")
+    return _done(closing, "Invoice paid by that transaction. Nobody is charged.")
 
 
 def _void(row: Invoice, given: Given) -> Done:
-    return _told(void(invoice=row, decision=given.decision, now=given.now), "Invoice void. Nothing is owed.")
+    return _done(void(invoice=row, decision=given.decision, now=given.now), "Invoice void. Nothing is owed.")
 
 
 def _write_off(row: Invoice, given: Given) -> Done:
-    return _told(
+    return _done(
         write_off(invoice=row, decision=given.decision, now=given.now),
         "Invoice written off. It is no longer collected.",
     )
@@ -340,12 +340,12 @@ def notices(row: Invoice) -> list[Words]:
     at = moment(proposal.proposed_at, row.account.time_zone)
     details = proposal.details
     found = details.get("gateway_transaction_id") or details.get("reference")
-    said = f"{what} ({found}, {details['paid_date']})" if found else what
+    decided = f"{what} ({found}, {details['paid_date']})" if found else what
     text = format_html(
         "{} proposed on {}: {}. Reason: {} Another person confirms or rejects it.",
         proposal.proposed_by,
         at,
-        said,
+        decided,
         quoted(proposal.reason),
     )
     return [Words(text, "warning")]

@@ -14,8 +14,8 @@ from datetime import datetime
 
 from django.db import connection
 
-from billing.audit.counts import KEPT_BY_THE_GATEWAY
 from billing.audit.money import SUCCESS_OR_REFUNDED
+from billing.audit.run_counts import KEPT_BY_THE_GATEWAY
 from billing.audit.violation import Violation
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState
 from billing.domain.matching import carries

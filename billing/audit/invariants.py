@@ -15,8 +15,8 @@ from billing.audit.at_the_gateway import gateway_violations
 from billing.audit.ledger import ledger_violations
 from billing.audit.violation import CATALOGUE, CATALOGUE_INVARIANT, INVARIANTS, Violation
 from billing.operating import clocks, troubles
-from billing.operating.timings import Limits
 from billing.operating.troubles import safe_message
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 
-def violations(*, now: datetime, account_id: int | None = None, limits: Limits | None = None) -> list[Violation]:
+def violations(*, now: datetime, account_id: int | None = None, limits: Tuning | None = None) -> list[Violation]:
     """What in the database is not as it must be at `now`: of one account, or of all.
 
     `limits` says when an attempt must have left sending (L2) and when the outcome of one must be known (L3); the
     settings' own when None. The L invariants take it that workers ran until `now`."""
-    chosen = limits or Limits.from_settings()
+    chosen = limits or Tuning.from_settings()
     parts: dict[str, Callable[[], Iterable[Violation]]] = {
         "the catalogue": catalogue.catalogue_violations,
         "money": lambda: money.violations(account_id),

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from billing.audit.counts import KEPT_BY_THE_GATEWAY
+from billing.audit.run_counts import KEPT_BY_THE_GATEWAY
 from billing.audit.violation import Violation
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState
 from billing.domain.refunds import RefundKind, RefundOrigin

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from billing.audit.counts import KEPT_BY_THE_GATEWAY
 from billing.audit.queries import found
+from billing.audit.run_counts import KEPT_BY_THE_GATEWAY
 from billing.audit.violation import Violation
 from billing.domain.attempts import ENDED_WITHOUT_MONEY
 

@@ -11,7 +11,7 @@ from billing.audit.violation import Violation
 from billing.charging.reading.reconcile import LEASE, PATIENCE
 from billing.domain.arming import Environment
 from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 Parameters = Mapping[str, Any]
 # The sweeper comes every few seconds; workers that are restarted take longer.
@@ -20,7 +20,7 @@ SWEPT_WITHIN = timedelta(minutes=2)
 TAKEN_UP_WITHIN = LEASE + timedelta(minutes=8)
 
 
-def violations(account_id: int | None, *, now: datetime, limits: Limits) -> Iterator[Violation]:
+def violations(account_id: int | None, *, now: datetime, limits: Tuning) -> Iterator[Violation]:
     """L2, L3, L4 and L6 of the account, or of all, at `now`."""
     parameters = {
         "account": account_id,

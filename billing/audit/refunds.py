@@ -12,12 +12,12 @@ from billing.audit.queries import found
 from billing.audit.violation import Violation
 from billing.charging.refunds.worker import PATIENCE
 from billing.domain.refunds import GIVEN_BACK, MAY_HAVE_ACTED, OPEN, REFUND_MOVES, WAITING
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 Parameters = Mapping[str, Any]
 
 
-def violations(account_id: int | None, *, now: datetime, limits: Limits) -> Iterator[Violation]:
+def violations(account_id: int | None, *, now: datetime, limits: Tuning) -> Iterator[Violation]:
     """What of the refunds of the account, or of all, is not as it must be at `now`."""
     moves = sorted(REFUND_MOVES)
     parameters = {

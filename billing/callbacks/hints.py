@@ -26,7 +26,7 @@ class Hint:
     gateway_order_id: str | None
 
 
-def look_sooner(*, hint: Hint, now: datetime) -> int:
+def check_sooner(*, hint: Hint, now: datetime) -> int:
     """Has the attempts that wait for a look at the hinted card looked at now, or a while after their last look; how
     many there are."""
     about = Q()

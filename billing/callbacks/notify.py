@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from billing.callbacks.hints import Hint, look_sooner
+from billing.callbacks.hints import Hint, check_sooner
 from billing.models.clock import database_now
 from rm_gateway.notifications import MAX_BODY_BYTES, parse_notify
 from rm_gateway.parsing import ParseError
@@ -26,5 +26,5 @@ def notify(request: HttpRequest) -> HttpResponse:
     except ParseError:
         return HttpResponse("OK", content_type="text/plain")
     hint = Hint(gateway_customer_id=notification.customer_id, gateway_order_id=notification.order_id)
-    look_sooner(hint=hint, now=database_now())
+    check_sooner(hint=hint, now=database_now())
     return HttpResponse("OK", content_type="text/plain")

@@ -23,7 +23,7 @@ from django.db import Error, connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from billing import doorbell
-from billing.audit import counts
+from billing.audit import run_counts
 from billing.demo import ports, seeding, services, simulator, view
 from billing.demo.launch import INTERRUPTED, interruptible
 from billing.demo.supervisor import Supervisor
@@ -90,7 +90,7 @@ def run_services(options: Options) -> int:
             call_command("migrate", verbosity=0, interactive=False)
             supervisor.start()
             supervisor.keep(*services.engine(place, port=port))
-            look_at_once()
+            check_at_once()
             options.write(f"Health   {url}/health/\nLogs     {logs}\nCtrl-C stops everything.")
             while True:
                 signal.pause()
@@ -127,17 +127,17 @@ class Demo:
         """Returns only with `once`; otherwise a signal ends it."""
         place, port = self._place()
         hello = self._start_simulator(place, taken=port)
-        self._start = counts.start_of_run(account_id=None, now=database_now())
+        self._start = run_counts.start_of_run(account_id=None, now=database_now())
         account = seeding.find_account(hello)
         if account is None:
             account = seeding.create_account(hello, now=database_now())
         else:
-            self._start = counts.start_of_run(account_id=account.pk, now=database_now())
+            self._start = run_counts.start_of_run(account_id=account.pk, now=database_now())
         self._account = account
         self._news_after = view.newest_transition()
         self._supervisor.keep(*services.engine(place, port=port))
         self._seed(account)
-        look_at_once()
+        check_at_once()
         while True:
             self._show()
             if self._options.once and (self._over or self._time_is_up()):
@@ -217,9 +217,9 @@ class Demo:
 
     def _result(self, hello: simulator.Hello) -> Result:
         account_id, now = self._account.pk, database_now()
-        counted = counts.count_run(account_id=account_id, start=self._start, now=now)
-        double = counts.double_charges(account_id=account_id, charges=simulator.ledger(hello))
-        missed = counts.missed(account_id=account_id, start=self._start, now=now)
+        counted = run_counts.count_run(account_id=account_id, start=self._start, now=now)
+        double = run_counts.double_charges(account_id=account_id, charges=simulator.ledger(hello))
+        missed = run_counts.missed(account_id=account_id, start=self._start, now=now)
         complaints = []
         if double:
             complaints.append(f"The simulator's ledger has {double} double charges.")
@@ -239,7 +239,7 @@ class Demo:
         return Result(numbers, complaints)
 
 
-def _still_open(counted: counts.RunCounts) -> str:
+def _still_open(counted: run_counts.RunCounts) -> str:
     named = [f"{number} {outcome.value.replace('_', ' ')}" for outcome, number in sorted(counted.outcomes.items())]
     if counted.unopened:
         named.append(f"{counted.unopened} due without an invoice")
@@ -254,7 +254,7 @@ def web_port(wanted: int, say: Callable[[str], None]) -> int:
     return port
 
 
-def look_at_once() -> None:
+def check_at_once() -> None:
     """Rings every queue, so that nobody waits for beat's first tick; the messages wait for the workers."""
     doorbell.ring(doorbell.OPEN_DUE)
     doorbell.ring(doorbell.COLLECT)

@@ -99,12 +99,12 @@ class Supervisor:
         while not self._stop_wanted.wait(LOOK_SECONDS):
             with self._lock:
                 for kept in self._kept.values():
-                    self._look(kept)
+                    self._check(kept)
         everything = list(self._kept.values())
         self._stop([kept for kept in everything if not kept.service.stops_last])
         self._stop([kept for kept in everything if kept.service.stops_last])
 
-    def _look(self, kept: _Kept) -> None:
+    def _check(self, kept: _Kept) -> None:
         now = time.monotonic()
         if kept.process is not None:
             status = kept.process.poll()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from billing.audit.counts import RunCounts, Start, count_run
+from billing.audit.run_counts import RunCounts, Start, count_run
 from billing.domain.attempts import AttemptState
 from billing.domain.money import display
 from billing.domain.reason_words import reason_words

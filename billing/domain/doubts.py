@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from billing.domain.counts import counted
+from billing.domain.plurals import counted
 
 # How long an unknown host watches for signs of life from the hosts that the database knows.
 WATCH_FOR = timedelta(minutes=3)

@@ -15,7 +15,7 @@ from django.conf import settings
 from billing.domain.attempts import Finding, Source
 from billing.domain.clocks import Reading
 from billing.domain.refunds import RefundFinding, RefundKind, SeenMoney
-from billing.gateway.answers import (
+from billing.gateway.findings import (
     finding_from_error,
     finding_from_refund_error,
     finding_from_transaction,
@@ -23,7 +23,7 @@ from billing.gateway.answers import (
     redacted,
     storable,
 )
-from billing.gateway.clock import AlignedClock, clock, reading_of, uptime
+from billing.gateway.sending_clock import AlignedClock, clock, reading_of, uptime
 from billing.models import GatewayAccount
 from billing.models.encryption import SecretUnreadableError, decrypt
 from rm_gateway.client import ChargePath, Client, NewCustomer, PreparedRequest, Settings

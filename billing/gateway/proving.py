@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from billing.domain.clocks import Reading
 from billing.domain.errors import RefusedError
-from billing.gateway.clock import clock, reading_of
+from billing.gateway.sending_clock import clock, reading_of
 from rm_gateway.client import Client, Settings
 from rm_gateway.errors import GatewayError, NotFound, Rejected, Throttled, TokenUnavailable
 from rm_gateway.transport import Transport

@@ -9,10 +9,10 @@ from django.db.models import F, Q
 from billing.domain.arming import Environment
 from billing.domain.doubts import Doubt
 from billing.domain.dunning import DEFAULT_RETRY_DAYS, MOST_DAYS, MOST_TRIES, FinalAction
-from billing.domain.looks import MOST_LIST_LAG_SECONDS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import MOST_CHARGE_MINOR
 from billing.domain.pacing import IN_FLIGHT
+from billing.domain.reads import MOST_LIST_LAG_SECONDS
 from billing.models.choices import any_of, choices, only_if
 
 

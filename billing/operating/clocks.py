@@ -16,9 +16,9 @@ from django.conf import settings
 from django.db import connection
 
 from billing.domain.clocks import FRESH, Breaker, ClockRefusal, Reading, Span, judge, newest
-from billing.gateway.clock import ASKED_AGAIN, clock, machine, uptime
 from billing.gateway.connection import Gateway
 from billing.gateway.proving import ask_the_time
+from billing.gateway.sending_clock import ASKED_AGAIN, clock, machine, uptime
 from billing.models import GatewayAccount, GatewayClock
 
 logger = logging.getLogger(__name__)

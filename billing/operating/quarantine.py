@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from billing.domain.counts import counted
 from billing.domain.doubts import (
     LOOK_FIRST_FOR,
     POINT_MARGIN,
@@ -23,12 +22,13 @@ from billing.domain.doubts import (
 )
 from billing.domain.errors import RefusedError
 from billing.domain.money import display
+from billing.domain.plurals import counted
 from billing.domain.reason_words import reason_words
 from billing.models import GatewayAccount, GatewayOrder, PaymentAttempt, PaymentMethod
 from billing.models.bulk import recognising, sql
 from billing.models.bulk.history import NewEvent, NewTransition, record_events, record_transition, record_transitions
 from billing.operating.clocks import addresses_not_to_open, is_known_to_be_wrong
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 class QuarantineError(RefusedError):
@@ -46,7 +46,7 @@ class NotYetError(QuarantineError):
 def shown_after(account: GatewayAccount) -> timedelta:
     """How long after now the gateway's lists show everything that is sent by now: what was armed a moment ago may
     still be on its way until its sender has given up, and the lists may lag."""
-    return Limits.from_settings().deadline + timedelta(seconds=account.list_lag_seconds)
+    return Tuning.from_settings().deadline + timedelta(seconds=account.list_lag_seconds)
 
 
 def enter(account_ids: Sequence[int] | None, doubt: Doubt, detail: str, *, now: datetime) -> list[int]:

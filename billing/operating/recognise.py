@@ -46,7 +46,7 @@ class Confirmed:
 def confirm(*, lock: bool = True) -> Confirmed:
     """Inside arm's transaction: raises NotRecognisedError, or WitnessError when the witness cannot be used."""
     host_id, files = witness.host_id(), witness.read_all()
-    row = _look(host_id, files, lock=lock)
+    row = _read(host_id, files, lock=lock)
     judgement = _judge(row, files)
     if judgement.step is not Step.GO_ON:
         raise NotRecognisedError(judgement)
@@ -106,13 +106,13 @@ def watch(*, now: datetime) -> None:
         logger.warning("witness: %s; nothing is armed on this host", error)
 
 
-def _look(host_id: str, files: dict[str, Witnessed], *, lock: bool) -> recognising.Row:
+def _read(host_id: str, files: dict[str, Witnessed], *, lock: bool) -> recognising.Row:
     global _askable
     if _askable is None:
         _askable = recognising.askable()
     witnessed = [(one.epoch, one.marker, one.nonce) for one in files.values()]
     try:
-        return recognising.look(_askable, host_id=host_id, witnessed=witnessed, lock=lock)
+        return recognising.read(_askable, host_id=host_id, witnessed=witnessed, lock=lock)
     except Error:
         _askable = None  # another server may answer next, with other permissions
         raise
@@ -129,7 +129,7 @@ def _adopt(now: datetime) -> bool:
         if recognising.lock_installation():
             return True  # another process did
         host_id = witness.host_id()
-        row = _look(host_id, {}, lock=False)
+        row = _read(host_id, {}, lock=False)
         recognising.begin_epoch(secrets.token_hex(8), row.actual)
         recognising.admit_host(host_id, now=now)
     return True
@@ -163,7 +163,7 @@ def _enter(now: datetime, known: Judgement | None = None) -> None:
     host_id, files = witness.host_id(), witness.read_all()
     with durable():
         recognising.lock_installation()
-        row = _look(host_id, files, lock=False)
+        row = _read(host_id, files, lock=False)
         judgement = _judge(row, files)
         if judgement.doubt is None and known is not None and not row.host_admitted:
             judgement = known

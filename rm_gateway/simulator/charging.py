@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from rm_gateway.simulator import answers
+from rm_gateway.simulator import faults
 from rm_gateway.simulator.cards import CARDS
 from rm_gateway.simulator.checks import Caller
 from rm_gateway.simulator.core import Core
@@ -70,7 +70,7 @@ async def charge(core: Core, request: web.BaseRequest, customer_id: str, path: s
         await asyncio.sleep(latency)
     if done is None and outcome.money is not Money.UNTOUCHED:
         if wanted.customer.id not in ledger.customers:  # reset meanwhile
-            return answers.close(request)
+            return faults.close(request)
         done = execute(core, wanted, outcome, switches, received_at)
     if outcome.name == "token_dead":
         core.tokens.forget(caller.access_token)
@@ -193,12 +193,12 @@ async def _answer(
     core: Core, request: web.BaseRequest, outcome: Outcome, done: Charge | None, switches: Switches
 ) -> web.StreamResponse:
     if done is None:
-        return await answers.give(request, outcome, b"", switches)
+        return await faults.give(request, outcome, b"", switches)
     now = core.clock.now()
     if done.status == FAILED and switches.failed_envelope == "error":
         raise RefusalError(*switches.error_failed, f"The payment failed: {done.error}.")
     body = _twisted(transaction_item(done, now, switches), outcome.twist)
-    return await answers.give(request, outcome, body, switches)
+    return await faults.give(request, outcome, body, switches)
 
 
 def _twisted(item: dict[str, Any], twist: Twist) -> bytes:

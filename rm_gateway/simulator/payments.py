@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from rm_gateway.simulator import answers
+from rm_gateway.simulator import faults
 from rm_gateway.simulator.checks import Caller
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.customers import admit, read_cursor, write_cursor
@@ -117,7 +117,7 @@ async def _carry_out(
     if latency:
         await asyncio.sleep(latency)
     body = b"" if outcome.money is Money.UNTOUCHED else dump({"item": _shown(core, charge), "code": SUCCESS})
-    return await answers.give(request, outcome, body, switches)
+    return await faults.give(request, outcome, body, switches)
 
 
 async def reconciliation(core: Core, request: web.BaseRequest) -> web.StreamResponse:

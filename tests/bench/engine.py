@@ -49,7 +49,7 @@ def prepare(arguments: dict[str, Any]) -> Callable[[], int]:
 
 
 def open_all(_: dict[str, Any]) -> Callable[[], int]:
-    from billing.gateway.clock import read_clock
+    from billing.gateway.sending_clock import read_clock
     from billing.operating.clocks import ask_gateways
     from billing.subscriptions.renew import open_due
 
@@ -67,11 +67,11 @@ def open_all(_: dict[str, Any]) -> Callable[[], int]:
 def collect_all(arguments: dict[str, Any]) -> Callable[[], int]:
     """Collects until nothing is due; `senders` charges are in flight at most."""
     from billing.charging.collecting.collect import collect
-    from billing.gateway.clock import read_clock
+    from billing.gateway.sending_clock import read_clock
     from billing.operating.clocks import ask_gateways
-    from billing.operating.timings import Limits
+    from billing.operating.tuning import Tuning
 
-    limits = replace(Limits.from_settings(), senders=arguments["senders"])
+    limits = replace(Tuning.from_settings(), senders=arguments["senders"])
     ask_gateways(now=read_clock())
 
     def work() -> int:

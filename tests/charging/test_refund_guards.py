@@ -113,10 +113,10 @@ def test_resolve_closes_only_refunds_that_still_need_review(monkeypatch: pytest.
     given = {"refund": refund, "limits": SHORT, "now": NOW}
 
     def somebody_is_faster(_: Refund) -> None:
-        monkeypatch.setattr(asking, "_look", lambda _: None)
+        monkeypatch.setattr(asking, "_read", lambda _: None)
         resolve_refund(resolution=RefundResolution.NOT_REFUNDED, decision=Decision("siti", "sure"), **given)
 
-    monkeypatch.setattr(asking, "_look", somebody_is_faster)
+    monkeypatch.setattr(asking, "_read", somebody_is_faster)
     with pytest.raises(RefundError, match="must need review"):
         resolve_refund(resolution=RefundResolution.REFUNDED, decision=Decision("mei", "sure"), **given)
     refund.refresh_from_db()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from billing.charging.reading.refresh import look_at_gateway
+from billing.charging.reading.refresh import check_with_gateway
 from billing.charging.refunds.ask import RefundError, RefundResolution, resolve_refund, withdraw
 from billing.domain.attempts import AttemptState
 from billing.domain.decisions import Decision
@@ -266,7 +266,7 @@ def test_wrong_decision_is_corrected_by_later_gateway_evidence(shop: Shop, monke
         shop.refund(database_now() + timedelta(days=4))
         given: dict[str, Any] = {"decision": Decision("mei", "a guess"), "limits": SHORT, "now": database_now()}
         resolve_refund(refund=refund, resolution=RefundResolution.NOT_REFUNDED, **given)
-    look_at_gateway(invoice=attempt.invoice, limits=SHORT, now=database_now())
+    check_with_gateway(invoice=attempt.invoice, limits=SHORT, now=database_now())
     attempt.refresh_from_db()
     assert (attempt.amount_refunded_minor, at_gateway(shop, attempt)["refunded"]) == (1990, 1990)
     states = Refund.objects.order_by("id").values_list("origin", "state")

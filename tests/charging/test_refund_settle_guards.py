@@ -12,8 +12,8 @@ from billing.domain.refunds import (
     RefundSource,
     RefundVerdict,
 )
-from billing.gateway.answers import finding_from_refund_error
 from billing.gateway.connection import ReadTransaction
+from billing.gateway.findings import finding_from_refund_error
 from billing.models import PaymentAttempt, Refund, RefundEvidence, Transition
 from rm_gateway.errors import Declined, GatewayError, NotSent, Rejected, Unknown
 from tests.charging.refund_rows import captured, settled, shown

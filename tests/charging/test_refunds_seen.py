@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing.charging.attempts.settle import AttemptFinding, settle
-from billing.charging.reading.refresh import look_at_gateway
+from billing.charging.reading.refresh import check_with_gateway
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.gateway.connection import Gateway, GatewayUnavailableError
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Refund, RefundEvidence
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def look(invoice: Invoice) -> int:
-    return look_at_gateway(invoice=invoice, limits=SHORT, now=database_now())
+    return check_with_gateway(invoice=invoice, limits=SHORT, now=database_now())
 
 
 def test_portal_refund_is_recorded_once_when_the_card_is_read(shop: Shop, profile: str) -> None:

@@ -24,7 +24,7 @@ from billing.charging.cases.resolve import (
 )
 from billing.charging.cases.resolve_many import release_many, resolve_many
 from billing.charging.reading import before_decision
-from billing.charging.reading.refresh import look_at_gateway
+from billing.charging.reading.refresh import check_with_gateway
 from billing.domain.attempts import AttemptState, Finding, Source, Verdict
 from billing.domain.decisions import Decision
 from billing.domain.resolution import TOOK_MONEY
@@ -143,7 +143,7 @@ def test_partly_refunded_money_is_recorded_with_that_part(shop: Shop) -> None:
         decide(shop, attempt, Resolution.NOT_CHARGED)
 
     decide(shop, attempt, Resolution.CHARGED, transaction_id=transaction)
-    look_at_gateway(invoice=attempt.invoice, limits=shop.limits, now=database_now())
+    check_with_gateway(invoice=attempt.invoice, limits=shop.limits, now=database_now())
 
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
@@ -601,7 +601,7 @@ def at_once(*acts: Callable[[], Any]) -> list[BaseException | None]:
 def meet_after_looking(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     """Nobody goes on to decide before everybody has looked at the gateway; and nobody looks inside a transaction."""
     barrier = threading.Barrier(many)
-    real = before_decision.look_at_all
+    real = before_decision.read_all_before
 
     def slow(*arguments: Any, **options: Any) -> Any:
         assert not connection.in_atomic_block
@@ -610,7 +610,7 @@ def meet_after_looking(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
         barrier.wait(20)
         return seen
 
-    monkeypatch.setattr(before_decision, "look_at_all", slow)
+    monkeypatch.setattr(before_decision, "read_all_before", slow)
 
 
 @pytest.mark.django_db(transaction=True)

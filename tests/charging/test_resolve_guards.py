@@ -21,7 +21,7 @@ from billing.charging.cases.resolve import (
     resolve,
 )
 from billing.charging.cases.retry_now import RetryError, retry_now
-from billing.charging.reading.before_decision import Look, _named, _orders
+from billing.charging.reading.before_decision import Shown, _named, _orders
 from billing.charging.reading.known import CardRead, KnownCard
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.decisions import Decision
@@ -63,7 +63,7 @@ def two_needed() -> tuple[User, User]:
 @pytest.fixture
 def nothing_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway forgot the card, and what it shows forbids nothing."""
-    monkeypatch.setattr(resolving, "look", lambda *_: Look(None, (), None))
+    monkeypatch.setattr(resolving, "read_before", lambda *_: Shown(None, (), None))
     monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
 
 
@@ -97,7 +97,7 @@ def test_money_named_by_a_decision_raises_no_alarm() -> None:
         resolution=Resolution.CHARGED,
         transaction_id="2001",
         decision=SITI,
-        seen=Look(read, (), found),
+        seen=Shown(read, (), found),
         **KNOWN,
     )
     assert decision.state == "succeeded"
@@ -166,11 +166,11 @@ def test_a_proposal_that_was_decided_meanwhile_is_not_confirmed(monkeypatch: pyt
     proposal = not_charged(attempt, **acting(siti)).proposal
     assert proposal is not None
 
-    def rejected_meanwhile(*_: object) -> Look:
+    def rejected_meanwhile(*_: object) -> Shown:
         reject(proposal=proposal, now=NOW, **acting(siti, "the portal shows it"))
-        return Look(None, (), None)
+        return Shown(None, (), None)
 
-    monkeypatch.setattr(resolving, "look", rejected_meanwhile)
+    monkeypatch.setattr(resolving, "read_before", rejected_meanwhile)
     with pytest.raises(ResolutionError, match="another person has decided it"):
         confirm(proposal=proposal, **KNOWN, **acting(mei))
     attempt.refresh_from_db()
@@ -194,7 +194,7 @@ def test_a_confirmed_release_is_decided_and_not_confirmed_again() -> None:
 def test_decision_that_does_not_fit_after_all_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     attempt = a_case()
     monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
-    seen = Look(None, (), transaction(attempt, 2990))
+    seen = Shown(None, (), transaction(attempt, 2990))
     with pytest.raises(ResolutionError, match="does not fit this attempt"):
         resolve(
             attempt=attempt,
@@ -281,7 +281,7 @@ def test_after_a_decision_the_order_of_the_money_is_explained(monkeypatch: pytes
     order = an_order(attempt, gateway_transaction_id="2001")
     monkeypatch.setattr(resolving, "object_to", lambda *_, **__: None)
     found = transaction(attempt)
-    seen = Look(read_of(attempt, ORDER, explained={"1001": ("SUCCESS", attempt.pk)}), (), found)
+    seen = Shown(read_of(attempt, ORDER, explained={"1001": ("SUCCESS", attempt.pk)}), (), found)
     monkeypatch.setattr(resolving, "record", lambda *_, **__: {})
     resolve(
         attempt=attempt,

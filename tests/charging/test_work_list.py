@@ -8,7 +8,7 @@ from django.db import transaction
 
 from billing.domain.arming import PREFLIGHT_FRESH
 from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState
-from billing.gateway.clock import read_clock
+from billing.gateway.sending_clock import read_clock
 from billing.models import GatewayAccount, Installation, Invoice, PaymentAttempt
 from billing.models.bulk import arming
 from billing.operating.clocks import ask_gateways

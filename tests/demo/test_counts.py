@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing.audit.counts import (
+from billing.audit.run_counts import (
     Outcome,
     count_run,
     double_charges,

@@ -28,7 +28,7 @@ def main() -> None:
 
 def _shift(file: Path) -> None:
     from billing.domain import clocks as rules
-    from billing.gateway import clock as gateway_clock
+    from billing.gateway import sending_clock as gateway_clock
     from billing.management.commands import tick
     from billing.models.clock import database_now
     from billing.operating import clocks

@@ -84,11 +84,11 @@ def read(later: str) -> dict[str, Any]:
     """Reads what is due of the quarantine, as if so many seconds had passed."""
     from billing.charging.recovery.from_cards import read_quarantined
     from billing.models.clock import database_now
-    from billing.operating.timings import Limits
+    from billing.operating.tuning import Tuning
 
     ahead = timedelta(seconds=int(later))
     done = read_quarantined(
-        limits=Limits.from_settings(), clock=lambda: database_now() + ahead, should_stop=lambda: False
+        limits=Tuning.from_settings(), clock=lambda: database_now() + ahead, should_stop=lambda: False
     )
     return {"read": done.read, "failed": done.failed, "attempts": done.attempts}
 

@@ -23,10 +23,10 @@ from billing.charging.refunds.ask import request_refund
 from billing.charging.refunds.worker import refund_due
 from billing.domain.arming import Environment
 from billing.domain.decisions import Decision
-from billing.gateway import clock as clock_module
 from billing.gateway import connection as gateway_connection
-from billing.gateway.clock import AlignedClock, read_clock
-from billing.gateway.clock import clock as gateway_clock
+from billing.gateway import sending_clock as clock_module
+from billing.gateway.sending_clock import AlignedClock, read_clock
+from billing.gateway.sending_clock import clock as gateway_clock
 from billing.models import AccountTrouble, GatewayAccount, GatewayClock, Invoice, PaymentAttempt, Refund, Subscription
 from billing.models.bulk import refunding
 from billing.models.clock import database_now

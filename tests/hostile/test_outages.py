@@ -18,7 +18,7 @@ from billing.gateway.connection import clock as gateway_clock
 from billing.models import AccountPace, GatewayAccount, Invoice
 from billing.models.clock import database_now
 from billing.operating.health import check
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from tests.conftest import Shop
 from tests.hostile.pace_parts import (
     bring_forward,
@@ -46,7 +46,7 @@ class Days:
     def __init__(self, shop: Shop) -> None:
         shop.simulator.set(timestamp_window=0)
         self.now = database_now()
-        self.limits = replace(Limits.from_settings(), total=timedelta(seconds=5), senders=SENDERS)
+        self.limits = replace(Tuning.from_settings(), total=timedelta(seconds=5), senders=SENDERS)
         self._breaks: Callable[[], None] | None = None
 
     def __call__(self) -> datetime:

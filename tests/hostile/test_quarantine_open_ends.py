@@ -17,8 +17,8 @@ from billing.charging.reading.late_money import watch
 from billing.charging.recovery import from_cards
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.domain.decisions import Decision
-from billing.gateway.clock import machine
 from billing.gateway.connection import GatewayUnavailableError
+from billing.gateway.sending_clock import machine
 from billing.ids import new_id
 from billing.models import (
     Event,

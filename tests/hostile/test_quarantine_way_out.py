@@ -20,9 +20,9 @@ from billing.domain.attempts import Finding, Source, Verdict, charge_description
 from billing.domain.decisions import Decision
 from billing.domain.doubts import Doubt
 from billing.explaining.explain import explain
-from billing.gateway.clock import machine
 from billing.gateway.connection import Charge, gateway_for
 from billing.gateway.connection import clock as gateway_clock
+from billing.gateway.sending_clock import machine
 from billing.ids import new_id, new_marker
 from billing.models import (
     AccountTrouble,

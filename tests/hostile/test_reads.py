@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import F
 
 from billing.audit.invariants import ledger_violations, violations
-from billing.callbacks.hints import Hint, look_sooner
+from billing.callbacks.hints import Hint, check_sooner
 from billing.charging.cases.clear_hold import clear_hold
 from billing.charging.cases.holds import go_on_without
 from billing.charging.cases.resolve import ResolutionError, resolve
@@ -262,7 +262,7 @@ def unanswered(world: World, outcome: str) -> PaymentAttempt:
 
 
 def hint(world: World, attempt: PaymentAttempt) -> int:
-    return look_sooner(hint=Hint(attempt.gateway_customer_id, None), now=world.now)
+    return check_sooner(hint=Hint(attempt.gateway_customer_id, None), now=world.now)
 
 
 def test_forged_hints_hasten_no_review_and_few_reads_are_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,7 +467,7 @@ def test_unknown_attempt_on_an_unreadable_card_comes_to_review(world: World, mon
     break_list(monkeypatch, attempt.payment_method, GatewayUnavailableError)
     world.work_until(NOON + 2 * HOUR, step=20 * MINUTE)
     with pytest.raises(GatewayUnavailableError):
-        before_decision.look(attempt)
+        before_decision.read_before(attempt)
     world.work_until(NOON + 74 * HOUR, step=HOUR)
     attempt.refresh_from_db()
     assert (attempt.state, attempt.state_reason) == ("needs_review", "reads_keep_failing")
@@ -492,7 +492,7 @@ def test_unknown_transaction_does_not_mean_that_the_card_is_gone(world: World, m
         world.work_until(NOON + 80 * HOUR, step=HOUR)
         attempt.refresh_from_db()
         assert (attempt.state, attempt.state_reason) == ("needs_review", "still_orders_in_doubt")
-        seen = before_decision.look(attempt)
+        seen = before_decision.read_before(attempt)
         assert seen.read is not None
         assert [order.status for order in seen.orders] == ["SUCCESS"]
         with pytest.raises(ResolutionError, match="unexplained orders"):

@@ -104,5 +104,5 @@ def test_nothing_is_put_off_in_the_broker() -> None:
     # The demonstration rings the heartbeats of all queues once, so that nobody waits for the first tick.
     assert {source.inside(node) for source, _, node in found} <= {
         "billing/doorbell.py:ring",
-        "billing/demo/run.py:look_at_once",
+        "billing/demo/run.py:check_at_once",
     }

@@ -10,7 +10,7 @@ from functools import cache
 from billing.domain import clocks, doubts
 from billing.domain.arming import ArmFacts, Environment, Refusal, refusal
 from billing.domain.attempts import Alarm, AttemptFacts, AttemptState, Finding, Move, Stay, decide
-from billing.domain.looks import Ladder, look_from
+from billing.domain.reads import Ladder, look_from
 from billing.domain.subscriptions import CardKind, CardState
 from tests.model.state import Word
 

@@ -19,8 +19,8 @@ from tests.model.forgetting import are_alike, still_under_way, swapped
 from tests.model.names import STEPS
 from tests.model.settling import ASKED_ABOUT, COMPLETE_READS
 from tests.model.state import (
+    FOREIGN,
     IDLE,
-    STRANGER,
     Attempt,
     Books,
     Charge,
@@ -60,7 +60,7 @@ class TooLargeError(Exception):
 def explore(world: World, *, at_most: int = 5_000_000, liveness: bool = True, as_far_as: int | None = None) -> Explored:
     """All states of the world, or those that `as_far_as` so many steps reach; stops at the first harm, which is
     then as near as any."""
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     first = beginning(world)
     numbers: dict[State, int] = {first: 0}
     depths = [0]
@@ -112,7 +112,7 @@ def explore(world: World, *, at_most: int = 5_000_000, liveness: bool = True, as
         if stuck is not None:
             found.harm = "from here no way leads to an end with everything settled or with a person"
             found.trace = _trace(came, stuck)
-    found.seconds = time.perf_counter() - begun
+    found.seconds = time.perf_counter() - started_at
     return found
 
 
@@ -173,13 +173,13 @@ def _essence(row: Attempt, world: World, permitted: bool) -> Attempt:
     still_ages = permitted or row.state in (S.SENDING, "limbo") or (world.reversals and row.state in UNRESOLVED)
     if row.age < 2 and not still_ages:
         row = row._replace(age=2)
-    told = frozenset(word for word in row.told if _may_be_told_again(word, row, world))
-    return row._replace(told=told, last=row.last if row.state in ENDED_WITHOUT_MONEY else None)
+    findings = frozenset(word for word in row.findings if _may_be_found_again(word, row, world))
+    return row._replace(findings=findings, last=row.last if row.state in ENDED_WITHOUT_MONEY else None)
 
 
-def _may_be_told_again(told: Any, row: Attempt, world: World) -> bool:
+def _may_be_found_again(findings: Any, row: Attempt, world: World) -> bool:
     """Whether it matters that this was told: for the rest, a repeat changes nothing whether it is known or not."""
-    word = told if isinstance(told, Word) else told[0]
+    word = findings if isinstance(findings, Word) else findings[0]
     if row.state in HAS_MONEY:
         return False
     if word.reason == "error" and world.inactive_cards:
@@ -192,11 +192,11 @@ def counts_a_rung(word: Word) -> bool:
 
 
 def _trace(came: list[tuple[int, str]], number: int) -> list[str]:
-    told = []
+    findings = []
     while number > 0:
         number, step = came[number]
-        told.append(step)
-    return told[::-1]
+        findings.append(step)
+    return findings[::-1]
 
 
 def _stuck(backwards: list[list[int]], good: list[bool]) -> int | None:
@@ -241,7 +241,7 @@ def harm_in_the_books(state: State, world: World) -> str | None:
     for index, attempt in enumerate(state.attempts):
         if attempt.state in HAS_MONEY and not _has_its_money(state, index):
             return f"attempt {index} is called {attempt.state}, and the gateway took nothing for it"
-        if attempt.checks > sum(isinstance(word, Word) and counts_a_rung(word) for word in attempt.told):
+        if attempt.checks > sum(isinstance(word, Word) and counts_a_rung(word) for word in attempt.findings):
             return f"one read counted twice for attempt {index}"
     return None
 
@@ -254,7 +254,7 @@ def _has_its_money(state: State, index: int) -> bool:
         and c.amount == 1
         and known == transaction_id(state, number)
         for number, c in enumerate(state.charges)
-        if c.attempt != STRANGER
+        if c.attempt != FOREIGN
     )
 
 
@@ -275,7 +275,7 @@ def settled(state: State, world: World) -> bool:
 
 def _in_no_books(state: State, charge: Charge) -> bool:
     """Money that the gateway shows, and of which neither an attempt nor a person knows."""
-    if charge.attempt == STRANGER or charge.status != "SUCCESS" or not charge.shown or charge.amount != 1:
+    if charge.attempt == FOREIGN or charge.status != "SUCCESS" or not charge.shown or charge.amount != 1:
         return False
     row = state.attempts[charge.attempt]
     return row.state not in (*HAS_MONEY, S.NEEDS_REVIEW) and not state.held[charge.card]

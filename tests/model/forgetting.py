@@ -12,8 +12,8 @@ from tests.model.engine import doubted, may_be_lifted
 from tests.model.names import Step
 from tests.model.settling import card_busy, look, record, settle, word_of
 from tests.model.state import (
+    FOREIGN,
     IDLE,
-    STRANGER,
     Answered,
     Attempt,
     Books,
@@ -38,7 +38,7 @@ NO_ROW = {
     "transaction": None,
     "order": None,
     "checks": 0,
-    "told": frozenset(),
+    "findings": frozenset(),
     "last": None,
     "released": False,
 }
@@ -112,7 +112,7 @@ def still_under_way(other: Elsewhere) -> set[int]:
 
 def is_forgotten(state: State, attempt: int) -> bool:
     """Whether the database no longer has an attempt that was armed."""
-    return bool(state.site and state.site.forgot and attempt != STRANGER and state.attempts[attempt].state is None)
+    return bool(state.site and state.site.forgot and attempt != FOREIGN and state.attempts[attempt].state is None)
 
 
 def numbered(state: State, index: int) -> State:
@@ -281,9 +281,9 @@ def _quarantine(state: State, world: World) -> Iterator[Step]:
     ledger = _site(state).ledger
     for charge in range(len(state.charges)):
         if any(state.held) and _is_open_question(state, charge):
-            told = written_down(state, world, charge, Source.OPERATOR)
-            if told is not None:
-                yield Step("write_down", f"order {charge}", told)
+            findings = written_down(state, world, charge, Source.OPERATOR)
+            if findings is not None:
+                yield Step("write_down", f"order {charge}", findings)
     if ledger.quarantine is None:
         return
     if not ledger.ripe and not (world.has("lists_lag_less_than_the_quarantine") and _lags(state)):

@@ -9,7 +9,7 @@ from tests.model.forgetting import may_be_cleared
 from tests.model.names import Step
 from tests.model.settling import settle
 from tests.model.state import (
-    STRANGER,
+    FOREIGN,
     Attempt,
     Charge,
     Loaded,
@@ -106,7 +106,7 @@ def _charge(state: State, world: World, index: int, row: Charge) -> Iterator[Ste
         yield Step("show", name, with_charge(state, index, shown=1))
     if row.status == "FAILED" and world.late_money:
         yield Step("pay_late", name, with_charge(state, index, status="SUCCESS", late=True, shown=0))
-    if row.status == "SUCCESS" and world.reversals and row.attempt != STRANGER:
+    if row.status == "SUCCESS" and world.reversals and row.attempt != FOREIGN:
         yield Step("take_back", name, with_charge(state, index, status="REVERSED"))
 
 

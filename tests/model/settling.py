@@ -15,7 +15,7 @@ from billing.domain.attempts import (
 from billing.domain.matching import Ambiguous, MarkerEcho, Match, SeenOrder, Wanted, carries, could_be, match
 from tests.model.engine import ARMED_AT, decided, rung
 from tests.model.state import (
-    STRANGER,
+    FOREIGN,
     Attempt,
     Loaded,
     Looked,
@@ -50,10 +50,10 @@ VERDICTS = {
 def settle(state: State, world: World, index: int, word: Word) -> State:
     """One piece of evidence about one attempt, in one commit."""
     row = state.attempts[index]
-    key = (word, row.last) if _heard_anew(world, row, word) else word
-    if world.has("evidence_is_told_once") and word.source is not Source.OPERATOR and key in row.told:
+    key = (word, row.last) if _found_again(world, row, word) else word
+    if world.has("evidence_is_told_once") and word.source is not Source.OPERATOR and key in row.findings:
         return state
-    state = with_attempt(state, index, told=row.told | {key})
+    state = with_attempt(state, index, findings=row.findings | {key})
     match _decision(state, world, index, word):
         case Move(to, _):
             moved = _move(state, world, index, to, word)
@@ -64,7 +64,7 @@ def settle(state: State, world: World, index: int, word: Word) -> State:
             return with_held(state, row.card)
 
 
-def _heard_anew(world: World, row: Attempt, word: Word) -> bool:
+def _found_again(world: World, row: Attempt, word: Word) -> bool:
     """Money is told again to an attempt that has ended without it since."""
     return (
         world.has("money_is_heard_again_after_a_decision")
@@ -187,20 +187,20 @@ def card_busy(state: State, card: int) -> bool:
 def word_of(state: State, world: World, charge: int, source: Source) -> Word:
     """What the gateway says of one of its charges."""
     row = state.charges[charge]
-    told = marker(row.attempt) if world.echo == "marker" and row.attempt != STRANGER else None
+    findings = marker(row.attempt) if world.echo == "marker" and row.attempt != FOREIGN else None
     return Word(
         VERDICTS[row.status],
         source,
         transaction=transaction_id(state, charge),
         order=order_id(charge),
         amount=row.amount,
-        marker=told,
+        marker=findings,
     )
 
 
 def look(state: State, world: World, loaded: Loaded, shown: tuple[int, ...] | None = None) -> Looked:
     """Reads the cards completely: every order of the list, and who made it; `shown` is what a page held instead."""
-    told: list[tuple[int, Word]] = []
+    findings: list[tuple[int, Word]] = []
     explained: list[tuple[int, int | None]] = []
     unexplained: list[int] = []
     off: list[int] = []
@@ -209,18 +209,18 @@ def look(state: State, world: World, loaded: Loaded, shown: tuple[int, ...] | No
         if shown is not None:
             listed = [k for k in listed if k in shown]
         known = sorted(i for i in loaded.known if state.attempts[i].card == card)
-        _look_at(state, world, known, listed, told, explained, unexplained)
-        absent = _absent(state, known, told)
-        _ask_for_lost_transactions(state, world, absent, told)
+        _look_at(state, world, known, listed, findings, explained, unexplained)
+        absent = _absent(state, known, findings)
+        _ask_for_lost_transactions(state, world, absent, findings)
         if loaded.invoice is None:
-            told[:] = _numbered(state, world, known, absent, told, card)
+            findings[:] = _numbered(state, world, known, absent, findings, card)
         if state.off[card] and any(_answered_with_error(state.attempts[i]) for i in absent):
             off.append(card)
     return Looked(
         loaded.invoice,
         loaded.cards,
         loaded.known,
-        tuple(told),
+        tuple(findings),
         tuple(explained),
         tuple(unexplained),
         tuple(off),
@@ -234,7 +234,7 @@ def _look_at(
     world: World,
     known: list[int],
     listed: list[int],
-    told: list[tuple[int, Word]],
+    findings: list[tuple[int, Word]],
     explained: list[tuple[int, int | None]],
     unexplained: list[int],
 ) -> None:
@@ -244,31 +244,31 @@ def _look_at(
         if owner is not None:
             explained.append((charge, owner))
             if not _says_nothing_new(state, owner, charge):
-                told.append((owner, word_of(state, world, charge, Source.ORDER_LIST)))
+                findings.append((owner, word_of(state, world, charge, Source.ORDER_LIST)))
         elif not state.charges[charge].baseline and state.charges[charge].explained is None:
             by_marker = [i for i in known if carries(_words(state, world, charge), marker(i))]
             if by_marker:
                 explained.append((charge, by_marker[0]))
-                told.append((by_marker[0], word_of(state, world, charge, Source.ORDER_LIST)))
+                findings.append((by_marker[0], word_of(state, world, charge, Source.ORDER_LIST)))
             else:
                 nameless.append(charge)
         else:
             explained.append((charge, state.charges[charge].explained))
-    heard = {index for index, _ in told}
+    found_for = {index for index, _ in findings}
     for index in known:
-        if state.attempts[index].state not in ASKED_ABOUT or index in heard:
+        if state.attempts[index].state not in ASKED_ABOUT or index in found_for:
             continue
         match _matched(state, world, index, nameless):
             case Match(found) if _made_by_another(state, world, known, index, found, explained):
                 word = Word(Verdict.CONTRADICTION, Source.ORDER_LIST, reason="order_with_two_possible_makers")
-                told.append((index, word))
+                findings.append((index, word))
             case Match(found):
                 charge = int(found.order_id.removeprefix("order-"))
                 nameless.remove(charge)
                 explained.append((charge, index))
-                told.append((index, word_of(state, world, charge, Source.ORDER_LIST)))
+                findings.append((index, word_of(state, world, charge, Source.ORDER_LIST)))
             case Ambiguous(_, reason):
-                told.append((index, Word(Verdict.CONTRADICTION, Source.ORDER_LIST, reason=reason)))
+                findings.append((index, Word(Verdict.CONTRADICTION, Source.ORDER_LIST, reason=reason)))
     waiting = [i for i in known if state.attempts[i].state in SPOKEN_FOR]
     for charge in nameless:
         explained.append((charge, None))
@@ -298,7 +298,7 @@ def _says_nothing_new(state: State, index: int, charge: int) -> bool:
 
 def _words(state: State, world: World, charge: int) -> str:
     row = state.charges[charge]
-    echoed = world.echo == "marker" and world.has("marker_match") and row.attempt != STRANGER
+    echoed = world.echo == "marker" and world.has("marker_match") and row.attempt != FOREIGN
     return f"Coffee club {marker(row.attempt)}" if echoed else ""
 
 
@@ -308,7 +308,7 @@ def _wanted(state: State, index: int) -> Wanted:
 
 def _seen(state: State, world: World, charge: int) -> SeenOrder:
     row = state.charges[charge]
-    at = None if row.attempt == STRANGER else ARMED_AT
+    at = None if row.attempt == FOREIGN else ARMED_AT
     words = _words(state, world, charge)
     return SeenOrder(order_id(charge), transaction_id(state, charge), row.amount, "MYR", at, words)
 
@@ -348,30 +348,32 @@ def _made_by_another(
     )
 
 
-def _absent(state: State, known: list[int], told: list[tuple[int, Word]]) -> list[int]:
-    heard = {index for index, _ in told}
-    return [i for i in known if state.attempts[i].state in ASKED_ABOUT and i not in heard]
+def _absent(state: State, known: list[int], findings: list[tuple[int, Word]]) -> list[int]:
+    found_for = {index for index, _ in findings}
+    return [i for i in known if state.attempts[i].state in ASKED_ABOUT and i not in found_for]
 
 
-def _ask_for_lost_transactions(state: State, world: World, absent: list[int], told: list[tuple[int, Word]]) -> None:
+def _ask_for_lost_transactions(state: State, world: World, absent: list[int], findings: list[tuple[int, Word]]) -> None:
     for index in list(absent):
         known = state.attempts[index].transaction
         for charge in range(len(state.charges)):
             if known == transaction_id(state, charge):
-                told.append((index, word_of(state, world, charge, Source.ORDER_LIST)))
+                findings.append((index, word_of(state, world, charge, Source.ORDER_LIST)))
                 absent.remove(index)
 
 
 def _answered_with_error(row: Attempt) -> bool:
-    return any(isinstance(word, Word) and word.source is Source.ANSWER and word.reason == "error" for word in row.told)
+    return any(
+        isinstance(word, Word) and word.source is Source.ANSWER and word.reason == "error" for word in row.findings
+    )
 
 
 def _numbered(
-    state: State, world: World, known: list[int], absent: list[int], told: list[tuple[int, Word]], card: int
+    state: State, world: World, known: list[int], absent: list[int], findings: list[tuple[int, Word]], card: int
 ) -> list[tuple[int, Word]]:
     """What the reconciler makes of a read: absence counts a rung, and the last rung ends with a person."""
     out: list[tuple[int, Word]] = []
-    for index, word in told:
+    for index, word in findings:
         if word.verdict in (Verdict.IN_PROCESS, Verdict.REVERSED) and state.attempts[index].state in ASKED_ABOUT:
             counts, last = _rung(state, world, index)
             word = word._replace(check=_check(state, index, counts))
@@ -410,7 +412,7 @@ def _check(state: State, index: int, counts: bool) -> int:
 
 def record(state: State, world: World, looked: Looked) -> State:
     """Writes down what a read said, in one commit."""
-    for index, word in looked.told:
+    for index, word in looked.findings:
         state = settle(state, world, index, word)
     for charge, owner in looked.explained:
         if not state.charges[charge].baseline:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from billing.domain.attempts import Source, Verdict
 
-STRANGER = -1  # the order was made by somebody else
+FOREIGN = -1  # the order was made by somebody else
 
 
 class Word(NamedTuple):
@@ -32,7 +32,7 @@ class Attempt(NamedTuple):
     transaction: str | None = None
     order: str | None = None
     checks: int = 0
-    told: frozenset[Any] = frozenset()
+    findings: frozenset[Any] = frozenset()
     last: Word | None = None  # the evidence by which it came to its state
     released: bool = False
     erred: bool = False  # a person said what was not so
@@ -115,7 +115,7 @@ class Looked(NamedTuple):
     invoice: int | None
     cards: tuple[int, ...]
     known: frozenset[int]
-    told: tuple[tuple[int, Word], ...]
+    findings: tuple[tuple[int, Word], ...]
     explained: tuple[tuple[int, int | None], ...]  # every order of the list, and who made it
     unexplained: tuple[int, ...]
     off: tuple[int, ...]  # cards that are no longer active
@@ -209,7 +209,7 @@ class World:
     reversals: bool = False
     wrong_amounts: bool = False
     crossed_answers: bool = False  # the gateway answers with an earlier transaction
-    stranger: str = ""  # an order of somebody else: "new", or "before" the card was ours
+    foreign: str = ""  # an order of somebody else: "new", or "before" the card was ours
     inactive_cards: bool = False
     errors_take_money: bool = False  # an error of an inactive card may hide a charge
     card_changes: bool = False
@@ -237,9 +237,9 @@ class World:
 
 def beginning(world: World) -> State:
     charges: tuple[Charge, ...] = ()
-    if world.stranger:
-        before = world.stranger == "before" and world.has("baseline")
-        charges = (Charge(STRANGER, 0, "SUCCESS", shown=2, baseline=before),)
+    if world.foreign:
+        before = world.foreign == "before" and world.has("baseline")
+        charges = (Charge(FOREIGN, 0, "SUCCESS", shown=2, baseline=before),)
     return State(
         tuple(_first_invoice(world, number) for number in range(0 if world.clock else world.invoices)),
         (),

@@ -26,8 +26,8 @@ from tests.model.names import Step
 from tests.model.outside import is_in_doubt, outside_steps
 from tests.model.settling import card_busy, look, record, settle, word_of
 from tests.model.state import (
+    FOREIGN,
     IDLE,
-    STRANGER,
     Answered,
     Attempt,
     Charge,
@@ -147,8 +147,8 @@ def _locked(state: State, world: World, invoice: int) -> bool:
     if not world.locks:
         return False
     if not world.has("durable_commit_before_send"):
-        begun = {p.attempt for p in state.workers if isinstance(p, Permit | Sent | Answered)}
-        if any(state.attempts[i].state is None and state.attempts[i].invoice == invoice for i in begun):
+        started_at = {p.attempt for p in state.workers if isinstance(p, Permit | Sent | Answered)}
+        if any(state.attempts[i].state is None and state.attempts[i].invoice == invoice for i in started_at):
             return True
     return any(a.state == "limbo" and (a.invoice == invoice or a.card == card) for a in state.attempts)
 
@@ -188,8 +188,8 @@ def _arm(state: State, world: World, number: int, invoice: int, card: int) -> It
         born = with_invoice(_fence(born, invoice), invoice, fresh=False)
     stored = with_invoice(born, invoice, due=False)
     if not world.has("durable_commit_before_send"):
-        begun = with_attempt(born, index, state=None)
-        yield Step("arm", f"{detail}, not committed yet", with_worker(begun, number, Permit(index)), harm)
+        started_at = with_attempt(born, index, state=None)
+        yield Step("arm", f"{detail}, not committed yet", with_worker(started_at, number, Permit(index)), harm)
         return
     yield Step("arm", detail, with_worker(stored, number, permit), harm)
     if world.broken_commits:
@@ -217,7 +217,7 @@ def _armed_too_soon(state: State, world: World, invoice: int) -> str | None:
         return None
     for charge in state.charges:
         shown = charge.status == "SUCCESS" and charge.shown == 2 and charge.amount == 1
-        if shown and charge.attempt != STRANGER and state.attempts[charge.attempt].invoice == invoice:
+        if shown and charge.attempt != FOREIGN and state.attempts[charge.attempt].invoice == invoice:
             return "asked again although the gateway has shown the invoice's money for over a minute"
     return None
 
@@ -292,7 +292,7 @@ def _answers(state: State, world: World, number: int, index: int) -> Iterator[St
             yield Step("answer_with_an_error", f"attempt {index}, having taken the money", taken)
     if world.crossed_answers:
         for charge, made in enumerate(state.charges):
-            if made.attempt not in (index, STRANGER) and made.card == row.card and made.status == "SUCCESS":
+            if made.attempt not in (index, FOREIGN) and made.card == row.card and made.status == "SUCCESS":
                 word = word_of(state, world, charge, Source.ANSWER)
                 crossed = with_worker(gone, number, Answered(index, word))
                 yield Step("answer", f"attempt {index}: with the transaction of attempt {made.attempt}", crossed)
@@ -357,10 +357,10 @@ def _reading(state: State, world: World, number: int, process: Process) -> Itera
 def _records(state: State, world: World, number: int, looked: Looked, what: str) -> Iterator[Step]:
     recorded = record(state, world, looked)
     harm = _recorded_wrongly(state, recorded, world, looked)
-    said = ", ".join([what, *(f"attempt {index}: {word.verdict}" for index, word in looked.told)])
-    yield Step("record", said, _with_process(recorded, number, IDLE), harm)
+    text = ", ".join([what, *(f"attempt {index}: {word.verdict}" for index, word in looked.findings)])
+    yield Step("record", text, _with_process(recorded, number, IDLE), harm)
     if world.broken_commits and recorded != state and number == READER and world.stale_reads:
-        yield Step("record_again", said, _with_process(recorded, number, looked), harm)
+        yield Step("record_again", text, _with_process(recorded, number, looked), harm)
 
 
 READER = -1
@@ -394,14 +394,14 @@ def _recorded_wrongly(before: State, after: State, world: World, looked: Looked)
             for k in looked.unexplained
             if after.held[after.charges[k].card] and not before.held[after.charges[k].card]
         ]
-        told = {before.attempts[i].card for i, _ in looked.told}
+        findings = {before.attempts[i].card for i, _ in looked.findings}
         for charge in newly:
             if is_forgotten(before, before.charges[charge].attempt):
                 continue
-            if before.charges[charge].attempt != STRANGER and before.charges[charge].card not in told:
+            if before.charges[charge].attempt != FOREIGN and before.charges[charge].card not in findings:
                 return "an order of our own is called unexplained, and holds the card"
     if world.forged_hints:
-        for index, word in looked.told:
+        for index, word in looked.findings:
             taken = any(c.attempt == index and c.status == "SUCCESS" for c in before.charges)
             if word.verdict is Verdict.ABSENT_AT_LAST and word.reason.startswith("absent") and taken:
                 return f"attempt {index} is called absent before the list had the time to show its money"
@@ -410,7 +410,7 @@ def _recorded_wrongly(before: State, after: State, world: World, looked: Looked)
         if owner is None or row.status != "SUCCESS" or row.attempt != owner or row.amount != 1:
             continue
         attempt = after.attempts[owner]
-        shown = any(i == owner and word.verdict is Verdict.PAID for i, word in looked.told)
+        shown = any(i == owner and word.verdict is Verdict.PAID for i, word in looked.findings)
         if shown and attempt.state not in (*HAS_MONEY, S.NEEDS_REVIEW, S.REVERSED) and not after.held[row.card]:
             return f"money that was read is in nobody's books: attempt {owner} is {attempt.state}"
     return None

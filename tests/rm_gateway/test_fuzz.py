@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from rm_gateway.answers import REFUSALS, envelope_of, item_of
+from rm_gateway.envelope import REFUSALS, envelope_of, item_of
 from rm_gateway.errors import GatewayError
 from rm_gateway.models import CustomerInfo, Order, Transaction
 from rm_gateway.notifications import BindHint, NotifyHint, parse_notify, parse_redirect

@@ -13,7 +13,7 @@ from billing import doorbell
 from billing.charging.reading import before_decision, late_money, reconcile
 from billing.charging.recovery import from_cards
 from billing.charging.refunds import worker as refund_worker
-from billing.gateway import clock as gateway_clock
+from billing.gateway import sending_clock as gateway_clock
 from billing.gateway.connection import AlignedClock
 from rm_gateway import transport
 from rm_gateway.simulator.process import SimulatorProcess

@@ -65,7 +65,7 @@ def _absence_takes_its_time(world: World, disasters: Disasters, snapshot: Snapsh
         assert after >= least[attempt.state_reason] - TOLERANCE, f"{attempt.public_id} was called absent after {after}"
 
 
-def is_said(charge: dict[str, Any]) -> bool:
+def is_recorded(charge: dict[str, Any]) -> bool:
     """Whether money of which the books have no attempt is before a person, or was: as an order that nothing explains
     and that holds its card, as a payment that was found, or in the quarantine's reports."""
     order, transaction = charge["order_id"], charge["transaction_id"]

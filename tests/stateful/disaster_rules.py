@@ -205,7 +205,7 @@ class DisasterRules:
         status=st.sampled_from(LIES),
         order=st.sampled_from(["own", "made up", "another's"]),
     )
-    def be_told_lies(self, which: int, arm: bool, status: str, order: str) -> None:
+    def be_misled(self, which: int, arm: bool, status: str, order: str) -> None:
         """About an attempt in each state: nothing follows but a look."""
         if arm:
             self.w.open_due()

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from billing.charging.attempts.arm import Armed
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.domain.doubts import WATCH_FOR
-from billing.gateway import clock as clock_module
+from billing.gateway import sending_clock as clock_module
 from billing.models import GatewayAccount, PaymentAttempt
 from billing.operating import clocks, quarantine, recognise, witness
 
@@ -147,7 +147,7 @@ class Disasters:
         self.learn()
         self.here.backup.put_back()
         for worker in self.here.workers:  # to settle again is a matter of moments
-            worker.told.clear()
+            worker.findings.clear()
         if workers_die:
             self._kill(self.here)
 

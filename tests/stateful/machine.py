@@ -64,7 +64,7 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, Rul
     simulator: ClassVar[SimulatorProcess]
     kind: ClassVar[str]
     reached: ClassVar[set[str]]
-    told: ClassVar[list[object]]  # of each example, everything that moved
+    findings: ClassVar[list[object]]  # of each example, everything that moved
     steps: ClassVar[int]
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, Rul
         try:
             reached = oracle.states_seen()
             snapshot = come_to_rest(self.world)
-            self.told.append(oracle.moves())
+            self.findings.append(oracle.moves())
             oracle.check_step(self.world, snapshot)
             oracle.check_rest(self.world, snapshot)
             for state in sorted(reached | oracle.states_seen()):
@@ -234,7 +234,7 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, Rul
 
     def _settle_all(self, worker: Worker) -> None:
         self.w.settle(worker.answers)
-        worker.told += worker.answers
+        worker.findings += worker.answers
         worker.answers = []
 
     @precondition(lambda self: self._is_due())
@@ -260,15 +260,15 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, Rul
         """Some of the kept answers, in either order."""
         worker = self._having("answers", which)
         count = 1 + pick % len(worker.answers)
-        told = worker.answers[::-1][:count] if backwards else worker.answers[:count]
-        self.w.settle(told)
-        worker.answers = [answer for answer in worker.answers if answer not in told]
-        worker.told += told
+        findings = worker.answers[::-1][:count] if backwards else worker.answers[:count]
+        self.w.settle(findings)
+        worker.answers = [answer for answer in worker.answers if answer not in findings]
+        worker.findings += findings
 
-    @precondition(lambda self: any(worker.told for worker in self.w.workers))
+    @precondition(lambda self: any(worker.findings for worker in self.w.workers))
     @rule(which=workers)
     def settle_the_same_answers_again(self, which: int) -> None:
-        self.w.settle(list(self._having("told", which).told))
+        self.w.settle(list(self._having("findings", which).findings))
 
     @precondition(lambda self: any(worker.answers for worker in self.w.workers))
     @rule(which=workers, pick=picks)

@@ -176,12 +176,12 @@ def clear(world: World, card: PaymentMethod) -> None:
 
 def propose_to_clear(world: World, card: PaymentMethod) -> None:
     """It is done at once where nothing is charged by it, and where one person is enough."""
-    strangers = {one.order.gateway_order_id for one in preview_hold(card, now=world.now).candidates}
+    foreign_orders = {one.order.gateway_order_id for one in preview_hold(card, now=world.now).candidates}
     clear_hold(
         card=card,
         decision=Decision(WHO, "looked in the portal", world.people[0].pk),
         now=world.now,
-        charge_although=sorted(strangers),
+        charge_although=sorted(foreign_orders),
     )
 
 

@@ -30,7 +30,7 @@ def check_step(world: World, snapshot: Snapshot) -> None:
     taken_at_most_once(snapshot)
     _paid_by_one_charge(world, snapshot)
     _one_holder_and_one_unresolved(snapshot)
-    _each_case_is_told_once(snapshot)
+    _each_case_has_one_event(snapshot)
     _two_people_where_two_are_needed(world, snapshot)
     refund_oracle.check_step(world, snapshot)
     broken = [each for each in _audit(world, snapshot) if each.invariant not in WHEN_WORKERS_RAN]
@@ -43,14 +43,14 @@ def _audit(world: World, snapshot: Snapshot) -> list[Violation]:
     found = violations(now=world.now, account_id=world.account.pk, limits=world.limits)
     if world.disasters is not None:
         found = [each for each in found if not disaster_oracle.waits_for_a_person(each)]
-    return [each for each in found if not _is_recorded_surplus(snapshot, each) and not _is_said(world, snapshot, each)]
+    return [each for each in found if not _is_recorded_surplus(snapshot, each) and not _is_known(world, snapshot, each)]
 
 
-def _is_said(world: World, snapshot: Snapshot, violation: Violation) -> bool:
+def _is_known(world: World, snapshot: Snapshot, violation: Violation) -> bool:
     """A person called money given back that was not: the books are wrong by that person's word."""
     wrong = [refund for refund in snapshot.refunds if refund.public_id in world.claimed]
-    said = {refund.public_id for refund in wrong} | {refund.attempt.public_id for refund in wrong}
-    return violation.invariant == "S10" and violation.subject in said
+    text = {refund.public_id for refund in wrong} | {refund.attempt.public_id for refund in wrong}
+    return violation.invariant == "S10" and violation.subject in text
 
 
 def _is_recorded_surplus(snapshot: Snapshot, violation: Violation) -> bool:
@@ -131,11 +131,11 @@ def _one_holder_and_one_unresolved(snapshot: Snapshot) -> None:
     assert all(count == 1 for count in open_on.values()), f"S5: {open_on}"
 
 
-def _each_case_is_told_once(snapshot: Snapshot) -> None:
+def _each_case_has_one_event(snapshot: Snapshot) -> None:
     """L4: whoever went to a person raised one event about it, and nobody else did."""
-    told = Counter(Event.objects.filter(kind="attempt.needs_review").values_list("subject_id", flat=True))
+    findings = Counter(Event.objects.filter(kind="attempt.needs_review").values_list("subject_id", flat=True))
     went = Transition.objects.filter(subject_type="attempt", to_state="needs_review").exclude(from_state="needs_review")
-    assert told == Counter(went.values_list("subject_id", flat=True)), "L4"
+    assert findings == Counter(went.values_list("subject_id", flat=True)), "L4"
 
 
 def _two_people_where_two_are_needed(world: World, snapshot: Snapshot) -> None:
@@ -151,8 +151,8 @@ def _two_people_where_two_are_needed(world: World, snapshot: Snapshot) -> None:
             confirmed.add((proposal.attempt_id, proposal.kind == "release"))
     if world.two_people:
         # What a person says of a reversal's outcome is told to its attempt too, and needs no other.
-        said = Evidence.objects.filter(source="operator").exclude(verdict="reversed")
-        decided = {(pk, False) for pk in said.values_list("attempt_id", flat=True)}
+        text = Evidence.objects.filter(source="operator").exclude(verdict="reversed")
+        decided = {(pk, False) for pk in text.values_list("attempt_id", flat=True)}
         decided |= {(attempt.pk, True) for attempt in snapshot.attempts if attempt.released_at is not None}
         assert decided <= confirmed, f"one person alone decided about {decided - confirmed}"
 
@@ -178,15 +178,15 @@ def compare_with_ledger(world: World, snapshot: Snapshot) -> list[Violation]:
         ours = {attempt.marker for attempt in snapshot.attempts}
         foreign |= {charge["transaction_id"] for charge in snapshot.charges if marker_of(charge) not in ours}
         foreign |= set(world.disasters.made) - ours
-    told = [a for a in snapshot.attempts if any(_is_told(world, a, c) for c in snapshot.of_marker(a.marker))]
+    findings = [a for a in snapshot.attempts if any(_has_an_event(world, a, c) for c in snapshot.of_marker(a.marker))]
     invoices = {invoice.pk: invoice.public_id for invoice in snapshot.invoices}
-    known = foreign | {a.public_id for a in told} | {invoices[a.invoice_id] for a in told}
+    known = foreign | {a.public_id for a in findings} | {invoices[a.invoice_id] for a in findings}
     return [
         each
         for each in compared
         if each.subject not in known
         and not _is_recorded_surplus(snapshot, each)
-        and not _is_said(world, snapshot, each)
+        and not _is_known(world, snapshot, each)
     ]
 
 
@@ -202,11 +202,11 @@ def check_books(world: World, snapshot: Snapshot) -> None:
             assert charge["order_id"] in seen, "S10: somebody else's charge was not seen"
         elif charge["status"] in TAKEN:
             maker = by_marker.get(marker_of(charge))
-            told = _is_told(world, maker, charge) or (
+            findings = _has_an_event(world, maker, charge) or (
                 # What this database has forgotten, and could not be given to an invoice, is before a person.
-                world.disasters is not None and maker is None and disaster_oracle.is_said(charge)
+                world.disasters is not None and maker is None and disaster_oracle.is_recorded(charge)
             )
-            assert attempt is not None or told, (
+            assert attempt is not None or findings, (
                 f"S10: money was taken and is not in the books: {charge}; {maker}: {maker and maker.state}"
             )
         else:
@@ -214,16 +214,16 @@ def check_books(world: World, snapshot: Snapshot) -> None:
     assert not ours, f"S10: the gateway knows nothing of {ours}"
 
 
-def _is_told(world: World, maker: PaymentAttempt | None, charge: dict[str, Any]) -> bool:
+def _has_an_event(world: World, maker: PaymentAttempt | None, charge: dict[str, Any]) -> bool:
     """Money that a person was told of, and that only a person can put down to its attempt: it went back in full before
     it was seen, or a person called it declined where nothing is echoed, and the gateway took it after all."""
     if maker is None:
         return False
     if maker.state == "not_charged" and charge["status"] == "FULL_REFUNDED":
         return True
-    riddle = Event.objects.filter(kind="card.unexplained_order", occasion=charge["order_id"])
+    unexplained = Event.objects.filter(kind="card.unexplained_order", occasion=charge["order_id"])
     by_a_person = Evidence.objects.filter(attempt_id=maker.pk, source="operator")
-    return world.hostile and maker.state == "declined" and by_a_person.exists() and riddle.exists()
+    return world.hostile and maker.state == "declined" and by_a_person.exists() and unexplained.exists()
 
 
 def _nothing_is_left_open(world: World, snapshot: Snapshot) -> None:

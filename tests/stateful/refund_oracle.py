@@ -19,7 +19,7 @@ def check_step(world: World, snapshot: Snapshot) -> None:
     _one_open_at_a_time(snapshot)
     _counted_as_it_was(world, snapshot)
     _no_refunded_invoice_is_charged_again(snapshot)
-    _each_case_is_told_once()
+    _each_case_has_one_event()
 
 
 def _asked_at_most_once(world: World, snapshot: Snapshot) -> None:
@@ -105,10 +105,10 @@ def _no_refunded_invoice_is_charged_again(snapshot: Snapshot) -> None:
         assert at is None or attempt.armed_at <= at, f"{attempt.public_id} charges what was given back"
 
 
-def _each_case_is_told_once() -> None:
-    told = Counter(Event.objects.filter(kind="refund.needs_review").values_list("subject_id", flat=True))
+def _each_case_has_one_event() -> None:
+    findings = Counter(Event.objects.filter(kind="refund.needs_review").values_list("subject_id", flat=True))
     went = Transition.objects.filter(subject_type="refund", to_state="needs_review")
-    assert told == Counter(went.values_list("subject_id", flat=True)), "a refund went to a person who was not told"
+    assert findings == Counter(went.values_list("subject_id", flat=True)), "a refund went to a person who was not told"
 
 
 def check_rest(world: World, snapshot: Snapshot) -> None:

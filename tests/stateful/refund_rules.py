@@ -145,10 +145,10 @@ class RefundRules:
         self._refunder(which, "unsettled").settle()
 
     @about(REFUNDS)
-    @precondition(lambda self: any(worker.refunds.told for worker in self.w.workers))
+    @precondition(lambda self: any(worker.refunds.findings for worker in self.w.workers))
     @rule(which=workers)
     def settle_refunds_again(self, which: int) -> None:
-        self._refunder(which, "told").settle_again()
+        self._refunder(which, "findings").settle_again()
 
     @about(REFUNDS)
     @precondition(lambda self: any(worker.refunds.answers for worker in self.w.workers))
@@ -194,7 +194,7 @@ class RefundRules:
     @precondition(lambda self: self.seen.invoices)
     @rule(pick=picks)
     def somebody_looks_at_an_invoice(self, pick: int) -> None:
-        self.w.look_at_gateway(self.seen.invoices[pick % len(self.seen.invoices)])
+        self.w.check_with_gateway(self.seen.invoices[pick % len(self.seen.invoices)])
 
     @about(REFUNDS)
     @precondition(lambda self: self._refunds("needs_review"))

@@ -31,7 +31,7 @@ class Refunder(refund_worker._Refunder):
         self._world = world
         self.looks: list[Looked] = []
         self.permissions: list[ArmedRefund] = []
-        self.told: list[refund_worker.Answered] = []  # settled once already
+        self.findings: list[refund_worker.Answered] = []  # settled once already
 
     @property
     def answers(self) -> list[refund_worker.Answered]:
@@ -48,7 +48,7 @@ class Refunder(refund_worker._Refunder):
     def look(self) -> None:
         """Claims what waits, and reads its transactions."""
         for one in refunding.claim(now=self._world.now, lease=refund_worker.LEASE, limit=refund_worker.SENDERS):
-            self.looks.append((one, refund_worker._look(self._world.gateway, one.transaction_id), self._world.now))
+            self.looks.append((one, refund_worker._read(self._world.gateway, one.transaction_id), self._world.now))
 
     def carry_on(self, number: int) -> None:
         """Arms what was asked for, or writes down what is known of what was sent."""
@@ -71,18 +71,18 @@ class Refunder(refund_worker._Refunder):
 
     def settle(self) -> None:
         self._settle_unacknowledged()
-        self.told += self._unsettled
+        self.findings += self._unsettled
         self._settle()
 
     def settle_again(self) -> None:
-        for armed, finding in self.told:
+        for armed, finding in self.findings:
             settle_refund(armed.refund_id, finding, limits=self._limits, now=self._world.now)
 
     def lose_an_answer(self, number: int) -> None:
         self._unsettled.pop(number)
 
     def die(self) -> None:
-        for kept in (self.looks, self.permissions, self.told, self._unsettled, self._unacknowledged):
+        for kept in (self.looks, self.permissions, self.findings, self._unsettled, self._unacknowledged):
             cast("list[object]", kept).clear()
 
     def _submit(self, _pool: ThreadPoolExecutor, _gateway: Gateway, armed: ArmedRefund) -> None:

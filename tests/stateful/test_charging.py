@@ -98,7 +98,7 @@ MUST_BE_REACHED = {
 def machine(request: pytest.FixtureRequest, own_simulator: SimulatorProcess, alone: None) -> type[ChargingMachine]:
     if request.param == "disasters":
         request.getfixturevalue("compared_clocks")
-    own = {"simulator": own_simulator, "kind": request.param, "reached": set(), "told": [], "steps": 0}
+    own = {"simulator": own_simulator, "kind": request.param, "reached": set(), "findings": [], "steps": 0}
     return type("Machine", (ChargingMachine,), own)
 
 
@@ -156,9 +156,9 @@ def test_seed_replays_the_same_story_each_time(machine: type[ChargingMachine]) -
     """Or the command that a failure prints would be worth nothing."""
     stories: list[list[list[Any]]] = []
     for _ in range(2):
-        machine.told.clear()
+        machine.findings.clear()
         run(machine, seeds(machine.kind)[0])
-        stories.append(list(machine.told))
+        stories.append(list(machine.findings))
     assert len(stories[0]) > 1
     for example, (first, second) in enumerate(zip(*stories, strict=True)):
         parting = next((pair for pair in zip_longest(first, second) if pair[0] != pair[1]), None)

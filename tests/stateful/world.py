@@ -26,7 +26,7 @@ from billing.charging.reading.fetch import fetch
 from billing.charging.reading.known import load
 from billing.charging.reading.late_money import watch
 from billing.charging.reading.record import record
-from billing.charging.reading.refresh import look_at_gateway
+from billing.charging.reading.refresh import check_with_gateway
 from billing.charging.refunds.worker import refund_due, sweep_refunds
 from billing.domain.arming import Environment
 from billing.domain.attempts import HAS_MONEY, Finding, Source, Verdict
@@ -35,7 +35,7 @@ from billing.gateway.connection import clock as gateway_clock
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Proposal, Refund, Subscription
 from billing.models.bulk import arming
 from billing.operating.clocks import ask_gateways
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from billing.subscriptions.cards import confirm_binding, start_binding
 from billing.subscriptions.renew import open_due
 from billing.subscriptions.start import start_subscription
@@ -59,7 +59,7 @@ class Worker:
     refunds: Refunder
     permissions: list[Armed] = field(default_factory=list)
     answers: list[AttemptFinding] = field(default_factory=list)
-    told: list[AttemptFinding] = field(default_factory=list)  # settled once already
+    findings: list[AttemptFinding] = field(default_factory=list)  # settled once already
     readings: list[tuple[preflight.Reading, Any]] = field(default_factory=list)
     checks: list[tuple[Any, ...]] = field(default_factory=list)
     unacknowledged: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Worker:
         for kept in (
             self.permissions,
             self.answers,
-            self.told,
+            self.findings,
             self.readings,
             self.checks,
             self.unacknowledged,
@@ -103,7 +103,7 @@ class World:
         self.simulator = simulator
         self.hostile = hostile
         # One sender: with more, the order in which requests arrive would be the machine's choice.
-        self.limits = replace(Limits.from_settings(), senders=1, canary=64, pauses=(timedelta(0),))
+        self.limits = replace(Tuning.from_settings(), senders=1, canary=64, pauses=(timedelta(0),))
         self.now = START
         self.clock_ahead = timedelta(0)
         self.away = False
@@ -238,8 +238,8 @@ class World:
         finding = self.gateway.send(armed.prepared, marker=armed.marker)
         worker.answers.append(AttemptFinding(armed.marker, finding, armed.asked))
 
-    def settle(self, told: list[AttemptFinding]) -> None:
-        settle(told, limits=self.limits, now=self.now)
+    def settle(self, findings: list[AttemptFinding]) -> None:
+        settle(findings, limits=self.limits, now=self.now)
 
     def read_before_trying_again(self, worker: Worker) -> None:
         self.account.refresh_from_db()
@@ -270,10 +270,10 @@ class World:
 
     def follow_up(self, *, until: timedelta) -> None:
         """The sweeper and the reconciler come whenever the ladder says so, and nothing else happens."""
-        begun = self.now
+        started_at = self.now
         for rung in (timedelta(seconds=30), *self.limits.rungs):
             if rung <= until:
-                self.let_time_pass(begun + rung - self.now)
+                self.let_time_pass(started_at + rung - self.now)
                 self.sweep()
                 self.reconcile()
 
@@ -288,12 +288,12 @@ class World:
     def read_card(self, card: PaymentMethod) -> None:
         """A complete read that nobody asked for, as a comparison with the gateway's books makes it."""
         paid = PaymentAttempt.objects.filter(payment_method=card, state__in=HAS_MONEY).values_list("pk", flat=True)
-        read = fetch(self.gateway, load([card.pk])[card.pk], look_at=frozenset(paid))
+        read = fetch(self.gateway, load([card.pk])[card.pk], payments_of=frozenset(paid))
         record(read, read.findings, limits=self.limits, now=self.now)
 
-    def look_at_gateway(self, invoice: Invoice) -> None:
+    def check_with_gateway(self, invoice: Invoice) -> None:
         with contextlib.suppress(GatewayUnavailableError):
-            look_at_gateway(invoice=invoice, limits=self.limits, now=self.now)
+            check_with_gateway(invoice=invoice, limits=self.limits, now=self.now)
 
     # --- money that goes back -----------------------------------------------------------------------------
 
@@ -306,10 +306,10 @@ class World:
 
     def follow_up_refunds(self, *, until: timedelta) -> None:
         """As `follow_up`."""
-        begun = self.now
+        started_at = self.now
         for rung in self.limits.ladder:
             if rung <= until:
-                self.let_time_pass(begun + rung - self.now)
+                self.let_time_pass(started_at + rung - self.now)
                 self.sweep_refunds()
                 self.give_back()
 

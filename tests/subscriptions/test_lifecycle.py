@@ -9,7 +9,7 @@ from billing.audit.invariants import violations
 from billing.domain.money import MoneyError, Price
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import ScheduleError
-from billing.gateway.clock import machine
+from billing.gateway.sending_clock import machine
 from billing.models import AccountTrouble, GatewayClock, Invoice, PaymentMethod, Plan, Subscription, Transition
 from billing.models.clock import database_now
 from billing.subscriptions.activate import activate_waiting

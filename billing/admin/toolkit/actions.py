@@ -290,9 +290,9 @@ def _finish(model_admin: Any, request: HttpRequest, done: Done, back: str, conte
         shown["Cache-Control"] = "no-store"
         return shown
     if done.page:
-        told: HttpResponse = model_admin.render(
+        page: HttpResponse = model_admin.render(
             request, "billing/admin/record.html", page=done.page, row=None, title=done.page.title
         )
-        return told
+        return page
     messages.success(request, done.message)
     return HttpResponseRedirect(done.url or back)

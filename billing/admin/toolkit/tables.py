@@ -30,8 +30,8 @@ MOST_ROWS = 12
 
 def what_is_next(invoice: Invoice, zone: str, *, sentence: bool = False) -> str:
     """What happens with the invoice next, in one line, or as a sentence of its own."""
-    said = _next(invoice, zone)
-    return f"{said[:1].upper()}{said[1:]}." if sentence else said
+    text = _next(invoice, zone)
+    return f"{text[:1].upper()}{text[1:]}." if sentence else text
 
 
 def _next(invoice: Invoice, zone: str) -> str:
@@ -47,8 +47,8 @@ def _next(invoice: Invoice, zone: str) -> str:
 
 def attempt_line(attempt: PaymentAttempt, zone: str) -> SafeString:
     """One attempt below its invoice."""
-    said = why_words(attempt.state_reason)
-    reason = f" ({said})" if said and said != attempt.state else ""
+    text = why_words(attempt.state_reason)
+    reason = f" ({text})" if text and text != attempt.state else ""
     label = ATTEMPT_LABELS[attempt.state].text
     return format_html(
         '<span class="k-sub">{}: {}{}, {}</span>',

@@ -23,7 +23,7 @@ from billing.charging.cases.case import read_case
 from billing.charging.cases.resolve import Resolution, release_card, resolve
 from billing.charging.cases.resolve_many import OneOfMany, release_many, resolve_many
 from billing.models import PaymentAttempt
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 _PROPOSES = (
     "Above the account's `second_person_above_minor` the decision needs approval: the response has a `proposal`, "
@@ -72,7 +72,7 @@ class ResolveView(_AttemptView):
             transaction_id=body["transaction_id"],
             despite_orders=body["despite_orders"],
             decision=self.decision(body),
-            limits=Limits.from_settings(),
+            limits=Tuning.from_settings(),
             now=self.now,
         )
         return self.answer(attempt)
@@ -129,7 +129,7 @@ class ResolveManyView(_ManyView):
             attempts=self.named(body["attempts"]),
             resolution=Resolution(body["resolution"]),
             decision=self.decision(body),
-            limits=Limits.from_settings(),
+            limits=Tuning.from_settings(),
             now=self.now,
         )
         return self.output(results)

@@ -25,11 +25,11 @@ from billing.charging.attempts.charge_now import charge_now
 from billing.charging.cases.resolve import collect_held
 from billing.charging.cases.retry_now import retry_now
 from billing.charging.cases.ways_out import pay_elsewhere, record_found_payment, void, write_off
-from billing.charging.reading.refresh import look_at_gateway
+from billing.charging.reading.refresh import check_with_gateway
 from billing.domain.closing import PaidBy
 from billing.explaining.explain import explain
 from billing.models import Customer, Invoice, PaymentAttempt, PaymentMethod
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 class InvoiceListView(ListView):
@@ -114,7 +114,7 @@ class RefreshInvoiceView(AccountView):
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         self.body(NoBody)
         invoice = self.target()
-        look_at_gateway(invoice=invoice, limits=Limits.from_settings(), now=self.now)
+        check_with_gateway(invoice=invoice, limits=Tuning.from_settings(), now=self.now)
         return self.answer(invoice)
 
 

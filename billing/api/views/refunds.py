@@ -15,7 +15,7 @@ from billing.api.serializers.refunds import RefundBody, RefundSerializer, Resolv
 from billing.api.views.base import CHARGE, READ, AccountView, ListView
 from billing.charging.refunds.ask import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
 from billing.models import PaymentAttempt, Refund
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 class RefundListView(ListView):
@@ -88,7 +88,7 @@ class WithdrawView(_OneRefundView):
         withdraw(
             refund=refund,
             decision=self.decision(body),
-            limits=Limits.from_settings(),
+            limits=Tuning.from_settings(),
             now=self.now,
         )
         return self.answer(refund)
@@ -115,7 +115,7 @@ class ResolveView(_OneRefundView):
             refund=refund,
             resolution=RefundResolution(body["resolution"]),
             decision=self.decision(body),
-            limits=Limits.from_settings(),
+            limits=Tuning.from_settings(),
             now=self.now,
         )
         return self.answer(refund)

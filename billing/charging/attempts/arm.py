@@ -32,7 +32,7 @@ from billing.models.bulk import arming
 from billing.models.bulk.history import NewEvent, NewTransition, record_events, record_transitions
 from billing.models.bulk.sql import durable
 from billing.operating.clocks import clock_refusal
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def arm(
     account_id: int,
     gateway: Gateway,
     run_id: int | None,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
     count: int,
 ) -> ArmResult:
@@ -109,7 +109,7 @@ class _Batch:
         account_id: int,
         gateway: Gateway,
         run_id: int | None,
-        limits: Limits,
+        limits: Tuning,
         now: datetime,
         count: int,
     ) -> None:

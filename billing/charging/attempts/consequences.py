@@ -24,15 +24,15 @@ from billing.domain.attempts import (
 )
 from billing.domain.dunning import DunningPolicy, FinalAction, GiveUp, RetryAt, next_step
 from billing.domain.late_money import may_become_money, next_watch
-from billing.domain.looks import look_from
 from billing.domain.outcomes import REFUSALS_BEFORE_HOLD, Fault, fault_of
+from billing.domain.reads import look_from
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
 from billing.models.bulk import holding, refunding, settling, watching
 from billing.models.bulk.checking import LEASE
 from billing.models.bulk.evidence import insert_evidence
 from billing.models.bulk.history import NewEvent, NewTransition, record_events, record_transitions
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import open_before_ending
 
 S = AttemptState
@@ -51,7 +51,7 @@ class Settlement:
         locked: settling.Locked,
         claims: dict[settling.Claim, int],
         *,
-        limits: Limits,
+        limits: Tuning,
         now: datetime,
         actor: str,
     ) -> None:

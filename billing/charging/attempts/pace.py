@@ -24,7 +24,7 @@ from billing.models import GatewayAccount
 from billing.models.bulk import pacing as rows
 from billing.models.bulk.history import record_event, record_transition
 from billing.models.bulk.sql import durable
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def exchange(
     may_probe: bool,
     outcomes: Outcomes,
     check_size: bool,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> Paced:
     """Reports `outcomes` of a worker that has `in_flight` charges, and grants at most `wanted` more.
@@ -99,7 +99,7 @@ def due(account: GatewayAccount, *, now: datetime) -> Manifest:
     return rows.manifest(account.pk, now=now)
 
 
-def terms_of(account: GatewayAccount, limits: Limits) -> Terms:
+def terms_of(account: GatewayAccount, limits: Tuning) -> Terms:
     return Terms(
         share_lasts=limits.deadline + SHARE_MARGIN,
         canary=limits.canary,

@@ -21,7 +21,7 @@ from billing.models.bulk import settling
 from billing.models.bulk.evidence import Key, NewEvidence, insert_evidence
 from billing.models.bulk.orphans import NewOrphan, record_new_orphans
 from billing.models.bulk.sql import CONNECTION_LOST, NOT_DONE_YET, HeldError, durable
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class AttemptGoneError(LookupError):
 
 
 def settle(
-    findings: Sequence[AttemptFinding], *, limits: Limits, now: datetime, actor: str = "engine"
+    findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime, actor: str = "engine"
 ) -> dict[str, int]:
     """Settles the findings and returns how many attempts came to each state.
 
@@ -95,7 +95,7 @@ def settle(
     return counts
 
 
-def _settle_one(one: AttemptFinding, *, limits: Limits, now: datetime, actor: str) -> dict[str, int]:
+def _settle_one(one: AttemptFinding, *, limits: Tuning, now: datetime, actor: str) -> dict[str, int]:
     """A finding that cannot be carried out is not understood, and what is not understood is unknown.
 
     What an answer showed is kept beside the attempt as an orphan, and settled once it can be. When not even that can
@@ -126,7 +126,7 @@ def _settle_one(one: AttemptFinding, *, limits: Limits, now: datetime, actor: st
 
 
 def settle_in_transaction(
-    findings: Sequence[AttemptFinding], *, limits: Limits, now: datetime, actor: str
+    findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime, actor: str
 ) -> dict[str, int]:
     """The same inside the caller's transaction, for a use case that records more with it."""
     locked = settling.lock_for_settlement((), markers=sorted({one.marker for one in findings}))
@@ -179,7 +179,7 @@ def _orphan(one: AttemptFinding, asked: Asked, now: datetime) -> NewOrphan:
     )
 
 
-def _settle(findings: Sequence[AttemptFinding], *, limits: Limits, now: datetime, actor: str) -> dict[str, int]:
+def _settle(findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime, actor: str) -> dict[str, int]:
     with durable():
         return settle_in_transaction(findings, limits=limits, now=now, actor=actor)
 

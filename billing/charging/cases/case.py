@@ -15,7 +15,7 @@ from billing.domain.subscriptions import InvoiceState, SubscriptionState
 from billing.gateway.connection import gateway_for
 from billing.models import Evidence, GatewayOrder, PaymentAttempt, Proposal
 from billing.models.bulk.holding import HeldUp, held_up
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 MOST_EVIDENCE = 100
 MOST_PAIRS = 50
@@ -98,7 +98,7 @@ def read_case(attempt: PaymentAttempt, *, now: datetime) -> Case:
     )
 
 
-def read_card_now(attempt: PaymentAttempt, *, limits: Limits, now: datetime) -> int:
+def read_card_now(attempt: PaymentAttempt, *, limits: Tuning, now: datetime) -> int:
     """Reads the attempt's card at the gateway completely and records what it shows; how many orders there are.
 
     Outside any transaction. Raises GatewayUnavailableError, and then nothing was changed."""

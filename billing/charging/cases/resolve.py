@@ -20,7 +20,7 @@ from billing.charging.cases import approvals
 from billing.charging.cases.approvals import deciders, refuse_while_proposed
 from billing.charging.cases.clear_hold import clear_hold
 from billing.charging.cases.holds import ResolutionError, collect_held, unexplained_orders
-from billing.charging.reading.before_decision import Look, finding_of, look, object_to
+from billing.charging.reading.before_decision import Shown, finding_of, object_to, read_before
 from billing.charging.reading.record import record
 from billing.charging.refunds.settle import record_seen
 from billing.domain.attempts import AttemptState
@@ -32,7 +32,7 @@ from billing.models.bulk import settling
 from billing.models.bulk.history import record_transition
 from billing.models.bulk.holding import free_card
 from billing.models.bulk.sql import durable
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 __all__ = [
     "Resolution",
@@ -61,11 +61,11 @@ def resolve(
     attempt: PaymentAttempt,
     resolution: Resolution,
     decision: Decision,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
     transaction_id: str = "",
     despite_orders: Collection[str] = (),
-    seen: Look | None = None,
+    seen: Shown | None = None,
 ) -> Resolved:
     """Closes an attempt that *needs_review*, or proposes to, after a look at the gateway.
 
@@ -78,7 +78,7 @@ def resolve(
     current = _case(attempt)
     refuse_while_proposed(current)
     wish = _Wish(ProposalKind(resolution), decision.reason, transaction_id, frozenset(despite_orders))
-    return _act_on(current, wish, seen or look(current, transaction_id), decision, limits=limits, now=now)
+    return _act_on(current, wish, seen or read_before(current, transaction_id), decision, limits=limits, now=now)
 
 
 def release_card(*, attempt: PaymentAttempt, decision: Decision, now: datetime) -> Resolved:
@@ -98,7 +98,7 @@ def release_card(*, attempt: PaymentAttempt, decision: Decision, now: datetime) 
     return Resolved(AttemptState.NEEDS_REVIEW)
 
 
-def confirm(*, proposal: Proposal, decision: Decision, limits: Limits, now: datetime) -> Resolved:
+def confirm(*, proposal: Proposal, decision: Decision, limits: Tuning, now: datetime) -> Resolved:
     """Another person carries a proposal out, after a look of their own at the gateway.
 
     Raises ResolutionError for the proposer, for what is decided already, and for all that forbids the decision now."""
@@ -110,7 +110,7 @@ def confirm(*, proposal: Proposal, decision: Decision, limits: Limits, now: date
             approvals.decide(proposal, ProposalOutcome.CONFIRMED, decision, now)
             _release(current, wish.reason, decision.actor, now)
         return Resolved(AttemptState.NEEDS_REVIEW)
-    seen = look(current, wish.transaction_id)
+    seen = read_before(current, wish.transaction_id)
     return _act_on(current, wish, seen, decision, limits=limits, now=now, confirmed=proposal)
 
 
@@ -171,10 +171,10 @@ def needs_second_person(attempt: PaymentAttempt, decision: Decision | None = Non
 def _act_on(
     attempt: PaymentAttempt,
     wish: _Wish,
-    seen: Look,
+    seen: Shown,
     decision: Decision,
     *,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
     confirmed: Proposal | None = None,
 ) -> Resolved:
@@ -205,7 +205,7 @@ def _act_on(
     return Resolved(AttemptState(next(iter(counts))))
 
 
-def _record(attempt: PaymentAttempt, resolution: Resolution, seen: Look, limits: Limits, now: datetime) -> None:
+def _record(attempt: PaymentAttempt, resolution: Resolution, seen: Shown, limits: Tuning, now: datetime) -> None:
     """What the look showed is known from now on. The money that the person is about to name raises no alarm."""
     if seen.read is None:
         return

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from billing.charging.cases.holds import ResolutionError
 from billing.charging.cases.resolve import Resolution, Resolved, release_card, resolve
-from billing.charging.reading.before_decision import look_at_all
+from billing.charging.reading.before_decision import read_all_before
 from billing.domain.attempts import AttemptState
 from billing.domain.decisions import Decision
 from billing.domain.resolution import TOOK_MONEY
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import PaymentAttempt
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def resolve_many(
     attempts: Sequence[PaymentAttempt],
     resolution: Resolution,
     decision: Decision,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> list[OneOfMany]:
     """Decides on several at once, such as after an incident: each after its own look, in a commit of its own.
@@ -51,7 +51,7 @@ def resolve_many(
     _check_number(attempts)
     current = PaymentAttempt.objects.in_bulk([attempt.pk for attempt in attempts])
     cases = [one for one in current.values() if one.state == AttemptState.NEEDS_REVIEW] if decision.reason else []
-    looks = dict(zip([one.pk for one in cases], look_at_all(cases), strict=True))
+    looks = dict(zip([one.pk for one in cases], read_all_before(cases), strict=True))
 
     def one(attempt: PaymentAttempt) -> Resolved:
         seen = looks.get(attempt.pk)

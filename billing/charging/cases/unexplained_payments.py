@@ -61,7 +61,7 @@ def owed(invoice: Invoice) -> Owed:
     return Owed(invoice.public_id, invoice.amount_minor, invoice.currency, invoice.due_at)
 
 
-def look_at_transaction(invoice: Invoice, transaction_id: str) -> SeenPayment:
+def read_payment(invoice: Invoice, transaction_id: str) -> SeenPayment:
     """Reads the transaction at the gateway, outside any database transaction.
 
     Raises ResolutionError for an id that is none or that the gateway does not know, GatewayUnavailableError."""

@@ -24,8 +24,8 @@ from billing.charging.cases.found_payments import close_found
 from billing.charging.cases.holds import ResolutionError
 from billing.charging.cases.unexplained_payments import (
     SeenPayment,
-    look_at_transaction,
     mark_as_explained,
+    read_payment,
     refuse_transaction,
 )
 from billing.domain.attempts import AttemptState
@@ -81,7 +81,7 @@ def record_found_payment(*, invoice: Invoice, transaction_id: str, decision: Dec
     It is read at the gateway and compared. Its order counts as explained from then on, and its card is free again
     once nothing else of it is unexplained; where it waited as a found payment, that is decided.
     Raises ResolutionError, GatewayUnavailableError."""
-    found = look_at_transaction(invoice, transaction_id.strip())
+    found = read_payment(invoice, transaction_id.strip())
     wish = _Wish(ProposalKind.PAID_ELSEWHERE, _stated(decision).reason, _details_of(invoice, found))
     return _close(invoice, wish, decision, now=now, found=found)
 
@@ -109,7 +109,7 @@ def confirm_closing(*, proposal: Proposal, decision: Decision, now: datetime) ->
             approvals.decide(fresh, ProposalOutcome.OVERTAKEN, replace(decision, reason=""), now)
         raise ResolutionError("invoice", "state", f"is already {fresh.invoice.state}; the proposal no longer applies")
     transaction_id = fresh.details.get("gateway_transaction_id")
-    found = look_at_transaction(fresh.invoice, str(transaction_id)) if transaction_id else None
+    found = read_payment(fresh.invoice, str(transaction_id)) if transaction_id else None
     wish = _Wish(ProposalKind(fresh.kind), fresh.reason, fresh.details)
     return _close(fresh.invoice, wish, decision, now=now, found=found, confirmed=fresh)
 

@@ -41,7 +41,7 @@ from billing.models.bulk import pacing as pace_rows
 from billing.models.bulk.sql import CONNECTION_LOST, NOT_DONE_YET
 from billing.operating import troubles
 from billing.operating.heartbeats import beat
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Collected:
 
 
 def collect(
-    *, limits: Limits, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
+    *, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
 ) -> Collected:
     """Charges what is due, as the module says. `clock` is the database's."""
     return _Collector(limits, clock, should_stop, worker).run()
@@ -81,7 +81,7 @@ def trouble(account_id: int, error: Exception, *, now: datetime) -> None:
 
 class _Collector:
     def __init__(
-        self, limits: Limits, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
+        self, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
     ) -> None:
         self._limits = limits
         self._clock = clock
@@ -184,9 +184,9 @@ class _Collector:
                 troubles.clear(account_id, WORK)
             started |= progressed
             contended |= wanted and not progressed
-        return started or (contended and self._look_again())
+        return started or (contended and self._check_again())
 
-    def _look_again(self) -> bool:
+    def _check_again(self) -> bool:
         """There is work, and another worker holds all of it just now: True a few times, a moment apart."""
         self._fruitless += 1
         if self._fruitless > FRUITLESS_AT_MOST:

@@ -8,13 +8,13 @@ from billing.charging.attempts.pace import Paced, exchange
 from billing.charging.collecting.flight import Flight
 from billing.domain.outcomes import Outcomes
 from billing.models import GatewayAccount
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 class Permits:
     """One worker's share of each account's pace. Outcomes are kept until an exchange has reported them."""
 
-    def __init__(self, worker: str, flight: Flight, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(self, worker: str, flight: Flight, limits: Tuning, clock: Callable[[], datetime]) -> None:
         self._share_name = f"{worker} {secrets.token_hex(4)}"
         self._flight = flight
         self._limits = limits

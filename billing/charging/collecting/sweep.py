@@ -6,18 +6,18 @@ from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.reading.orphans import match_orphans
 from billing.charging.refunds.worker import sweep_refunds
 from billing.domain.attempts import Finding, Source, Verdict
-from billing.domain.looks import LONGEST_WAIT_OF_AN_INVOICE
+from billing.domain.reads import LONGEST_WAIT_OF_AN_INVOICE
 from billing.domain.reasons import Reason
 from billing.models import PaymentAttempt
 from billing.models.bulk import checking
 from billing.operating import troubles
 from billing.operating.clocks import addresses_off
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 BATCH = 500
 
 
-def sweep(*, limits: Limits, now: datetime) -> int:
+def sweep(*, limits: Tuning, now: datetime) -> int:
     """Turns attempts and refunds that are *sending* past their deadline into *unknown*; how many.
 
     Invoices that wait for a time that only a clock set back since can have written are due; due ones for which no

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from billing.gateway.connection import PreparedRequest
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 class RequestColumns(TypedDict):
@@ -40,7 +40,7 @@ def request_columns(prepared: PreparedRequest) -> RequestColumns:
     }
 
 
-def send_times(limits: Limits, now: datetime) -> SendTimes:
+def send_times(limits: Tuning, now: datetime) -> SendTimes:
     """By when a request that was armed at `now` leaves."""
     return {"armed_at": now, "window_ends_at": now + limits.window, "deadline_at": now + limits.deadline}
 

@@ -55,7 +55,7 @@ _GIVEN_BACK = frozenset({"FULL_REFUNDED", "REVERSED"})
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Shown:
     """What was seen for one attempt. `read` is None when the gateway does not know the card any more, or could not
     be made to show its orders for long (`missing` says which), `named` when no transaction was named or the gateway
     does not know it. `orders` are those that nothing else explains."""
@@ -79,26 +79,28 @@ def wanted(attempt: PaymentAttempt) -> Wanted:
     )
 
 
-def look(attempt: PaymentAttempt, transaction_id: str = "") -> Look:
+def read_before(attempt: PaymentAttempt, transaction_id: str = "") -> Shown:
     """Reads the card completely, and the transaction when one is named.
 
     Raises GatewayUnavailableError when any part of it got no usable answer: a partial look is no look."""
-    (seen,) = look_at_all([attempt], transaction_id)
+    (seen,) = read_all_before([attempt], transaction_id)
     if isinstance(seen, GatewayUnavailableError):
         raise seen
     return seen
 
 
-def look_at_all(attempts: Sequence[PaymentAttempt], transaction_id: str = "") -> list[Look | GatewayUnavailableError]:
+def read_all_before(
+    attempts: Sequence[PaymentAttempt], transaction_id: str = ""
+) -> list[Shown | GatewayUnavailableError]:
     """The same for several, some at a time; what could not be read is its error."""
     if not attempts:
         return []
     cards = load(sorted({attempt.payment_method_id for attempt in attempts}))
     accounts = GatewayAccount.objects.in_bulk({attempt.account_id for attempt in attempts})
     gateways = {pk: _gateway_of(account) for pk, account in accounts.items()}
-    with ThreadPoolExecutor(min(READERS, len(attempts)), thread_name_prefix="look") as pool:
+    with ThreadPoolExecutor(min(READERS, len(attempts)), thread_name_prefix="before-decision") as pool:
         started = [
-            pool.submit(_look, gateways[one.account_id], one, cards[one.payment_method_id], transaction_id)
+            pool.submit(_read, gateways[one.account_id], one, cards[one.payment_method_id], transaction_id)
             for one in attempts
         ]
         return [future.result() for future in started]
@@ -115,9 +117,9 @@ def _gateway_of(account: GatewayAccount) -> Gateway | GatewayUnavailableError:
         return GatewayUnavailableError(f"no gateway client for the account: {type(error).__name__}")
 
 
-def _look(
+def _read(
     gateway: Gateway | GatewayUnavailableError, attempt: PaymentAttempt, card: KnownCard, transaction_id: str
-) -> Look | GatewayUnavailableError:
+) -> Shown | GatewayUnavailableError:
     """The network part; no database here."""
     if isinstance(gateway, GatewayUnavailableError):
         return gateway
@@ -126,12 +128,12 @@ def _look(
         try:
             read = fetch(gateway, card)
         except CardNotKnownError:
-            return Look(None, (), named)
+            return Shown(None, (), named)
         except GatewayUnavailableError:
             if not card.unreadable:
                 raise
-            return Look(None, (), named, CARD_IS_UNREADABLE)
-        return Look(read, tuple(_orders(read, attempt)), named)
+            return Shown(None, (), named, CARD_IS_UNREADABLE)
+        return Shown(read, tuple(_orders(read, attempt)), named)
     except GatewayUnavailableError as error:
         return error
 
@@ -176,7 +178,7 @@ def object_to(
     attempt: PaymentAttempt,
     resolution: Resolution,
     transaction_id: str,
-    seen: Look,
+    seen: Shown,
     *,
     despite: frozenset[str],
 ) -> Refused | None:
@@ -189,7 +191,9 @@ def object_to(
     return _object_to_no_money(attempt, resolution, seen, despite)
 
 
-def _object_to_charged(attempt: PaymentAttempt, transaction_id: str, seen: Look, *, given_back: bool) -> Refused | None:
+def _object_to_charged(
+    attempt: PaymentAttempt, transaction_id: str, seen: Shown, *, given_back: bool
+) -> Refused | None:
     if seen.named is None:
         message = "must be a transaction of the gateway; copy the id from the gateway's portal"
         return Refused("transaction_id", "unknown", message)
@@ -224,7 +228,7 @@ def _object_to_charged(attempt: PaymentAttempt, transaction_id: str, seen: Look,
 
 
 def _object_to_no_money(
-    attempt: PaymentAttempt, resolution: Resolution, seen: Look, despite: frozenset[str]
+    attempt: PaymentAttempt, resolution: Resolution, seen: Shown, despite: frozenset[str]
 ) -> Refused | None:
     ours = money_of_the_attempt(wanted(attempt), seen.orders)
     if ours is not None:
@@ -261,7 +265,7 @@ def _object_to_no_money(
 
 
 def finding_of(
-    attempt: PaymentAttempt, resolution: Resolution, transaction_id: str, seen: Look, decided: Mapping[str, Any]
+    attempt: PaymentAttempt, resolution: Resolution, transaction_id: str, seen: Shown, decided: Mapping[str, Any]
 ) -> Finding:
     """The decision as evidence; `decided` is who decided and how, and what was seen at the gateway goes with it."""
     detail: dict[str, Any] = {**decided, "read": _as_detail(attempt, seen)}
@@ -283,12 +287,12 @@ def finding_of(
     )
 
 
-def _listed_order(seen: Look, transaction_id: str) -> str | None:
+def _listed_order(seen: Shown, transaction_id: str) -> str | None:
     orders = seen.read.orders if seen.read else []
     return next((order.order_id for order in orders if order.transaction_id == transaction_id), None)
 
 
-def _as_detail(attempt: PaymentAttempt, seen: Look) -> dict[str, Any]:
+def _as_detail(attempt: PaymentAttempt, seen: Shown) -> dict[str, Any]:
     if seen.read is None:
         return {"card": _MISSING[seen.missing]}
     return {

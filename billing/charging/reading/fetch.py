@@ -2,16 +2,16 @@
 
 from billing.charging.attempts.settle import AttemptFinding
 from billing.charging.reading.known import CardRead, KnownCard, fits_order, words_of
-from billing.charging.reading.payments import look_at_payments, look_at_recorded
+from billing.charging.reading.payments import read_payments, read_recorded
 from billing.domain.attempts import ENDED_WITHOUT_MONEY, HAS_MONEY, AttemptState, Finding, Source, Verdict
 from billing.domain.matching import ASKED_ABOUT, KnownAttempt, SeenOrder, explain
 from billing.domain.reasons import Reason
 from billing.gateway.connection import Gateway, ListedOrder, ReadTransaction, TransactionNotKnownError
 
 
-def fetch(gateway: Gateway, card: KnownCard, *, look_at: frozenset[int] = frozenset()) -> CardRead:
+def fetch(gateway: Gateway, card: KnownCard, *, payments_of: frozenset[int] = frozenset()) -> CardRead:
     """Asks the gateway for all orders of the card and for the transactions behind those that are not explained, and
-    for those of its newest payments and of the payments `look_at`, of which money may have been given back.
+    for those of its newest payments and of the payments `payments_of`, of which money may have been given back.
 
     Raises GatewayUnavailableError when any part cannot be read: a partial read is no read. An order that is not
     understood, and one whose transaction the gateway does not show, are read: they are doubts."""
@@ -33,8 +33,8 @@ def fetch(gateway: Gateway, card: KnownCard, *, look_at: frozenset[int] = frozen
             _read_transaction(gateway, read, order)
     _explain(read, open_orders)
     _ask_for_lost_transactions(gateway, read)
-    look_at_payments(gateway, read, look_at)
-    look_at_recorded(gateway, read)
+    read_payments(gateway, read, payments_of)
+    read_recorded(gateway, read)
     if any(attempt.answered_with_error for attempt in read.absent):
         read.inactive = not gateway.read_card(card.gateway_customer_id).is_active
     return read

@@ -28,7 +28,7 @@ from billing.models.bulk import watching
 from billing.models.bulk.sql import CONNECTION_LOST, NOT_DONE_YET
 from billing.operating import troubles
 from billing.operating.clocks import addresses_off
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Watched:
     closed: int = 0
 
 
-def watch(*, limits: Limits, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Watched:
+def watch(*, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Watched:
     """One run over all accounts; what is left over is for the next run."""
     done = Watched()
     if should_stop():
@@ -91,7 +91,7 @@ def _isolated(account: GatewayAccount, done: Watched, work: Callable[[], Any], *
         return None
 
 
-def _jobs_of(account: GatewayAccount, done: Watched, *, limits: Limits, clock: Callable[[], datetime]) -> list[Job]:
+def _jobs_of(account: GatewayAccount, done: Watched, *, limits: Tuning, clock: Callable[[], datetime]) -> list[Job]:
     jobs = [
         _isolated(account, done, partial(_watch_cards, account, done, limits=limits, clock=clock), clock=clock),
         _isolated(account, done, partial(_read_reports, account, done, limits=limits, clock=clock), clock=clock),
@@ -103,7 +103,7 @@ def _jobs_of(account: GatewayAccount, done: Watched, *, limits: Limits, clock: C
 
 
 def _watch_cards(
-    account: GatewayAccount, done: Watched, *, limits: Limits, clock: Callable[[], datetime]
+    account: GatewayAccount, done: Watched, *, limits: Tuning, clock: Callable[[], datetime]
 ) -> Job | None:
     claims = watching.claim_cards(account.pk, now=clock(), lease=LEASE, limit=CARDS_AT_MOST)
     if not claims:
@@ -143,7 +143,7 @@ def _finish_card(
     one: watching.Watch,
     read: CardRead | GatewayUnavailableError | None,
     done: Watched,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> None:
     """Records what was read, and plans the next read. A card that was not reached comes first in the next run."""
@@ -166,7 +166,7 @@ def _finish_card(
     watching.finish_card(one, next_at=next_watch(one.watch_from_at, now), failed=False)
 
 
-def _record(read: CardRead, limits: Limits, now: datetime) -> int | None:
+def _record(read: CardRead, limits: Tuning, now: datetime) -> int | None:
     """How many attempts the read changed; None when it could not be recorded."""
     try:
         return sum(record(read, read.findings, limits=limits, now=now).values())
@@ -181,7 +181,7 @@ def _record(read: CardRead, limits: Limits, now: datetime) -> int | None:
 
 
 def _read_reports(
-    account: GatewayAccount, done: Watched, *, limits: Limits, clock: Callable[[], datetime]
+    account: GatewayAccount, done: Watched, *, limits: Tuning, clock: Callable[[], datetime]
 ) -> Job | None:
     now = clock()
     days = report_days.claim(account, now=now, lease=LEASE)

@@ -9,10 +9,10 @@ from billing.models import GatewayOrder, GatewayTransaction
 from billing.models.bulk import checking
 from billing.models.bulk.history import NewEvent, record_events
 from billing.models.bulk.sql import durable
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
-def note_unread(unread: Sequence[Unread], *, limits: Limits, now: datetime) -> None:
+def note_unread(unread: Sequence[Unread], *, limits: Tuning, now: datetime) -> None:
     """Notes that the cards could not be read; the ones for which that has been so for long are put to a person."""
     cards = {one.card.id: one.card for one in unread}
     with durable():

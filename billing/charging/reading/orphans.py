@@ -22,7 +22,7 @@ from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
 from billing.models import OrphanAnswer
 from billing.models.bulk import orphans
 from billing.models.bulk.sql import CONNECTION_LOST, durable
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class OrphanError(RefusedError):
     """What was asked about an orphan answer is not possible; the message names the field and the rule."""
 
 
-def match_orphans(*, limits: Limits, now: datetime, actor: str = "engine") -> int:
+def match_orphans(*, limits: Tuning, now: datetime, actor: str = "engine") -> int:
     """Settles the answers whose attempt or refund is there now, and closes those whose transaction is; how many."""
     if not OrphanAnswer.objects.filter(matched_at=None).exists():
         return 0
@@ -42,10 +42,10 @@ def match_orphans(*, limits: Limits, now: datetime, actor: str = "engine") -> in
     return matched + orphans.match_transactions(by=actor, now=now)
 
 
-Settle = Callable[[OrphanAnswer, int, Limits, datetime, str], Any]
+Settle = Callable[[OrphanAnswer, int, Tuning, datetime, str], Any]
 
 
-def _match(kind: OrphanKind, settle: Settle, *, limits: Limits, now: datetime, actor: str) -> int:
+def _match(kind: OrphanKind, settle: Settle, *, limits: Tuning, now: datetime, actor: str) -> int:
     matched = after = 0
     while found := orphans.with_a_row(kind.value, after=after, limit=BATCH):
         for orphan_id, row_id in found:
@@ -73,7 +73,7 @@ def _lock(orphan_id: int) -> OrphanAnswer | None:
     return unmatched.filter(pk=orphan_id).first()
 
 
-def _settle_charge(orphan: OrphanAnswer, _: int, limits: Limits, now: datetime, actor: str) -> None:
+def _settle_charge(orphan: OrphanAnswer, _: int, limits: Tuning, now: datetime, actor: str) -> None:
     kept = orphan.content
     finding = Finding(
         Verdict(orphan.verdict),
@@ -91,7 +91,7 @@ def _settle_charge(orphan: OrphanAnswer, _: int, limits: Limits, now: datetime, 
     settle_in_transaction([AttemptFinding(orphan.marker, finding)], limits=limits, now=now, actor=actor)
 
 
-def _settle_refund(orphan: OrphanAnswer, refund_id: int, limits: Limits, now: datetime, actor: str) -> None:
+def _settle_refund(orphan: OrphanAnswer, refund_id: int, limits: Tuning, now: datetime, actor: str) -> None:
     kept = orphan.content
     finding = RefundFinding(
         RefundVerdict(orphan.verdict),

@@ -10,7 +10,7 @@ from billing.gateway.connection import Gateway, GatewayUnavailableError
 PAYMENTS_LOOKED_AT = 3
 
 
-def look_at_recorded(gateway: Gateway, read: CardRead) -> None:
+def read_recorded(gateway: Gateway, read: CardRead) -> None:
     """Reads the payments that a person recorded into `read`: no attempt has them, so nothing else would show that their
     money went back. One that cannot be read is looked at the next time."""
     for transaction_id in read.card.recorded:
@@ -20,19 +20,19 @@ def look_at_recorded(gateway: Gateway, read: CardRead) -> None:
             continue
 
 
-def look_at_payments(gateway: Gateway, read: CardRead, look_at: frozenset[int]) -> None:
-    """Reads the newest payments and those of `look_at` into `read`. A payment that nobody asked about and that cannot
-    be read holds nothing up: it is looked at the next time. One of `look_at` raises GatewayUnavailableError."""
+def read_payments(gateway: Gateway, read: CardRead, payments_of: frozenset[int]) -> None:
+    """Reads the newest payments and those of `payments_of` into `read`. Another payment that cannot be read holds
+    nothing up: it is read the next time. One of `payments_of` raises GatewayUnavailableError."""
     payments = [a for a in read.card.attempts if a.state in HAS_MONEY and a.refundable and a.id not in read.paid]
     newest = {attempt.id for attempt in payments[-PAYMENTS_LOOKED_AT:]}
     for attempt in payments:
         transaction_id = attempt.wanted.transaction_id
-        if transaction_id is None or attempt.id not in newest | look_at:
+        if transaction_id is None or attempt.id not in newest | payments_of:
             continue
         try:
             found = read.transactions.get(transaction_id) or gateway.read_transaction(transaction_id)
         except GatewayUnavailableError:
-            if attempt.id in look_at:
+            if attempt.id in payments_of:
                 raise
             continue
         read.transactions[transaction_id] = found

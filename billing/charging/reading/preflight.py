@@ -20,7 +20,7 @@ from billing.gateway.connection import Gateway, GatewayUnavailableError
 from billing.models import GatewayAccount, PaymentMethod
 from billing.models.bulk import checking
 from billing.operating.clocks import addresses_off
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _read(gateway: Gateway, card: KnownCard) -> CardRead | Unread:
         return Unread(card, GatewayUnavailableError(f"reading failed: {type(error).__name__}"))
 
 
-def finish(reading: Reading, outcome: Outcome, *, limits: Limits, now: datetime) -> None:
+def finish(reading: Reading, outcome: Outcome, *, limits: Tuning, now: datetime) -> None:
     """Records what was read. The invoice may be armed only when nothing was left unexplained, and no card unread but
     those that a person gave up."""
     if isinstance(outcome, GatewayUnavailableError):

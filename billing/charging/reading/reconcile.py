@@ -28,7 +28,7 @@ from billing.models.bulk import checking
 from billing.models.bulk.sql import CONNECTION_LOST, HeldError
 from billing.operating import troubles
 from billing.operating.clocks import addresses_off
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Reconciled:
     closed: int = 0
 
 
-def reconcile(*, limits: Limits, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Reconciled:
+def reconcile(*, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Reconciled:
     """Reads the cards of all attempts whose next check has come, some at a time."""
     done = Reconciled()
     with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
@@ -70,7 +70,7 @@ def _check(
     pool: ThreadPoolExecutor,
     done: Reconciled,
     *,
-    limits: Limits,
+    limits: Tuning,
     clock: Callable[[], datetime],
 ) -> None:
     accounts = GatewayAccount.objects.in_bulk({check.account_id for check in claims})
@@ -114,7 +114,7 @@ def _written(
     read: CardRead | Unread,
     checks: list[checking.Check],
     searched: Mapping[int, report_search.Searched],
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> int | None:
     """How many attempts the read closed; None when there was no read."""
@@ -130,7 +130,7 @@ def _gateways(
     claims: list[checking.Check],
     done: Reconciled,
     *,
-    limits: Limits,
+    limits: Tuning,
     clock: Callable[[], datetime],
 ) -> dict[int, Gateway]:
     """By account; one that cannot be had postpones the checks of its own account and of nobody else."""
@@ -161,7 +161,7 @@ def _read(gateway: Gateway, card: KnownCard) -> CardRead | Unread:
 
 
 def _read_reports(
-    claims: list[checking.Check], pool: ThreadPoolExecutor, gateways: Mapping[int, Gateway], limits: Limits
+    claims: list[checking.Check], pool: ThreadPoolExecutor, gateways: Mapping[int, Gateway], limits: Tuning
 ) -> dict[int, report_search.Reports]:
     """By account, the daily reports that attempts on the later rungs are looked for in."""
     wanted: dict[int, set[date]] = {}
@@ -213,7 +213,7 @@ def _record(
     read: CardRead,
     checks: list[checking.Check],
     searched: Mapping[int, report_search.Searched],
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> int:
     """How many attempts the read closed."""
@@ -227,7 +227,7 @@ def _findings(
     read: CardRead,
     checks: list[checking.Check],
     searched: Mapping[int, report_search.Searched],
-    limits: Limits,
+    limits: Tuning,
 ) -> list[AttemptFinding]:
     """What the read says about each attempt: its own order, or absence, which counts one rung."""
     findings = list(read.findings)
@@ -250,20 +250,20 @@ def _inactive(read: CardRead, check: checking.Check) -> bool:
     return read.inactive and any(a.id == check.attempt_id and a.answered_with_error for a in read.absent)
 
 
-def _is_a_rung(check: checking.Check, limits: Limits) -> bool:
+def _is_a_rung(check: checking.Check, limits: Tuning) -> bool:
     return limits.checks.counts(check.armed_at, check.rung_at, check.checks_done, check.read_at)
 
 
-def _next_rung(check: checking.Check, limits: Limits) -> datetime:
+def _next_rung(check: checking.Check, limits: Tuning) -> datetime:
     return limits.checks.due(check.armed_at, check.rung_at, check.checks_done, check.read_at)
 
 
-def _numbered(check: checking.Check, limits: Limits) -> dict[str, object]:
+def _numbered(check: checking.Check, limits: Tuning) -> dict[str, object]:
     """Which rung a read is, or before which: each rung is evidence of its own, and all reads before it are one."""
     return {"check" if _is_a_rung(check, limits) else "before_check": check.checks_done + 1}
 
 
-def _absence(read: CardRead, check: checking.Check, searched: report_search.Searched, limits: Limits) -> Finding:
+def _absence(read: CardRead, check: checking.Check, searched: report_search.Searched, limits: Tuning) -> Finding:
     """What it means that nothing at the gateway is the attempt's. Before its rung is reached it means nothing."""
     counts = _is_a_rung(check, limits)
     detail = {**_numbered(check, limits), **searched.detail}
@@ -291,7 +291,7 @@ def _absence(read: CardRead, check: checking.Check, searched: report_search.Sear
     return Finding(verdict, Source.ORDER_LIST, reason=reason, detail=detail, read_at=check.read_at)
 
 
-def _at_last(found: AttemptFinding, checks: list[checking.Check], limits: Limits) -> AttemptFinding:
+def _at_last(found: AttemptFinding, checks: list[checking.Check], limits: Tuning) -> AttemptFinding:
     """What the gateway has still not decided at the last rung goes to a person; each read is evidence of its own."""
     check = next((check for check in checks if check.marker == found.marker), None)
     if check is None or found.finding.verdict not in (Verdict.IN_PROCESS, Verdict.UNCLEAR, Verdict.REVERSED):
@@ -305,7 +305,7 @@ def _at_last(found: AttemptFinding, checks: list[checking.Check], limits: Limits
     )
 
 
-def _postpone(checks: list[checking.Check], limits: Limits, now: datetime) -> None:
+def _postpone(checks: list[checking.Check], limits: Tuning, now: datetime) -> None:
     given_up = [check for check in checks if now - check.armed_at > PATIENCE]
     finding = Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason=Reason.READS_KEEP_FAILING)
     settle([AttemptFinding(check.marker, finding) for check in given_up], limits=limits, now=now)

@@ -16,10 +16,10 @@ from billing.gateway.connection import ListedOrder
 from billing.models import PaymentMethod
 from billing.models.bulk import checking, settling
 from billing.models.bulk.sql import durable
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
-def record(read: CardRead, findings: Sequence[AttemptFinding], *, limits: Limits, now: datetime) -> dict[str, int]:
+def record(read: CardRead, findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime) -> dict[str, int]:
     """Writes orders, transactions and evidence in one commit; an order that nothing explains pauses the card.
 
     An order with words of ours that this database never made begins a quarantine of the account first."""

@@ -8,10 +8,10 @@ from billing.charging.reading.record import record
 from billing.domain.attempts import HAS_MONEY
 from billing.gateway.connection import gateway_for
 from billing.models import Invoice, PaymentAttempt
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
-def look_at_gateway(*, invoice: Invoice, limits: Limits, now: datetime) -> int:
+def check_with_gateway(*, invoice: Invoice, limits: Tuning, now: datetime) -> int:
     """Reads the cards that the invoice was tried on, completely, with the transactions of all its payments, and
     takes over what is news: payments, refusals, refunds made in the gateway's own portal. How many cards were read.
 
@@ -22,6 +22,6 @@ def look_at_gateway(*, invoice: Invoice, limits: Limits, now: datetime) -> int:
     known = load(sorted(set(tried.values_list("payment_method_id", flat=True))))
     gateway = gateway_for(invoice.account)
     for card in known.values():
-        read = fetch(gateway, card, look_at=paid)
+        read = fetch(gateway, card, payments_of=paid)
         record(read, read.findings, limits=limits, now=now)
     return len(known)

@@ -49,7 +49,7 @@ from billing.models import (
 from billing.models.bulk import settling, watching
 from billing.models.bulk.history import record_event
 from billing.models.bulk.sql import NOT_DONE_YET, durable
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class DayRead:
 
 
 def finish(
-    day: watching.Day, listed: Listed, answers: Answers, *, read_at: datetime, limits: Limits, now: datetime
+    day: watching.Day, listed: Listed, answers: Answers, *, read_at: datetime, limits: Tuning, now: datetime
 ) -> DayRead:
     """Records what one day's report shows; what could not be read or recorded is tried again later."""
     if listed is None:
@@ -199,7 +199,7 @@ def _counts(account_id: int, names: Sequence[str]) -> watching.Counts:
 # --- whose it is ------------------------------------------------------------------------------------------
 
 
-def record(account_id: int, transactions: Sequence[ReadTransaction], limits: Limits, now: datetime) -> tuple[int, str]:
+def record(account_id: int, transactions: Sequence[ReadTransaction], limits: Tuning, now: datetime) -> tuple[int, str]:
     """Settles what belongs to attempts and lists what fits nothing, each payment in a commit of its own.
 
     Returns how many attempts changed, and what could not be recorded."""

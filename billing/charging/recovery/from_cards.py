@@ -27,7 +27,7 @@ from billing.models.bulk.holding import free_card
 from billing.models.bulk.sql import NOT_DONE_YET
 from billing.operating import quarantine, troubles
 from billing.operating.clocks import ask_gateways
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import open_due
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Recovered:
 
 def read_quarantined(
     *,
-    limits: Limits,
+    limits: Tuning,
     clock: Callable[[], datetime],
     should_stop: Callable[[], bool],
     account_id: int | None = None,
@@ -70,7 +70,7 @@ def read_quarantined(
 def _read_account(
     account: GatewayAccount,
     done: Recovered,
-    limits: Limits,
+    limits: Tuning,
     clock: Callable[[], datetime],
     should_stop: Callable[[], bool],
 ) -> None:
@@ -133,7 +133,7 @@ def _record_all(
     known: dict[int, KnownCard],
     started_at: datetime,
     done: Recovered,
-    limits: Limits,
+    limits: Tuning,
     clock: Callable[[], datetime],
 ) -> None:
     unread: list[Unread] = []

@@ -10,7 +10,7 @@ from billing.domain.recovery import our_words
 from billing.domain.reports import REPORT_ZONE
 from billing.gateway.connection import Gateway, GatewayUnavailableError, ReadTransaction
 from billing.models import FoundPayment, GatewayAccount, GatewayOrder, GatewayTransaction, PaymentAttempt
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class NotRecordedError(Exception):
     """What the reports showed could not be written down: they are read again."""
 
 
-def read_reports(account: GatewayAccount, gateway: Gateway, *, limits: Limits, now: datetime) -> dict[str, Any]:
+def read_reports(account: GatewayAccount, gateway: Gateway, *, limits: Tuning, now: datetime) -> dict[str, Any]:
     """Reads the reports of the days since the point, and puts what nothing explains before a person, as found
     payments: these outlast the quarantine. Once a quarantine; a day whose report could not be read is named."""
     if account.quarantine_reports:

@@ -23,10 +23,10 @@ from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMetho
 from billing.models.bulk import settling, sql
 from billing.models.bulk.history import record_transition
 from billing.models.subscriptions import Subscription
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
-def recover(read: CardRead, *, limits: Limits, now: datetime) -> int:
+def recover(read: CardRead, *, limits: Tuning, now: datetime) -> int:
     """Writes down the lost orders of one card whose invoice is certain; how many. What fits nothing holds every card
     of its customer until a person has looked at it."""
     lost = lost_orders(read)
@@ -91,7 +91,7 @@ def _write_down(
     lost: Lost,
     order: ListedOrder,
     *,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> int:
     """One lost order as an attempt; 0 when the invoice or the card has no room for one that is not paid."""
@@ -128,7 +128,7 @@ def _insert(
     order: ListedOrder,
     state: AttemptState,
     *,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> PaymentAttempt:
     at = order.created_at or now

@@ -39,7 +39,7 @@ from billing.gateway.connection import Gateway, GiveBack, PreparedRequest
 from billing.models import GatewayAccount, PaymentAttempt, Refund, Transition
 from billing.models.bulk import arming, refunding
 from billing.operating.clocks import clock_refusal
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Unacknowledged:
 
 
 def arm_refund(
-    one: refunding.Waiting, *, gateway: Gateway, limits: Limits, looked_at: datetime, now: datetime
+    one: refunding.Waiting, *, gateway: Gateway, limits: Tuning, looked_at: datetime, now: datetime
 ) -> ArmedRefund | Unacknowledged | RefundState | None:
     """Arms one requested refund: everything is checked again under locks, the request is frozen, and committed.
 
@@ -101,14 +101,14 @@ def arm_refund(
 
 
 def _freeze_or_wait(
-    one: refunding.Waiting, *, gateway: Gateway, limits: Limits, looked_at: datetime, now: datetime
+    one: refunding.Waiting, *, gateway: Gateway, limits: Tuning, looked_at: datetime, now: datetime
 ) -> ArmedRefund | RefundState | None:
     """Inside arm's commit: checks everything again under locks, then freezes the request, ends the refund, or lets it
     wait."""
     account = arming.lock_account(one.account_id)
     attempt = refunding.lock_around([one.attempt_id])[one.attempt_id]
     refund = refunding.lock_refund(one.refund_id)
-    if refund.state != RefundState.REQUESTED or not _looked_at(one, attempt, refund):
+    if refund.state != RefundState.REQUESTED or not _are_what_was_read(one, attempt, refund):
         return None
     settlement = RefundSettlement(refund, attempt, limits=limits, now=now, actor="engine")
     facts = _facts(account, attempt, refund, looked_at)
@@ -125,7 +125,7 @@ def _freeze_or_wait(
     return outcome
 
 
-def _looked_at(one: refunding.Waiting, attempt: PaymentAttempt, refund: Refund) -> bool:
+def _are_what_was_read(one: refunding.Waiting, attempt: PaymentAttempt, refund: Refund) -> bool:
     """Whether the rows are those that were looked into; in a database that was put back, ids name others."""
     return refund.attempt_id == attempt.pk and attempt.gateway_transaction_id == one.transaction_id
 
@@ -176,7 +176,7 @@ def _freeze(
     api_url: str,
     attempt: PaymentAttempt,
     refund: Refund,
-    limits: Limits,
+    limits: Tuning,
     now: datetime,
 ) -> ArmedRefund | RefundWait | RefundEnd:
     """Freezes and signs the request and makes the refund *sending*. Its words at the gateway are its own id only."""

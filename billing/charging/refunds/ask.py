@@ -34,7 +34,7 @@ from billing.ids import new_id
 from billing.models import PaymentAttempt, Refund
 from billing.models.bulk import refunding
 from billing.models.bulk.history import record_transition
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 _WHY_NOT_REVERSED = {
     RefundEnd.ORDER_UNKNOWN: "must have a known order at the gateway",
@@ -100,7 +100,7 @@ def request_reverse(*, attempt: PaymentAttempt, decision: Decision, now: datetim
         return _create(locked, RefundKind.REVERSE, locked.amount_minor, decision, now)
 
 
-def withdraw(*, refund: Refund, decision: Decision, limits: Limits, now: datetime) -> None:
+def withdraw(*, refund: Refund, decision: Decision, limits: Tuning, now: datetime) -> None:
     """Takes a request back that was not sent yet. Raises RefundError when it was."""
     finding = RefundFinding(
         RefundVerdict.CANNOT,
@@ -114,7 +114,7 @@ def withdraw(*, refund: Refund, decision: Decision, limits: Limits, now: datetim
 
 
 def resolve_refund(
-    *, refund: Refund, resolution: RefundResolution, decision: Decision, limits: Limits, now: datetime
+    *, refund: Refund, resolution: RefundResolution, decision: Decision, limits: Tuning, now: datetime
 ) -> RefundState:
     """Closes a refund that *needs_review*, after a look at its transaction.
 
@@ -126,7 +126,7 @@ def resolve_refund(
     now_open = current.get(pk=refund.pk)
     if now_open.state != RefundState.NEEDS_REVIEW:
         raise RefundError("state", "state", _MUST_NEED_REVIEW)
-    seen = _look(now_open)
+    seen = _read(now_open)
     if seen is not None:
         _refuse_against(seen, now_open, resolution)
     verdict = {
@@ -147,7 +147,7 @@ def resolve_refund(
         return state
 
 
-def _look(refund: Refund) -> ReadTransaction | None:
+def _read(refund: Refund) -> ReadTransaction | None:
     """The refund's transaction as the gateway shows it; None where it has not shown it for days."""
     try:
         return gateway_for(refund.attempt.account).read_transaction(refund.attempt.gateway_transaction_id or "")

@@ -44,7 +44,7 @@ from billing.models.bulk import refunding, settling, sql
 from billing.models.bulk.evidence import insert_evidence
 from billing.models.bulk.history import record_event, record_transition
 from billing.models.bulk.orphans import NewOrphan, record_new_orphans
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ R = RefundState
 
 
 def settle_refund(
-    refund_id: int, finding: RefundFinding, *, limits: Limits, now: datetime, actor: str = "engine"
+    refund_id: int, finding: RefundFinding, *, limits: Tuning, now: datetime, actor: str = "engine"
 ) -> RefundState | None:
     """Settles one finding and returns the state that the refund came to; None when it did not move."""
     with sql.durable():
@@ -72,7 +72,7 @@ class AskedBack:
 
 
 def settle_refund_answer(
-    asked: AskedBack, finding: RefundFinding, *, limits: Limits, now: datetime
+    asked: AskedBack, finding: RefundFinding, *, limits: Tuning, now: datetime
 ) -> RefundState | None:
     """Settles the answer to the one request with this nonce; an answer that no refund accounts for, or that cannot be
     settled at all, is kept as an orphan. After a restore a row's id may be another refund's."""
@@ -98,7 +98,7 @@ def _orphan(asked: AskedBack, finding: RefundFinding, now: datetime) -> NewOrpha
 
 
 def settle_refund_in_transaction(
-    refund_id: int, finding: RefundFinding, *, limits: Limits, now: datetime, actor: str
+    refund_id: int, finding: RefundFinding, *, limits: Tuning, now: datetime, actor: str
 ) -> RefundState | None:
     """The same inside the caller's transaction."""
     attempt_id = Refund.objects.values_list("attempt_id", flat=True).get(pk=refund_id)
@@ -111,7 +111,7 @@ def settle_refund_in_transaction(
 class RefundSettlement:
     """One refund with its attempt, both locked with all that they touch, inside the caller's transaction."""
 
-    def __init__(self, refund: Refund, attempt: PaymentAttempt, *, limits: Limits, now: datetime, actor: str) -> None:
+    def __init__(self, refund: Refund, attempt: PaymentAttempt, *, limits: Tuning, now: datetime, actor: str) -> None:
         self._refund = refund
         self._attempt = attempt
         self._limits = limits
@@ -221,7 +221,7 @@ class RefundSettlement:
 _REQUEST = (*RequestColumns.__annotations__, *SendTimes.__annotations__)
 
 
-def write_down(reads: Mapping[int, ReadTransaction], *, limits: Limits, now: datetime, actor: str = "engine") -> int:
+def write_down(reads: Mapping[int, ReadTransaction], *, limits: Tuning, now: datetime, actor: str = "engine") -> int:
     """Takes over what transactions, by the attempt that they belong to, show of money that went back: refunds made at
     the gateway, and payments that it reversed. One durable commit; how many things were news."""
     with sql.durable():
@@ -239,7 +239,7 @@ def write_down(reads: Mapping[int, ReadTransaction], *, limits: Limits, now: dat
 
 
 def record_seen(
-    reads: Mapping[int, ReadTransaction], *, limits: Limits, now: datetime, actor: str = "engine"
+    reads: Mapping[int, ReadTransaction], *, limits: Tuning, now: datetime, actor: str = "engine"
 ) -> list[Refund]:
     """Writes down money that the gateway shows as given back and that nothing here explains.
 
@@ -261,7 +261,7 @@ def record_seen(
 
 
 def _end_overtaken(
-    waiting: Refund, attempt: PaymentAttempt, seen_minor: int, *, limits: Limits, now: datetime, actor: str
+    waiting: Refund, attempt: PaymentAttempt, seen_minor: int, *, limits: Tuning, now: datetime, actor: str
 ) -> None:
     """A refund that was asked for and not sent ends when money is seen to have gone back otherwise since."""
     refunded = attempt.amount_refunded_minor + seen_minor

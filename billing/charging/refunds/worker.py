@@ -40,7 +40,7 @@ from billing.models.bulk import refunding
 from billing.models.bulk.sql import CONNECTION_LOST, HeldError
 from billing.operating import troubles
 from billing.operating.clocks import addresses_off
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -70,21 +70,21 @@ Answered = tuple[ArmedRefund, RefundFinding]
 
 
 @dataclass(frozen=True, slots=True)
-class _Looking:
+class _Reading:
     """A refund whose transaction is being read since `looked_at`."""
 
     refund: refunding.Waiting
     gateway: Gateway
     looked_at: datetime
-    look: "Future[ReadTransaction | GatewayUnavailableError]"
+    read: "Future[ReadTransaction | GatewayUnavailableError]"
 
 
-def refund_due(*, limits: Limits, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Refunded:
+def refund_due(*, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Refunded:
     """Sends what is asked for and looks into what is unknown, as the module says. `clock` is the database's."""
     return _Refunder(limits, clock, should_stop).run()
 
 
-def sweep_refunds(*, limits: Limits, now: datetime, not_at: Sequence[str] = ()) -> int:
+def sweep_refunds(*, limits: Tuning, now: datetime, not_at: Sequence[str] = ()) -> int:
     """Turns refunds that are *sending* past their deadline into *unknown*; how many."""
     lost = Refund.objects.filter(state=RefundState.SENDING.value, deadline_at__lte=now).order_by("deadline_at")
     lost = lost.exclude(account__api_url__in=not_at)
@@ -102,13 +102,13 @@ def sweep_refunds(*, limits: Limits, now: datetime, not_at: Sequence[str] = ()) 
 
 
 class _Refunder:
-    def __init__(self, limits: Limits, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> None:
+    def __init__(self, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> None:
         self._limits = limits
         self._clock = clock
         self._should_stop = should_stop
         self._stop_at = time.monotonic() + limits.collect_for.total_seconds()
         self._give_up_at = self._stop_at + (limits.deadline + timedelta(seconds=10)).total_seconds()
-        self._looking: list[_Looking] = []
+        self._reading: list[_Reading] = []
         self._sending: list[tuple[int, Future[Answered]]] = []  # with the account
         self._unsettled: list[Answered] = []
         self._unacknowledged: list[Unacknowledged] = []
@@ -144,11 +144,11 @@ class _Refunder:
             logger.error("refund: leaving without having settled refunds %s", ", ".join(map(str, left)))
 
     def _has_unfinished(self) -> bool:
-        return bool(self._looking or self._sending or self._unsettled or self._unacknowledged)
+        return bool(self._reading or self._sending or self._unsettled or self._unacknowledged)
 
     def _wait(self) -> None:
         """Until the first of what is under way has come, or for a moment."""
-        under_way: list[Future[Any]] = [one.look for one in self._looking]
+        under_way: list[Future[Any]] = [one.read for one in self._reading]
         under_way += [answer for _, answer in self._sending]
         if under_way:
             wait(under_way, timeout=POLL.total_seconds(), return_when=FIRST_COMPLETED)
@@ -162,7 +162,7 @@ class _Refunder:
         """Begins to look into what is due, as far as there are threads. A reading that hangs takes one of its account's
         few, and nobody else waits for it. True when something was claimed."""
         claimed_any = False
-        while self._may_begin() and len(self._looking) + len(self._sending) < SENDERS:
+        while self._may_begin() and len(self._reading) + len(self._sending) < SENDERS:
             now = self._clock()
             claimed = refunding.claim(
                 now=now, lease=LEASE, limit=1, not_at=addresses_off(now), not_of=self._busy_accounts()
@@ -175,13 +175,13 @@ class _Refunder:
                 self._not_seen(claimed[0], GatewayUnavailableError("the account's gateway cannot be asked"))
             else:
                 looked_at = self._clock()
-                look = pool.submit(_look, gateway, claimed[0].transaction_id)
-                self._looking.append(_Looking(claimed[0], gateway, looked_at, look))
+                read = pool.submit(_read, gateway, claimed[0].transaction_id)
+                self._reading.append(_Reading(claimed[0], gateway, looked_at, read))
         return claimed_any
 
     def _busy_accounts(self) -> list[int]:
         """Those that have as much under way as one account may."""
-        under_way = Counter(one.refund.account_id for one in self._looking)
+        under_way = Counter(one.refund.account_id for one in self._reading)
         under_way.update(account_id for account_id, _ in self._sending)
         return [account_id for account_id, count in under_way.items() if count >= OF_ONE_ACCOUNT]
 
@@ -199,14 +199,14 @@ class _Refunder:
 
     def _carry_on(self, pool: ThreadPoolExecutor) -> None:
         """Goes on with what was looked into by now."""
-        for looking in [one for one in self._looking if one.look.done()]:
-            self._looking.remove(looking)
-            one, seen = looking.refund, looking.look.result()
+        for reading in [one for one in self._reading if one.read.done()]:
+            self._reading.remove(reading)
+            one, seen = reading.refund, reading.read.result()
             try:
                 if isinstance(seen, GatewayUnavailableError):
                     self._not_seen(one, seen)
                 elif one.state == RefundState.REQUESTED:
-                    self._give_back(pool, looking.gateway, one, seen, looking.looked_at)
+                    self._give_back(pool, reading.gateway, one, seen, reading.looked_at)
                 else:
                     self._ask_about(one, seen)
             except CONNECTION_LOST:
@@ -321,7 +321,7 @@ class _Refunder:
         time.sleep(DATABASE_PAUSE.total_seconds())
 
 
-def _look(gateway: Gateway, transaction_id: str) -> ReadTransaction | GatewayUnavailableError:
+def _read(gateway: Gateway, transaction_id: str) -> ReadTransaction | GatewayUnavailableError:
     try:
         gateway.ensure_token()
         return gateway.read_transaction(transaction_id)

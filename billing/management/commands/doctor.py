@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
-from billing.domain.counts import counted
+from billing.domain.plurals import counted
 from billing.doorbell import answers
 from billing.models import GatewayAccount
 from billing.models.bulk import recognising

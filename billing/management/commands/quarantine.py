@@ -7,13 +7,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.charging.recovery.from_cards import read_quarantined
-from billing.domain.counts import counted
 from billing.domain.doubts import in_utc
 from billing.domain.money import display
+from billing.domain.plurals import counted
 from billing.models import GatewayAccount
 from billing.models.clock import database_now
 from billing.operating import quarantine, recognise, shutdown
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from billing.operating.witness import WitnessError
 
 FOR_SECONDS = 86_400
@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
     def _read(self, account: GatewayAccount) -> None:
         done = read_quarantined(
-            limits=Limits.from_settings(),
+            limits=Tuning.from_settings(),
             clock=database_now,
             should_stop=shutdown.requested,
             account_id=account.pk,

@@ -11,7 +11,7 @@ from billing.domain.decisions import Decision
 from billing.gateway.connection import GatewayUnavailableError
 from billing.models import PaymentAttempt
 from billing.models.clock import database_now
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 
 
 class Command(BaseCommand):
@@ -45,7 +45,7 @@ class Command(BaseCommand):
                 attempt=row,
                 resolution=Resolution(resolution),
                 decision=Decision(f"command:{getpass.getuser()}", reason),
-                limits=Limits.from_settings(),
+                limits=Tuning.from_settings(),
                 now=database_now(),
                 transaction_id=transaction,
                 despite_orders=despite,

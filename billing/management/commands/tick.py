@@ -16,14 +16,14 @@ from billing.charging.reading.late_money import watch
 from billing.charging.reading.reconcile import Reconciled, reconcile
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import Refunded, refund_due
-from billing.gateway.clock import read_clock
+from billing.gateway.sending_clock import read_clock
 from billing.models.clock import database_now
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.health import QUEUES
 from billing.operating.heartbeats import beat, worker_name
 from billing.operating.recognise import watch as watch_identity
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import Opened, open_due
 
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
     def _round(self) -> list[str]:
         """Every part once. One that fails holds up no other and is done again in the next round; the names of those."""
-        round_ = _Round(Limits.from_settings())
+        round_ = _Round(Tuning.from_settings())
         failed = [name for name, part in round_.parts() if not self._is_done(name, part)]
         if words := round_.words():
             self.stdout.write(words)
@@ -75,7 +75,7 @@ class Command(BaseCommand):
 class _Round:
     """What one round does, part by part, and what came of it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Tuning) -> None:
         self._limits = limits
         self._opened, self._collected = Opened(), Collected()
         self._read, self._refunded, self._lost = Reconciled(), Refunded(), 0

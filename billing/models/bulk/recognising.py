@@ -39,7 +39,7 @@ class Row:
     host_admitted: bool | None
 
 
-def look(parts: Sequence[str], *, host_id: str, witnessed: Sequence[tuple[str, str, str]], lock: bool) -> Row:
+def read(parts: Sequence[str], *, host_id: str, witnessed: Sequence[tuple[str, str, str]], lock: bool) -> Row:
     """Reads all of it; `witnessed` are (epoch, marker, nonce), of which those of a past epoch do not count. With
     `lock`, nobody changes the installation's row before the commit."""
     asked = ", ".join(sql if name in parts else "''" for name, sql, _ in PARTS)

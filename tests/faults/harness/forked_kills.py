@@ -9,7 +9,7 @@ from typing import Any
 from billing.charging.collecting.collect import collect
 from billing.models import PaymentAttempt
 from billing.models.clock import database_now
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.faults.deaths import arrange
 from tests.faults.harness import oracle
@@ -68,7 +68,7 @@ def run_batch(world: World, *, point: str, profile: str, kills: int, seed: int) 
 def _die(point: str, death: Death, number: int) -> None:
     arrange(point, nth=death.nth, delay_seconds=death.delay_seconds)
     # What a dead worker had in flight counts until its deadline, and here fifty die within seconds.
-    limits = replace(Limits.from_settings(), senders=death.senders, canary=MOST_INVOICES)
+    limits = replace(Tuning.from_settings(), senders=death.senders, canary=MOST_INVOICES)
     collect(limits=limits, clock=database_now, should_stop=lambda: False, worker=f"doomed-{number}")
 
 

@@ -18,7 +18,7 @@ from billing.charging.reading.reconcile import reconcile
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Event, GatewayAccount, Invoice, PaymentAttempt
 from billing.models.clock import database_now
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from rm_gateway.simulator.process import SimulatorProcess
 
 # Longer than the lease of a check whose reader was killed.
@@ -47,7 +47,7 @@ def recover(simulator: SimulatorProcess, *, outage: timedelta = OUTAGE, seconds:
 
     Returns how much later than it is they were at the end: rungs of the ladder are not waited for. Time is played, so
     that the simulator must take any timestamp meanwhile."""
-    limits = Limits.from_settings()
+    limits = Tuning.from_settings()
     window = simulator.control("GET", "switches")["timestamp_window"]
     simulator.set(timestamp_window=0)
     until = time.monotonic() + seconds

@@ -14,7 +14,7 @@ from django.db.models import F
 from billing.charging.collecting.collect import collect
 from billing.models import Evidence, PaymentAttempt, Transition
 from billing.models.clock import database_now
-from billing.operating.timings import Limits
+from billing.operating.tuning import Tuning
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.faults.deaths import arrange, stop_process
 from tests.faults.harness import oracle
@@ -53,7 +53,7 @@ def run(world: World, *, point: str, profile: str, kills: int, seed: int) -> tup
 
 def _work_and_stop(point: str, number: int) -> None:
     arrange(point, die=stop_process)
-    limits = replace(Limits.from_settings(), senders=SENDERS)
+    limits = replace(Tuning.from_settings(), senders=SENDERS)
     collect(limits=limits, clock=database_now, should_stop=lambda: False, worker=f"zombie-{number}")
 
 

@@ -276,7 +276,7 @@ _LOCKS = [
 _SEND = [
     one("send: not after the window", "rm_gateway/client.py", "if abs(age) > self._settings.window_seconds:",
         "if False:", *named(TEST_KILLS, "wakes_late")),
-    one("send: only listed refusals are certain", "billing/gateway/answers.py",
+    one("send: only listed refusals are certain", "billing/gateway/findings.py",
         "    if not isinstance(error, (NotSent, Rejected)):\n        return Finding(", "    if False:\n        return Finding(",
         *named(TEST_CHARGE, "absence_never_permits")),
     one("collect: a sender that fails has an unknown outcome", JOBS,

@@ -5,9 +5,9 @@ from tests.mutation.harness import Mutation, each, named, one
 ATTEMPTS = "billing/domain/attempts.py"
 MATCHING = "billing/domain/matching.py"
 DUNNING = "billing/domain/dunning.py"
-LOOKS = "billing/domain/looks.py"
+LOOKS = "billing/domain/reads.py"
 
-TEST_LOOKS = "tests/domain/test_looks.py"
+TEST_READS = "tests/domain/test_reads.py"
 TEST_READS = "tests/hostile/test_reads.py"
 TEST_ATTEMPTS = "tests/domain/test_attempts.py"
 TEST_MATCHING = "tests/domain/test_matching.py"
@@ -146,15 +146,15 @@ MUTATIONS: list[Mutation] = [
         "of a clock that was set back is counted by its gap": ("if armed_at > now or done >=", "if done >="),
         "that was read by that clock is not waited for": ("rung_at is not None and rung_at <= now", "rung_at is not None"),
         "beyond the last comes now and then": ("if armed_at > now or done >= len(self.rungs):", "if armed_at > now:"),
-    }, *named(TEST_LOOKS, "rung or clock")),
+    }, *named(TEST_READS, "rung or clock")),
     *each("looks: money is excluded", LOOKS, {
         "only when the lists must show it": ("    if spoken_of or nothing_left:\n", "    if True:\n"),
         "at once by a transaction's own word": ("    if spoken_of or nothing_left:\n", "    if nothing_left:\n"),
         "at once where nothing left": ("    if spoken_of or nothing_left:\n", "    if spoken_of:\n"),
         "by a word that is final": (" and finding.verdict in (Verdict.DECLINED, Verdict.REVERSED)\n", "\n"),
-    }, *named(TEST_LOOKS, "excludes_money")),
-    one("looks: a refusal is no proof that nothing left", "billing/gateway/answers.py",
+    }, *named(TEST_READS, "excludes_money")),
+    one("looks: a refusal is no proof that nothing left", "billing/gateway/findings.py",
         "nothing_left=isinstance(error, NotSent)", "nothing_left=True", *named(TEST_READS, "lies_charges")),
-    one("looks: what never left waits for no list", "billing/gateway/answers.py",
+    one("looks: what never left waits for no list", "billing/gateway/findings.py",
         "nothing_left=isinstance(error, NotSent)", "nothing_left=False", *named(TEST_READS, "never_left")),
 ]  # fmt: skip

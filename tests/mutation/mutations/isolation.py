@@ -3,7 +3,7 @@
 from tests.mutation.harness import Mutation, each, named, one
 
 RULES = "billing/domain/clocks.py"
-CLOCK = "billing/gateway/clock.py"
+CLOCK = "billing/gateway/sending_clock.py"
 CLOCKS = "billing/operating/clocks.py"
 ARM = "billing/charging/attempts/arm.py"
 REFUND_ARM = "billing/charging/refunds/arm.py"

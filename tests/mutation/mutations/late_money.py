@@ -140,7 +140,7 @@ MUTATIONS: list[Mutation] = [
         "WHERE f.decided_at IS NULL AND f.attempt_id IS NULL", "WHERE f.attempt_id IS NULL",
         *named(TEST_AUDIT, "nobody_has_decided")),
     one("recorded payments: are read with their card", "billing/charging/reading/fetch.py",
-        "    look_at_recorded(gateway, read)\n", "", *named(TEST_RECORDED, "next_read_of_the_card")),
+        "    read_recorded(gateway, read)\n", "", *named(TEST_RECORDED, "next_read_of_the_card")),
     one("recorded payments: their card is read again", "billing/charging/cases/ways_out.py",
         "                watching.watch([found.card_id], now=now, at=next_watch(now, now) or now)\n", "",
         *named(TEST_RECORDED, "next_read_of_the_card")),

@@ -49,12 +49,12 @@ _WORDS = [
 _LOOK = [
     one("person: looks at the gateway before deciding", RESOLVE,
         "    wish = _Wish(ProposalKind(resolution), decision.reason, transaction_id, frozenset(despite_orders))\n"
-        "    return _act_on(current, wish, seen or look(current, transaction_id),",
+        "    return _act_on(current, wish, seen or read_before(current, transaction_id),",
         "    wish = _Wish(ProposalKind(resolution), decision.reason, transaction_id, frozenset({\"card_not_known\"}))\n"
-        "    return _act_on(current, wish, seen or Look(None, (), None),",
+        "    return _act_on(current, wish, seen or Shown(None, (), None),",
         *named(TEST_RESOLVE, "decision_cannot_deny and declined")),
-    one("person: looks at the gateway before confirming", RESOLVE, "    seen = look(current, wish.transaction_id)\n",
-        "    seen = Look(None, (), None)\n"
+    one("person: looks at the gateway before confirming", RESOLVE, "    seen = read_before(current, wish.transaction_id)\n",
+        "    seen = Shown(None, (), None)\n"
         "    wish = _Wish(wish.kind, wish.reason, wish.transaction_id, frozenset({\"card_not_known\"}))\n",
         *named(TEST_RESOLVE, "gateway_is_read")),
     one("person: what the gateway shows forbids", RESOLVE,
@@ -100,7 +100,7 @@ _LOOK = [
         *named(TEST_RESOLVE, "unexplained_order_is_named and default")),
     one("look: a part that cannot be read is no look", LOOKING,
         "    if isinstance(seen, GatewayUnavailableError):\n        raise seen\n",
-        "    if isinstance(seen, GatewayUnavailableError):\n        return Look(None, (), None)\n",
+        "    if isinstance(seen, GatewayUnavailableError):\n        return Shown(None, (), None)\n",
         *named(TEST_RESOLVE, "cannot_be_asked_nothing and not_charged")),
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ SETTLE = "billing/charging/refunds/settle.py"
 WORKER = "billing/charging/refunds/worker.py"
 RULES = "billing/domain/refunds.py"
 SQL = "billing/models/bulk/refunding.py"
-ANSWERS = "billing/gateway/answers.py"
+ANSWERS = "billing/gateway/findings.py"
 SEEN = "billing/charging/reading/payments.py"
 
 TEST_RULES = "tests/domain/test_refunds.py"
@@ -247,10 +247,10 @@ _SEEN = [
                                            "            if False\n"),
     }, *named(TEST_SETTLE, "gateway_refund or gateway_reversal_takes")),
     one("refund seen: a payment that cannot be read holds nothing up", SEEN,
-        "            if attempt.id in look_at:\n                raise\n", "            raise\n",
+        "            if attempt.id in payments_of:\n                raise\n", "            raise\n",
         *named(TEST_SEEN, "holds_no_other_reading_up")),
     one("refund seen: who looks is told what cannot be read", SEEN,
-        "            if attempt.id in look_at:\n                raise\n", "",
+        "            if attempt.id in payments_of:\n                raise\n", "",
         *named(TEST_SEEN, "holds_no_other_reading_up")),
     *each("refund answered", ANSWERS, {
         "what is not on the list is unknown": (
@@ -290,7 +290,7 @@ _WORK = [
     }, *named(TEST_GUARDS, "each_check")),
     *each("refund work: beside an account that hangs", WORKER, {
         "it has few readers": ("if count >= OF_ONE_ACCOUNT]", "if count >= SENDERS]"),
-        "nobody waits for its readers": ("[one for one in self._looking if one.look.done()]", "list(self._looking)"),
+        "nobody waits for its readers": ("[one for one in self._reading if one.read.done()]", "list(self._reading)"),
     }, *named(TEST_WORKER, "hang_hold_up_nobody")),
     one("refund work: an answer that cannot be settled is its account's trouble", WORKER,
         "troubles.note(armed.asked.account_id, WORK_ON_ONE", "troubles.note(None, WORK_ON_ONE",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.domain.attempts import Finding, Source, Verdict
-from billing.domain.looks import Ladder, look_from
+from billing.domain.reads import Ladder, look_from
 from tests.factories import NOW as ARMED
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

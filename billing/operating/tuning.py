@@ -1,19 +1,19 @@
-"""The times that the charging protocol keeps, in one value."""
+"""The times and counts that the charging protocol keeps to, in one value."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
 
-from billing.domain.looks import Ladder
 from billing.domain.pacing import CANARY, PAUSES
+from billing.domain.reads import Ladder
 
 # A sender may notice its deadline a little late; nobody calls an attempt lost before this has passed too.
 MARGIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Tuning:
     """`window`: how long after arming a request may leave. `total`: how long its answer may take from then.
     `ladder`: when the card is read for an attempt without an answer, counted from arming; `report_ladder`: when after
     that the gateway's daily reports are read too. `unreadable_after`: how long a card's orders cannot be read before
@@ -51,7 +51,7 @@ class Limits:
         return self.window + self.total + MARGIN
 
     @classmethod
-    def from_settings(cls) -> "Limits":
+    def from_settings(cls) -> "Tuning":
         return cls(
             window=timedelta(seconds=settings.KITARAN_SEND_WINDOW_SECONDS),
             total=timedelta(seconds=settings.KITARAN_GATEWAY_TOTAL_SECONDS),
