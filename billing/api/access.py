@@ -40,9 +40,13 @@ _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 
 def rows_of(account: GatewayAccount, model: type[Row]) -> QuerySet[Row]:
     """The account's own rows of `model`, with what their answers name."""
-    rows: QuerySet[Row] = model._default_manager.filter(account=account)  # noqa: SLF001  (Django's name for it)
-    related = RELATED[model]
-    rows = rows.prefetch_related(*PREFETCHED.get(model, ()))
+    return with_related(model).filter(account=account)
+
+
+def with_related(model: type[Row]) -> QuerySet[Row]:
+    """Rows of any account, read with what their answers name; for bodies that stay with their account."""
+    rows: QuerySet[Row] = model._default_manager.prefetch_related(*PREFETCHED.get(model, ()))  # noqa: SLF001
+    related = RELATED.get(model, ())
     return rows.select_related(*related) if related else rows
 
 

@@ -21,7 +21,7 @@ def note_unread(unread: Sequence[Unread], *, limits: Limits, now: datetime) -> N
             [
                 NewEvent(
                     account_id=cards[card].account_id,
-                    kind="card.unreadable",
+                    kind="payment_method.unreadable",
                     subject_type="card",
                     subject_id=card,
                     occasion=str(now),
@@ -89,7 +89,7 @@ def alert_unexplained(read: CardRead, now: datetime) -> None:
         [
             NewEvent(
                 account_id=read.card.account_id,
-                kind="card.unexplained_order",
+                kind="payment_method.unexplained_order",
                 subject_type="card",
                 subject_id=read.card.id,
                 occasion=order,
