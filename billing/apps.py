@@ -1,3 +1,6 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -7,5 +10,14 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from billing import checks
+        from billing.notifying import bodies
 
         checks.register_all()
+        bodies.show_objects_with(_show)
+
+
+def _show(object_type: str, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:
+    """Imported when it is first needed: most processes never publish."""
+    from billing.api.objects import show
+
+    return show(object_type, ids)

@@ -17,6 +17,7 @@ from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import refund_due
 from billing.gateway.sending_clock import read_clock
 from billing.models.clock import database_now
+from billing.notifying.publish import publish as publish_events
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.heartbeats import beat, worker_name
@@ -85,6 +86,13 @@ def remind() -> None:
 @_noted
 def watch() -> None:
     watch_for_late_money(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.publish")
+@_noted
+def publish() -> None:
+    while not shutdown.requested() and publish_events(now=database_now()):
+        pass
 
 
 @shared_task(name="billing.heartbeat", bind=True)

@@ -59,6 +59,7 @@ app.conf.update(
         "billing.open_due": {"queue": HOUSEKEEPING},
         "billing.sweep": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
+        "billing.publish": {"queue": NOTIFY},
     },
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
@@ -73,6 +74,7 @@ app.conf.update(
         "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
         "quarantine": _tick("billing.quarantine", TICK_SECONDS, RECONCILE),
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
+        "publish": _tick("billing.publish", TICK_SECONDS, NOTIFY),
         "watch": _tick("billing.watch", WATCH_SECONDS, RECONCILE),
         **{
             f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue)

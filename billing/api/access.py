@@ -3,10 +3,20 @@
 import re
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from billing.api.problems import Problem, invalid
-from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Refund, Subscription
+from billing.models import (
+    Customer,
+    Event,
+    GatewayAccount,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Refund,
+    Subscription,
+)
 
 Row = TypeVar("Row", bound=Model)
 
@@ -34,15 +44,23 @@ PREFIXES: dict[type[Model], str] = {
     Invoice: "inv",
     PaymentAttempt: "att",
     Refund: "ref",
+    Event: "evt",
 }
+# What is not there for a merchant's system yet.
+HIDDEN: dict[type[Model], Q] = {Event: Q(sequence__isnull=True)}
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 
 
 def rows_of(account: GatewayAccount, model: type[Row]) -> QuerySet[Row]:
     """The account's own rows of `model`, with what their answers name."""
-    rows: QuerySet[Row] = model._default_manager.filter(account=account)
-    related = RELATED[model]
-    rows = rows.prefetch_related(*PREFETCHED.get(model, ()))
+    rows = with_related(model).filter(account_id=account.pk)
+    return rows.exclude(HIDDEN[model]) if model in HIDDEN else rows
+
+
+def with_related(model: type[Row]) -> QuerySet[Row]:
+    """Rows of any account, read with what their answers name; for bodies that stay with their account."""
+    rows: QuerySet[Row] = model._default_manager.prefetch_related(*PREFETCHED.get(model, ()))
+    related = RELATED.get(model, ())
     return rows.select_related(*related) if related else rows
 
 

@@ -3,7 +3,17 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from billing.api.views import account, cases, customers, invoices, payment_methods, plans, refunds, subscriptions
+from billing.api.views import (
+    account,
+    cases,
+    customers,
+    events,
+    invoices,
+    payment_methods,
+    plans,
+    refunds,
+    subscriptions,
+)
 from billing.api.views.base import NoSuchAddress
 
 urlpatterns = [
@@ -39,6 +49,8 @@ urlpatterns = [
     path("v1/attempts/resolve/", cases.ResolveManyView.as_view()),
     path("v1/attempts/release/", cases.ReleaseManyView.as_view()),
     path("v1/attempts/<str:id>/", invoices.AttemptView.as_view()),
+    path("v1/events/", events.EventListView.as_view()),
+    path("v1/events/<str:id>/", events.EventView.as_view()),
     path("v1/refunds/", refunds.RefundListView.as_view()),
     path("v1/refunds/<str:id>/", refunds.RefundView.as_view()),
     path("v1/refunds/<str:id>/withdraw/", refunds.WithdrawView.as_view()),

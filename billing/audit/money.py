@@ -196,7 +196,7 @@ def _orders_are_explained(parameters: Mapping[str, Any]) -> Iterator[Violation]:
             WHERE o.status = ANY(%(kept)s) AND NOT o.in_baseline AND o.attempt_id IS NULL AND c.kind = 'tokenized'
               AND OF_ACCOUNT(o.account_id)
               AND NOT EXISTS (SELECT 1 FROM billing_event e
-                              WHERE e.kind = 'card.unexplained_order' AND e.subject_type = 'card'
+                              WHERE e.kind = 'payment_method.unexplained_order' AND e.subject_type = 'card'
                                 AND e.subject_id = c.id AND e.occasion = o.gateway_order_id)
               AND NOT EXISTS (SELECT 1 FROM billing_paymentattempt a WHERE a.payment_method_id = c.id
                                 AND (a.gateway_order_id = o.gateway_order_id

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Refund, Subscription
+from billing.models import (
+    Customer,
+    Event,
+    GatewayAccount,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Refund,
+    Subscription,
+)
 from tests.api.calls import Api, api_for
 from tests.factories import (
     make_account,
@@ -13,6 +23,7 @@ from tests.factories import (
     make_customer,
     make_invoice,
     make_plan,
+    make_published_event,
     make_refund,
     make_subscription,
     move_attempt,
@@ -32,6 +43,7 @@ class Merchant:
     invoice: Invoice
     attempt: PaymentAttempt
     refund: Refund
+    event: Event
 
 
 def make_merchant() -> Merchant:
@@ -43,7 +55,8 @@ def make_merchant() -> Merchant:
     invoice = make_invoice(card)
     attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
     refund = make_refund(attempt)
-    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt, refund)
+    event = make_published_event(invoice)
+    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt, refund, event)
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from schemathesis.specs.openapi import checks
 from billing.charging.attempts.charge_now import charge_now
 from billing.charging.refunds.ask import request_refund
 from billing.domain.decisions import Decision
-from billing.models import PaymentAttempt, PaymentMethod
+from billing.models import Event, PaymentAttempt, PaymentMethod
 from billing.models.clock import database_now
+from billing.notifying.publish import publish
 from config.wsgi import application
 from tests.api.calls import api_for, snapshot
 from tests.conftest import Shop
@@ -63,6 +64,7 @@ PREFIXES = {
     "invoices": "inv",
     "attempts": "att",
     "refunds": "ref",
+    "events": "evt",
 }
 pytestmark = pytest.mark.slow
 BOUNDED = settings(
@@ -95,7 +97,9 @@ def known(shop: Shop) -> dict[str, str]:
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=invoice)
     refund = request_refund(attempt=attempt, amount_minor=500, decision=Decision("test", "x"), now=database_now())
-    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund)
+    publish(now=database_now())
+    event = Event.objects.earliest("sequence")
+    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund, event)
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 
 

@@ -50,7 +50,7 @@ def test_attempt_armed_while_its_card_is_read_is_not_unexplained(shop: Shop, pro
     tried.refresh_from_db()
     assert (fresh.state, card.held_reason, tried.refusal) == ("paid", "", None)
     assert tried.preflight_at == reading.started_at
-    assert not Event.objects.filter(kind="card.unexplained_order").exists()
+    assert not Event.objects.filter(kind="payment_method.unexplained_order").exists()
 
 
 DAYS, SECOND = timedelta(days=3), timedelta(seconds=1)

@@ -253,7 +253,7 @@ def test_unexplained_order_holds_the_card_and_alerts_once(shop: Shop) -> None:
     card.refresh_from_db()
     assert (invoice.refusal, invoice.attempts.count()) == ("preflight_found_money", 1)
     assert card.held_reason == "unexplained_order"
-    assert Event.objects.filter(kind="card.unexplained_order").count() == 1
+    assert Event.objects.filter(kind="payment_method.unexplained_order").count() == 1
 
 
 def forget(attempt: PaymentAttempt) -> None:

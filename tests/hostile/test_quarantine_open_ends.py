@@ -314,7 +314,7 @@ def test_card_that_can_never_be_read_does_not_prevent_lifting(
     begin(shop)
     never_shown(monkeypatch, broken)
     at = read_for_days(shop, 5)
-    assert Event.objects.filter(kind="card.unreadable", subject_id=broken.pk).count() == 1
+    assert Event.objects.filter(kind="payment_method.unreadable", subject_id=broken.pk).count() == 1
     with pytest.raises(quarantine.QuarantineError, match="1 card was not read"):
         lift(shop, at)
     go_on_without(card=broken, now=at, **WHY)

@@ -323,7 +323,7 @@ def test_charge_of_ours_is_no_other_attempts_on_its_card(shop: Shop) -> None:
     assert GatewayAccount.objects.get().quarantine_reason == "order_of_another"
     (order,) = GatewayOrder.objects.filter(attempt=None)
     assert marker in GatewayTransaction.objects.get(gateway_order_id=order.gateway_order_id).words
-    assert Event.objects.filter(kind="card.unexplained_order", occasion=order.gateway_order_id).exists()
+    assert Event.objects.filter(kind="payment_method.unexplained_order", occasion=order.gateway_order_id).exists()
     assert PaymentMethod.objects.get(pk=card.pk).held_reason == "unexplained_order"
     assert [str(one) for one in violations(now=database_now())] == []
 

@@ -363,7 +363,7 @@ def test_unreadable_old_card_does_not_block_the_new_one_for_ever(
     world.work_until(began + 26 * HOUR, step=HOUR)
 
     assert world.state(invoice) == ("open", "card_unreadable")
-    assert Event.objects.filter(kind="card.unreadable", subject_id=old.pk).count() == 1
+    assert Event.objects.filter(kind="payment_method.unreadable", subject_id=old.pk).count() == 1
     assert go_on_without(card=old, decision=Decision("siti", "the portal shows nothing"), now=world.now) == 1
     world.work_until(world.now + 3 * MINUTE)
     assert world.state(invoice) == ("paid", None)
@@ -412,7 +412,7 @@ def test_odd_record_in_an_old_cards_list_is_reviewed_and_cleared(world: World, m
     assert world.state(invoice) == ("open", "preflight_found_money")
     old.refresh_from_db()
     assert old.held_reason == "unexplained_order"
-    assert Event.objects.get(kind="card.unexplained_order").payload["order"] == "777001"
+    assert Event.objects.get(kind="payment_method.unexplained_order").payload["order"] == "777001"
 
     cleared = clear_hold(card=old, decision=Decision("siti", "a test record of theirs"), now=world.now)
     assert cleared.orders == ["777001"]

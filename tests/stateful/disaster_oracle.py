@@ -69,7 +69,7 @@ def is_recorded(charge: dict[str, Any]) -> bool:
     """Whether money of which the books have no attempt is before a person, or was: as an order that nothing explains
     and that holds its card, as a payment that was found, or in the quarantine's reports."""
     order, transaction = charge["order_id"], charge["transaction_id"]
-    if Event.objects.filter(kind="card.unexplained_order", occasion=order).exists():
+    if Event.objects.filter(kind="payment_method.unexplained_order", occasion=order).exists():
         return True
     if OutsidePayment.objects.filter(gateway_transaction_id=transaction).exists():
         return True

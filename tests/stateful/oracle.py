@@ -221,7 +221,7 @@ def _has_an_event(world: World, maker: PaymentAttempt | None, charge: dict[str, 
         return False
     if maker.state == "not_charged" and charge["status"] == "FULL_REFUNDED":
         return True
-    unexplained = Event.objects.filter(kind="card.unexplained_order", occasion=charge["order_id"])
+    unexplained = Event.objects.filter(kind="payment_method.unexplained_order", occasion=charge["order_id"])
     by_a_person = Evidence.objects.filter(attempt_id=maker.pk, source="operator")
     return world.hostile and maker.state == "declined" and by_a_person.exists() and unexplained.exists()
 

@@ -18,6 +18,7 @@ from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import Refunded, refund_due
 from billing.gateway.sending_clock import read_clock
 from billing.models.clock import database_now
+from billing.notifying.publish import publish
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.health import QUEUES
@@ -29,8 +30,8 @@ from billing.subscriptions.renew import Opened, open_due
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, and find late payments: once, or every few seconds "
-        "with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, and publish events: once, or every "
+        "few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -92,6 +93,7 @@ class _Round:
             ("watch", self._watch),
             ("remind", self._remind),
             ("quarantine", self._read_quarantined),
+            ("publish", self._publish),
         ]
 
     def _beat(self) -> None:
@@ -124,6 +126,10 @@ class _Round:
 
     def _remind(self) -> None:
         remind(now=read_clock())
+
+    def _publish(self) -> None:
+        while not shutdown.requested() and publish(now=database_now()):
+            pass
 
     def _read_quarantined(self) -> None:
         read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)

@@ -1,18 +1,28 @@
 """What happened, written down: each change of state, and each event for the merchant's system. Append-only."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from billing.domain.events import kind_of_move, subject_of
 from billing.ids import new_id
+from billing.models.bulk.sql import rows
 from billing.models.bulk.writing import by_name, insert
 from billing.models.history import Event, Transition
+
+# Fields whose values are in no history and in no `changes`: secrets, and how a customer is reached.
+PRIVATE = frozenset(
+    {"email", "country_code", "phone_number", "client_id", "client_secret", "private_key_pem", "gateway_public_key"}
+)
+LONGEST_VALUE = 200
+MOVED = ("account_id", "subject_type", "subject_id", "from_state", "to_state", "reason", "evidence_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTransition:
-    """One change of state of anything: from, to, why, on what evidence."""
+    """One change of state of anything: from, to, why, on what evidence. `detail` is what its event says besides."""
 
     account_id: int
     subject_type: str
@@ -21,11 +31,15 @@ class NewTransition:
     to_state: str
     reason: str
     evidence_id: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """`occasion` distinguishes the times that the same thing happens to one subject."""
+    """`occasion` distinguishes the times that the same thing happens to one subject.
+
+    Whoever records an event holds the lock of its subject's row until the commit, so that the events of one object have
+    ids in the order in which they happened."""
 
     account_id: int
     kind: str
@@ -46,8 +60,9 @@ def record_transition(
     actor: str,
     now: datetime,
     evidence_id: int | None = None,
+    detail: Mapping[str, Any] | None = None,
 ) -> int:
-    """Records one change of state; the id of its row."""
+    """Records one change of state, with its event; the id of its row."""
     one = NewTransition(
         account_id=account_id,
         subject_type=subject_type,
@@ -56,15 +71,102 @@ def record_transition(
         to_state=to_state,
         reason=reason,
         evidence_id=evidence_id,
+        detail=detail or {},
     )
     (number,) = record_transitions([one], actor=actor, now=now)
     return number
 
 
 def record_transitions(transitions: Sequence[NewTransition], *, actor: str, now: datetime) -> list[int]:
-    """Records changes of state; the ids of their rows."""
-    inserted = insert(Transition, {**by_name(transitions), "actor": actor, "at": now})
+    """Records changes of state with their events; the ids of their rows."""
+    return record_history(transitions, actor=actor, now=now)
+
+
+def record_history(lines: Sequence[NewTransition | NewEvent], *, actor: str, now: datetime) -> list[int]:
+    """Records changes of state, their events, and events that change no state, in the order given; the ids of the
+    changes."""
+    moves = [line for line in lines if isinstance(line, NewTransition)]
+    ids = _insert_transitions(moves, actor, now) if moves else []
+    numbers = iter(ids)
+    events = [_event_of(line, next(numbers)) if isinstance(line, NewTransition) else line for line in lines]
+    record_events([event for event in events if event is not None], now=now)
+    return ids
+
+
+def record_change(
+    *,
+    account_id: int,
+    subject_type: str,
+    subject_id: int,
+    state: str,
+    kind: str,
+    changes: Mapping[str, tuple[Any, Any]],
+    actor: str,
+    now: datetime,
+    reason: str = "",
+    words: str = "",
+) -> None:
+    """Records what changed of a row whose state stands: a line of history with the values before and after, and the
+    event `kind`. Of a field in PRIVATE both say only that it changed. `words` stand in history instead of values."""
+    shown = {
+        name: {"changed": True} if name in PRIVATE else {"from": before, "to": after}
+        for name, (before, after) in changes.items()
+    }
+    line = NewTransition(
+        account_id=account_id,
+        subject_type=subject_type,
+        subject_id=subject_id,
+        from_state=state,
+        to_state=state,
+        reason=": ".join(filter(None, [words or _words_of(shown), reason])),
+    )
+    event = NewEvent(
+        account_id=account_id,
+        kind=kind,
+        subject_type=subject_type,
+        subject_id=subject_id,
+        occasion=new_id("chg", now),
+        payload={"changes": shown, "reason": reason},
+    )
+    record_history([line, event], actor=actor, now=now)
+
+
+def _words_of(changes: Mapping[str, Mapping[str, Any]]) -> str:
+    """`catch_up: all → skip; email changed`."""
+    return "; ".join(
+        f"{name} changed" if "changed" in change else f"{name}: {_value(change['from'])} → {_value(change['to'])}"
+        for name, change in changes.items()
+    )
+
+
+def _value(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:LONGEST_VALUE]
+
+
+def lock_account(account_id: int) -> None:
+    """For an event of an account by a writer that does not change its row: the events of one account follow each
+    other. Taken last, for charges are armed under a shared lock of the same row."""
+    rows("SELECT id FROM billing_gatewayaccount WHERE id = %s FOR NO KEY UPDATE", [account_id])
+
+
+def _insert_transitions(transitions: Sequence[NewTransition], actor: str, now: datetime) -> list[int]:
+    inserted = insert(Transition, {**by_name(transitions, *MOVED), "actor": actor, "at": now})
     return [number for (number,) in inserted]
+
+
+def _event_of(move: NewTransition, transition_id: int) -> NewEvent | None:
+    kind = kind_of_move(move.subject_type, move.from_state, move.to_state)
+    if kind is None:
+        return None
+    changes = {"state": {"from": move.from_state or None, "to": move.to_state}}
+    return NewEvent(
+        account_id=move.account_id,
+        kind=kind,
+        subject_type=subject_of(move.subject_type),
+        subject_id=move.subject_id,
+        occasion=f"transition {transition_id}",
+        payload={"changes": changes, "reason": move.reason, **move.detail},
+    )
 
 
 def record_event(
