@@ -25,13 +25,11 @@ from billing.admin.toolkit.formats import (
     moment_text,
     money,
     state_column,
-    verdict_words,
-    why_of_evidence,
     why_words,
-    words,
 )
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
 from billing.admin.toolkit.search import Search
+from billing.admin.toolkit.tables import evidence_rows
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.money import display
 from billing.models import Evidence, PaymentAttempt
@@ -156,13 +154,9 @@ def _notices(row: PaymentAttempt, zone: str) -> list[Words]:
 
 def _evidence(row: PaymentAttempt) -> Table:
     """What was found, newest first."""
-    zone = row.account.time_zone
-    rows, empty = [], "No evidence yet."
-    for one in Evidence.objects.filter(attempt_id=row.pk).order_by("-pk")[:MOST_EVIDENCE]:
-        source, verdict, when = link(one, words(one.source)), verdict_words(one.verdict), moment(one.recorded_at, zone)
-        why = why_of_evidence(one)
-        rows.append([Cell(source), Cell(verdict), Cell(why or NOTHING), Cell(when)])
-    return Table("Evidence", ["Source", "Result", "Reason", "When"], rows, empty)
+    found = Evidence.objects.filter(attempt_id=row.pk).order_by("-pk")[:MOST_EVIDENCE]
+    rows = evidence_rows(found, row.account.time_zone)
+    return Table("Evidence", ["Source", "Result", "Reason", "When"], rows, "No evidence yet.")
 
 
 def _orders(row: PaymentAttempt) -> Table:

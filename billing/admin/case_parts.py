@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.urls import reverse
 from django.utils.html import format_html
 
 from billing.admin.toolkit.actions import Given, new_token
@@ -12,7 +11,6 @@ from billing.admin.toolkit.formats import (
     ATTEMPT_LABELS,
     NOTHING,
     Label,
-    age,
     card_words,
     code,
     link,
@@ -21,16 +19,13 @@ from billing.admin.toolkit.formats import (
     money,
     page_of,
     quoted,
-    verdict_words,
-    why_of_evidence,
-    words,
 )
 from billing.admin.toolkit.pages import Cell, Facts, Post, Table, Words
+from billing.admin.toolkit.tables import evidence_rows, waiting_rows
 from billing.charging.cases import approvals
 from billing.charging.cases.case import BEFORE, NO_ORDER, TOOK_NOTHING, UNEXPLAINED, Case, Pair, read_case
 from billing.charging.cases.holds import ResolutionError
 from billing.domain.attempts import AttemptState
-from billing.domain.money import display
 from billing.domain.reason_words import reason_words
 from billing.domain.resolution import ProposalKind, ProposalOutcome
 from billing.models import PaymentAttempt, Proposal
@@ -187,21 +182,7 @@ def _read_button(row: PaymentAttempt) -> Post:
 
 def held_up(row: PaymentAttempt, zone: str) -> Table:
     """The other invoices that wait because the card is blocked."""
-    now = database_now()
-    rows = [
-        [
-            Cell(
-                format_html(
-                    '<a class="k-link" href="{}">{}</a>',
-                    reverse("admin:billing_invoice_change", args=[one.invoice_id]),
-                    one.description,
-                )
-            ),
-            Cell(format_html('{}<span class="k-sub">due {}</span>', age(one.due_at, now), moment(one.due_at, zone))),
-            Cell(display(one.amount_minor, one.currency), number=True),
-        ]
-        for one in case_of(row).holds_up
-    ]
+    rows = waiting_rows(case_of(row).holds_up, database_now(), zone)
     return Table("Other invoices waiting", ["Invoice", "Waiting since", "Amount"], rows, "No other invoices wait.")
 
 
@@ -248,14 +229,5 @@ def invoice_facts(row: PaymentAttempt) -> Facts:
 
 def evidence_in_order(row: PaymentAttempt) -> Table:
     """Everything that was found, the first thing first."""
-    zone = row.account.time_zone
-    rows = [
-        [
-            Cell(link(one, words(one.source))),
-            Cell(verdict_words(one.verdict)),
-            Cell(why_of_evidence(one) or NOTHING),
-            Cell(moment(one.recorded_at, zone)),
-        ]
-        for one in case_of(row).evidence
-    ]
+    rows = evidence_rows(case_of(row).evidence, row.account.time_zone)
     return Table("Evidence, in order", ["Source", "Result", "Reason", "When"], rows, "No evidence yet.")

@@ -3,13 +3,13 @@
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 
 from billing.admin.case_parts import DecideForm, as_shown
 from billing.admin.toolkit.actions import Done, Given, PersonAction
-from billing.admin.toolkit.formats import age, link, moment, money, page_of, quoted
+from billing.admin.toolkit.formats import link, moment, money, page_of, quoted
 from billing.admin.toolkit.pages import Cell, Table, Words
+from billing.admin.toolkit.tables import waiting_rows
 from billing.charging.cases import approvals
 from billing.charging.cases.clear_hold import confirm_clearing, preview_hold, reject_clearing
 from billing.charging.cases.holds import ResolutionError
@@ -91,20 +91,7 @@ def _offer(invoice: Invoice, transaction_id: str) -> str:
 
 
 def _charges(seen: Any, now: Any, zone: str) -> Table:
-    rows = [
-        [
-            Cell(
-                format_html(
-                    '<a class="k-link" href="{}">{}</a>',
-                    reverse("admin:billing_invoice_change", args=[one.invoice_id]),
-                    one.description,
-                )
-            ),
-            Cell(format_html('{}<span class="k-sub">due {}</span>', age(one.due_at, now), moment(one.due_at, zone))),
-            Cell(display(one.amount_minor, one.currency), number=True),
-        ]
-        for one in seen.due
-    ]
+    rows = waiting_rows(seen.due, now, zone)
     if rows:
         total = display(seen.total_minor, seen.currency)
         rows.append([Cell("Total, charged now"), Cell(counted(len(seen.due), "invoice")), Cell(total, number=True)])

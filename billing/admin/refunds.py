@@ -28,13 +28,12 @@ from billing.admin.toolkit.formats import (
     money,
     page_of,
     state_column,
-    verdict_words,
-    why_of_evidence,
     why_words,
     words,
 )
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Verbatim, Words, timeline
 from billing.admin.toolkit.search import Search
+from billing.admin.toolkit.tables import evidence_rows
 from billing.charging.reading.refresh import check_with_gateway
 from billing.charging.refunds.ask import RefundResolution, request_refund, request_reverse, resolve_refund, withdraw
 from billing.domain.attempts import HAS_MONEY, AttemptState
@@ -306,16 +305,8 @@ def _notices(row: Refund, zone: str) -> list[Words]:
 
 
 def _evidence(row: Refund) -> Table:
-    zone = row.account.time_zone
-    rows = [
-        [
-            Cell(link(one, words(one.source))),
-            Cell(verdict_words(one.verdict)),
-            Cell(why_of_evidence(one) or NOTHING),
-            Cell(moment(one.recorded_at, zone)),
-        ]
-        for one in RefundEvidence.objects.filter(refund_id=row.pk).order_by("-pk")[:MOST_ROWS]
-    ]
+    found = RefundEvidence.objects.filter(refund_id=row.pk).order_by("-pk")[:MOST_ROWS]
+    rows = evidence_rows(found, row.account.time_zone)
     return Table("Evidence", ["Source", "Result", "Details", "When"], rows, "No evidence yet.")
 
 

@@ -4,14 +4,11 @@ Ids of transitions give the order of events: whoever arms or settles writes them
 invoice, the card and the account, so of one invoice, card or switch they are in order, whatever the clocks showed.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from billing.audit.queries import found
 from billing.audit.violation import Violation
 from billing.domain.attempts import HOLDS_PLACE, MOVES, UNRESOLVED
-
-Parameters = Mapping[str, Any]
 
 
 def violations(account_id: int | None) -> Iterator[Violation]:
@@ -24,17 +21,13 @@ def violations(account_id: int | None) -> Iterator[Violation]:
         "move_from": [before.value for before, _ in moves],
         "move_to": [after.value for _, after in moves],
     }
-    yield from _sent_once(parameters)
-    yield from _place_was_free(parameters)
-    yield from _card_was_free(parameters)
-    yield from _moves_are_allowed(parameters)
-    yield from _money_is_recorded(parameters)
-    yield from _switch_was_off(parameters)
-    yield from _quarantine_was_kept(parameters)
+    for check in CHECKS:
+        yield from found(*check, parameters)
 
 
-def _sent_once(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+# (invariant, sentence, query): the query's rows fill the sentence.
+CHECKS = (
+    (
         "S3",
         "was armed {} times by its history.",
         """SELECT a.public_id, count(t.id)
@@ -45,18 +38,16 @@ def _sent_once(parameters: Parameters) -> Iterator[Violation]:
                 SELECT 1 FROM billing_transition b WHERE b.subject_type = 'attempt' AND b.subject_id = a.id
                 AND b.from_state = '' AND b.to_state = 'sending'))
             GROUP BY a.id HAVING count(t.id) <> 1 ORDER BY a.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S3",
         "has {} answers to its one request.",
         """SELECT a.public_id, count(*)
             FROM billing_evidence e JOIN billing_paymentattempt a ON a.id = e.attempt_id
             WHERE e.source = 'answer' AND OF_ACCOUNT(a.account_id)
             GROUP BY a.id HAVING count(*) > 1 ORDER BY a.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S3",
         "left sending for {} without evidence about it.",
         """SELECT a.public_id, a.state
@@ -69,12 +60,8 @@ def _sent_once(parameters: Parameters) -> Iterator[Violation]:
                                 AND NOT EXISTS (SELECT 1 FROM billing_evidence e
                                                 WHERE e.id = t.evidence_id AND e.attempt_id = a.id)))
             ORDER BY a.id""",
-        parameters,
-    )
-
-
-def _place_was_free(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "S4",
         "was armed for invoice {} while attempt {} was {}.",
         """WITH steps AS (ATTEMPT_STEPS)
@@ -86,22 +73,17 @@ def _place_was_free(parameters: Parameters) -> Iterator[Violation]:
             JOIN steps held ON held.subject_id = a.id AND held.to_state = ANY(%(holds)s)
              AND held.id < armed.id AND COALESCE(armed.id < held.next_id, true)
             ORDER BY b.id, held.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S4",
         "has {} attempts that took its money or still may.",
         """SELECT i.public_id, count(*)
             FROM billing_paymentattempt a JOIN billing_invoice i ON i.id = a.invoice_id
             WHERE a.state = ANY(%(holds)s) AND OF_ACCOUNT(a.account_id)
             GROUP BY i.id HAVING count(*) > 1 ORDER BY i.id""",
-        parameters,
-    )
-
-
-def _card_was_free(parameters: Parameters) -> Iterator[Violation]:
-    """An attempt keeps its card from being armed until it is resolved, or until a person releases the card."""
-    yield from found(
+    ),
+    # An attempt keeps its card from being armed until it is resolved, or until a person releases the card.
+    (
         "S5",
         "was armed on card {} while an attempt there was still open.",
         """WITH steps AS (ATTEMPT_STEPS),
@@ -125,22 +107,17 @@ def _card_was_free(parameters: Parameters) -> Iterator[Violation]:
             SELECT n.public_id, c.public_id
             FROM in_turn n JOIN billing_paymentmethod c ON c.id = n.payment_method_id
             WHERE n.busy_until > n.started ORDER BY n.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S5",
         "has {} attempts whose outcome is open.",
         """SELECT c.public_id, count(*)
             FROM billing_paymentattempt a JOIN billing_paymentmethod c ON c.id = a.payment_method_id
             WHERE a.state = ANY(%(unresolved)s) AND a.released_at IS NULL AND OF_ACCOUNT(a.account_id)
             GROUP BY c.id HAVING count(*) > 1 ORDER BY c.id""",
-        parameters,
-    )
-
-
-def _moves_are_allowed(parameters: Parameters) -> Iterator[Violation]:
-    """The birth and the first step are S3's."""
-    yield from found(
+    ),
+    # The birth and the first step are S3's.
+    (
         "S7",
         "went from {} to {} ({}).",
         """WITH moves AS (SELECT * FROM unnest(%(move_from)s::text[], %(move_to)s::text[]) AS m(before, after)),
@@ -161,9 +138,8 @@ def _moves_are_allowed(parameters: Parameters) -> Iterator[Violation]:
                               AND NOT EXISTS (SELECT 1 FROM billing_evidence e
                                               WHERE e.id = s.evidence_id AND e.attempt_id = a.id)))
             ORDER BY s.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S7",
         "is {}, and its history ends at {}.",
         """SELECT a.public_id, a.state, t.to_state
@@ -172,13 +148,9 @@ def _moves_are_allowed(parameters: Parameters) -> Iterator[Violation]:
                           WHERE subject_type = 'attempt' AND subject_id = a.id
                           ORDER BY id DESC LIMIT 1) t ON t.to_state <> a.state
             WHERE OF_ACCOUNT(a.account_id) ORDER BY a.id""",
-        parameters,
-    )
-
-
-def _money_is_recorded(parameters: Parameters) -> Iterator[Violation]:
-    """Evidence of money made the attempt succeed, be surplus or a person's case, or raised an alarm."""
-    yield from found(
+    ),
+    # Evidence of money made the attempt succeed, be surplus or a person's case, or raised an alarm.
+    (
         "S7",
         "is {}, and evidence {} shows that it was paid.",
         """SELECT a.public_id, a.state, e.id
@@ -188,32 +160,8 @@ def _money_is_recorded(parameters: Parameters) -> Iterator[Violation]:
               AND NOT EXISTS (SELECT 1 FROM billing_transition t
                               WHERE t.subject_type = 'attempt' AND t.subject_id = a.id AND t.evidence_id = e.id)
             ORDER BY e.id""",
-        parameters,
-    )
-
-
-def _quarantine_was_kept(parameters: Parameters) -> Iterator[Violation]:
-    """What was found at the gateway and written down meanwhile was not armed."""
-    yield from found(
-        "S9",
-        "was armed while the account was in quarantine.",
-        """WITH kept AS (
-                SELECT t.subject_id, t.to_state, t.id AS began,
-                       lead(t.id, 1, 9223372036854775807) OVER (PARTITION BY t.subject_id ORDER BY t.id) AS until
-                FROM billing_transition t WHERE t.subject_type = 'quarantine')
-            SELECT a.public_id
-            FROM kept k
-            JOIN billing_transition armed ON armed.subject_type = 'attempt' AND armed.to_state = 'sending'
-             AND armed.from_state = '' AND armed.id > k.began AND armed.id < k.until
-             AND armed.account_id = k.subject_id
-            JOIN billing_paymentattempt a ON a.id = armed.subject_id AND a.recovered_at IS NULL
-            WHERE k.to_state = 'quarantined' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
-        parameters,
-    )
-
-
-def _switch_was_off(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "S9",
         "was armed while {} was stopped.",
         """WITH switch AS (
@@ -228,9 +176,8 @@ def _switch_was_off(parameters: Parameters) -> Iterator[Violation]:
              AND (s.subject_type = 'installation' OR armed.account_id = s.subject_id)
             JOIN billing_paymentattempt a ON a.id = armed.subject_id AND a.recovered_at IS NULL
             WHERE s.to_state = 'stopped' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S9",
         "is {}, and its history says {}.",
         """SELECT g.public_id, CASE WHEN g.stopped_at IS NULL THEN 'running' ELSE 'stopped' END,
@@ -241,5 +188,21 @@ def _switch_was_off(parameters: Parameters) -> Iterator[Violation]:
                                ORDER BY id DESC LIMIT 1) t ON true
             WHERE (g.stopped_at IS NOT NULL) <> (COALESCE(t.to_state, '') = 'stopped')
               AND OF_ACCOUNT(g.id) ORDER BY g.id""",
-        parameters,
-    )
+    ),
+    # What was found at the gateway and written down meanwhile was not armed.
+    (
+        "S9",
+        "was armed while the account was in quarantine.",
+        """WITH kept AS (
+                SELECT t.subject_id, t.to_state, t.id AS began,
+                       lead(t.id, 1, 9223372036854775807) OVER (PARTITION BY t.subject_id ORDER BY t.id) AS until
+                FROM billing_transition t WHERE t.subject_type = 'quarantine')
+            SELECT a.public_id
+            FROM kept k
+            JOIN billing_transition armed ON armed.subject_type = 'attempt' AND armed.to_state = 'sending'
+             AND armed.from_state = '' AND armed.id > k.began AND armed.id < k.until
+             AND armed.account_id = k.subject_id
+            JOIN billing_paymentattempt a ON a.id = armed.subject_id AND a.recovered_at IS NULL
+            WHERE k.to_state = 'quarantined' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
+    ),
+)

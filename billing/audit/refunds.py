@@ -3,9 +3,8 @@
 The order of events is that of the transitions' ids, as with attempts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from billing.audit.progress import SWEPT_WITHIN, TAKEN_UP_WITHIN
 from billing.audit.queries import found
@@ -13,8 +12,6 @@ from billing.audit.violation import Violation
 from billing.charging.refunds.worker import PATIENCE
 from billing.domain.refunds import GIVEN_BACK, MAY_HAVE_ACTED, OPEN, REFUND_MOVES, WAITING
 from billing.operating.tuning import Tuning
-
-Parameters = Mapping[str, Any]
 
 
 def violations(account_id: int | None, *, now: datetime, limits: Tuning) -> Iterator[Violation]:
@@ -32,32 +29,21 @@ def violations(account_id: int | None, *, now: datetime, limits: Tuning) -> Iter
         "move_from": [before.value for before, _ in moves],
         "move_to": [after.value for _, after in moves],
     }
-    yield from _not_more_than_was_taken(parameters)
-    yield from _sent_once(parameters)
-    yield from _one_at_a_time(parameters)
-    yield from _not_charged_again(parameters)
-    yield from _moves_are_allowed(parameters)
-    yield from _counted(parameters)
-    yield from _switch_was_off(parameters)
-    yield from _orders_agree(parameters)
-    yield from _goes_on(parameters)
-    yield from _is_alerted(parameters)
+    for check in CHECKS:
+        yield from found(*check, parameters)
 
 
-def _not_more_than_was_taken(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+# (invariant, sentence, query): the query's rows fill the sentence.
+CHECKS = (
+    (
         "S1",
         "took {} {}, and {} of it was refunded or still may be.",
         """SELECT a.public_id, a.amount_minor, a.currency, sum(r.amount_minor)
             FROM billing_refund r JOIN billing_paymentattempt a ON a.id = r.attempt_id
             WHERE r.state = ANY(%(counted)s) AND OF_ACCOUNT(a.account_id)
             GROUP BY a.id HAVING sum(r.amount_minor) > a.amount_minor ORDER BY a.id""",
-        parameters,
-    )
-
-
-def _sent_once(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "S3",
         "was armed {} times by its history, and has {}.",
         """SELECT r.public_id, count(t.id), CASE WHEN r.armed_at IS NULL THEN 'no request' ELSE 'one request' END
@@ -66,18 +52,16 @@ def _sent_once(parameters: Parameters) -> Iterator[Violation]:
                                           AND t.to_state = 'sending'
             WHERE OF_ACCOUNT(r.account_id)
             GROUP BY r.id HAVING count(t.id) <> (r.armed_at IS NOT NULL)::int ORDER BY r.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S3",
         "has {} answers to its one request.",
         """SELECT r.public_id, count(*)
             FROM billing_refundevidence e JOIN billing_refund r ON r.id = e.refund_id
             WHERE e.source = 'answer' AND OF_ACCOUNT(r.account_id)
             GROUP BY r.id HAVING count(*) > 1 ORDER BY r.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S3",
         "went from {} to {} without evidence about it.",
         """SELECT r.public_id, t.from_state, t.to_state
@@ -86,25 +70,17 @@ def _sent_once(parameters: Parameters) -> Iterator[Violation]:
               AND NOT EXISTS (SELECT 1 FROM billing_refundevidence e
                               WHERE e.id = t.evidence_id AND e.refund_id = r.id)
             ORDER BY t.id""",
-        parameters,
-    )
-
-
-def _one_at_a_time(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "S4",
         "has {} refunds whose outcome is open.",
         """SELECT a.public_id, count(*)
             FROM billing_refund r JOIN billing_paymentattempt a ON a.id = r.attempt_id
             WHERE r.state = ANY(%(open)s) AND OF_ACCOUNT(a.account_id)
             GROUP BY a.id HAVING count(*) > 1 ORDER BY a.id""",
-        parameters,
-    )
-
-
-def _not_charged_again(parameters: Parameters) -> Iterator[Violation]:
-    """A surplus was never the invoice's, and a reversal says that there was no payment."""
-    yield from found(
+    ),
+    # A surplus was never the invoice's, and a reversal says that there was no payment.
+    (
         "S4",
         "was armed for invoice {}, of which refund {} had refunded money.",
         """SELECT b.public_id, i.public_id, r.public_id
@@ -119,12 +95,8 @@ def _not_charged_again(parameters: Parameters) -> Iterator[Violation]:
             JOIN billing_transition armed ON armed.subject_type = 'attempt' AND armed.subject_id = b.id
              AND armed.from_state = '' AND armed.to_state = 'sending' AND armed.id > back.id
             WHERE OF_ACCOUNT(r.account_id) ORDER BY b.id, r.id""",
-        parameters,
-    )
-
-
-def _moves_are_allowed(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "S7",
         "went from {} to {} ({}).",
         """WITH moves AS (SELECT * FROM unnest(%(move_from)s::text[], %(move_to)s::text[]) AS m(before, after)),
@@ -138,9 +110,8 @@ def _moves_are_allowed(parameters: Parameters) -> Iterator[Violation]:
                OR s.from_state <> ''
                   AND NOT EXISTS (SELECT 1 FROM moves m WHERE (m.before, m.after) = (s.from_state, s.to_state))
             ORDER BY s.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S7",
         "is {}, and its history ends at {}.",
         """SELECT r.public_id, r.state, COALESCE(t.to_state, 'nothing')
@@ -148,13 +119,9 @@ def _moves_are_allowed(parameters: Parameters) -> Iterator[Violation]:
             LEFT JOIN LATERAL (SELECT to_state FROM billing_transition
                                WHERE subject_type = 'refund' AND subject_id = r.id ORDER BY id DESC LIMIT 1) t ON true
             WHERE t.to_state IS DISTINCT FROM r.state AND OF_ACCOUNT(r.account_id) ORDER BY r.id""",
-        parameters,
-    )
-
-
-def _counted(parameters: Parameters) -> Iterator[Violation]:
-    """Refunded money is recorded, whatever state it finds."""
-    yield from found(
+    ),
+    # Refunded money is recorded, whatever state it finds.
+    (
         "S7",
         "is {}, and evidence {} shows that the money was refunded.",
         """SELECT r.public_id, r.state, e.id
@@ -163,9 +130,8 @@ def _counted(parameters: Parameters) -> Iterator[Violation]:
               AND NOT EXISTS (SELECT 1 FROM billing_event v WHERE v.kind = 'refund.alarm'
                                 AND v.subject_type = 'refund' AND v.subject_id = r.id)
             ORDER BY e.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S7",
         "counts {} as refunded, and its refunds come to {}.",
         """SELECT a.public_id, a.amount_refunded_minor, back.sum
@@ -173,30 +139,24 @@ def _counted(parameters: Parameters) -> Iterator[Violation]:
             CROSS JOIN LATERAL (SELECT COALESCE(sum(r.amount_minor), 0) AS sum FROM billing_refund r
                                 WHERE r.attempt_id = a.id AND r.state = 'succeeded' AND r.kind <> 'reverse') back
             WHERE a.amount_refunded_minor <> back.sum AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S7",
         "counts {} as refunded, and the attempt that paid it {}.",
         """SELECT i.public_id, i.amount_refunded_minor, a.amount_refunded_minor
             FROM billing_paymentattempt a JOIN billing_invoice i ON i.id = a.invoice_id
             WHERE a.state = 'succeeded' AND i.amount_refunded_minor <> a.amount_refunded_minor
               AND OF_ACCOUNT(i.account_id) ORDER BY i.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "S7",
         "took its payment back, and attempt {} is {}.",
         """SELECT r.public_id, a.public_id, a.state
             FROM billing_refund r JOIN billing_paymentattempt a ON a.id = r.attempt_id
             WHERE r.kind = 'reverse' AND r.state = 'succeeded' AND a.state <> 'reversed' AND OF_ACCOUNT(r.account_id)
             ORDER BY r.id""",
-        parameters,
-    )
-
-
-def _switch_was_off(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "S9",
         "was armed while {} was stopped.",
         """WITH switch AS (
@@ -211,13 +171,9 @@ def _switch_was_off(parameters: Parameters) -> Iterator[Violation]:
              AND (s.subject_type = 'installation' OR armed.account_id = s.subject_id)
             JOIN billing_refund r ON r.id = armed.subject_id
             WHERE s.to_state = 'stopped' AND OF_ACCOUNT(r.account_id) ORDER BY r.id""",
-        parameters,
-    )
-
-
-def _orders_agree(parameters: Parameters) -> Iterator[Violation]:
-    """What the gateway showed of a payment after it was in our books; a refund that may have acted explains it."""
-    yield from found(
+    ),
+    # What the gateway showed of a payment after it was in our books; a refund that may have acted explains it.
+    (
         "S10",
         "counts {} of {} {} as refunded, and the gateway has its order {} as {}.",
         """SELECT a.public_id, a.amount_refunded_minor, a.amount_minor, a.currency, o.gateway_order_id, o.status
@@ -227,20 +183,15 @@ def _orders_agree(parameters: Parameters) -> Iterator[Violation]:
               AND NOT EXISTS (SELECT 1 FROM billing_refund r
                               WHERE r.attempt_id = a.id AND r.state = ANY(%(acted)s))
               AND OF_ACCOUNT(o.account_id) ORDER BY a.id""",
-        parameters,
-    )
-
-
-def _goes_on(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "L2",
         "is sending since {:%Y-%m-%d %H:%M:%S} UTC.",
         """SELECT r.public_id, r.armed_at FROM billing_refund r
             WHERE r.state = 'sending' AND r.deadline_at < %(swept_before)s AND OF_ACCOUNT(r.account_id)
             ORDER BY r.id""",
-        parameters,
-    )
-    yield from found(
+    ),
+    (
         "L3",
         "is {}, and {}.",
         """SELECT r.public_id, r.state,
@@ -253,12 +204,8 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
               AND (r.next_check_at IS NULL OR r.next_check_at < %(asked_before)s
                    OR r.state = 'unknown' AND r.armed_at < %(unknown_since)s)
             ORDER BY r.id""",
-        parameters,
-    )
-
-
-def _is_alerted(parameters: Parameters) -> Iterator[Violation]:
-    yield from found(
+    ),
+    (
         "L4",
         "needed a person {}, and raised {} alerts.",
         """SELECT r.public_id, CASE came.times WHEN 0 THEN 'never' WHEN 1 THEN 'once' ELSE came.times || ' times' END,
@@ -270,5 +217,5 @@ def _is_alerted(parameters: Parameters) -> Iterator[Violation]:
             CROSS JOIN LATERAL (SELECT count(*) AS times FROM billing_event e WHERE e.subject_type = 'refund'
                                   AND e.subject_id = r.id AND e.kind = 'refund.needs_review') alerts
             WHERE came.times <> alerts.times AND OF_ACCOUNT(r.account_id) ORDER BY r.id""",
-        parameters,
-    )
+    ),
+)

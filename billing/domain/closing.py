@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from billing.domain.attempts import UNRESOLVED, AttemptState
-from billing.domain.matching import EARLIEST, marker_in
+from billing.domain.matching import EARLIEST
 from billing.domain.money import display
 from billing.domain.resolution import Refused
 from billing.domain.subscriptions import InvoiceState
@@ -140,8 +140,3 @@ def likeness(owed: Owed, *, amount_minor: int, currency: str, made_at: datetime 
     if named:
         return Likeness.NAMES_THE_INVOICE if owed.invoice_id in named else None
     return Likeness.AMOUNT_AND_TIME if made_at is None or made_at >= owed.due_at - EARLIEST else None
-
-
-def carries_a_marker(words: str) -> bool:
-    """Whether an attempt of an engine like ours made it, by the words that the gateway echoed."""
-    return marker_in(words) is not None

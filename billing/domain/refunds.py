@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
+from billing.domain.attempts import Alarm, Stay
 from billing.domain.errors import RefusedError
 from billing.domain.reasons import Reason
 
@@ -117,18 +118,6 @@ class SeenMoney:
 @dataclass(frozen=True, slots=True)
 class Move:
     to: RefundState
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stay:
-    """The state stands, and nobody needs to know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """The state stands, but an alarm is recorded."""
-
     reason: str
 
 

@@ -75,7 +75,8 @@ def decided_by(actor: str, what: str, reason: str, *, to_staff: bool, proposed_b
     """`siti paused it: on holiday.` To anybody but staff no name and nothing that staff wrote is repeated."""
     if not to_staff:
         return f"{_kind_of(actor)} {what}."
-    why = reason.strip().rstrip(".")
+    # Older approvals have both persons before the reason.
+    why = reason.removeprefix(f"proposed by {proposed_by}, confirmed by {actor}: ").strip().rstrip(".")
     first = f" (proposed by {proposed_by})" if proposed_by else ""
     return f"{actor} {what}{first}{f': {why}' if why else ''}."
 

@@ -421,6 +421,12 @@ def test_every_finding_refusal_and_hold_has_a_sentence() -> None:
     assert held_because(Hold.PROPOSAL).endswith("and another person decides whether it is collected")
 
 
+def test_older_approved_decision_names_the_proposer_once() -> None:
+    reason = "proposed by siti, confirmed by mei: the bank says so"
+    text = decided_by("mei", "released the card", reason, to_staff=True, proposed_by="siti")
+    assert text == "mei released the card (proposed by siti): the bank says so."
+
+
 def test_two_persons_decisions_name_both_to_staff_only() -> None:
     decision = Decision("mei", "nothing in the portal.", proposed_by="siti")
     said = decided(Verdict.PERSON_NOT_CHARGED, decision, to_staff=True)

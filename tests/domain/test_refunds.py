@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from billing.domain.attempts import Alarm, Stay
 from billing.domain.refunds import (
     ENDED_WITHOUT_REFUND,
     GIVEN_BACK,
@@ -13,7 +14,6 @@ from billing.domain.refunds import (
     REFUND_MOVES,
     REVERSE_WINDOW,
     WAITING,
-    Alarm,
     Contradiction,
     Move,
     RefundEnd,
@@ -26,7 +26,6 @@ from billing.domain.refunds import (
     RefundVerdict,
     RefundWait,
     SeenMoney,
-    Stay,
     contradicted,
     decide,
     judge,

@@ -1,8 +1,10 @@
 """Tables that several pages show: cards, subscriptions, invoices, attempts."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -12,18 +14,24 @@ from billing.admin.toolkit.formats import (
     INVOICE_LABELS,
     NOTHING,
     SUBSCRIPTION_LABELS,
+    age,
     card_words,
     link,
     moment,
     moment_text,
     money,
     schedule_words,
+    verdict_words,
+    why_of_evidence,
     why_words,
+    words,
 )
 from billing.admin.toolkit.pages import Cell, Table
+from billing.domain.money import display
 from billing.domain.reason_words import reason_words
 from billing.domain.subscriptions import InvoiceState
-from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
+from billing.models import Evidence, Invoice, PaymentAttempt, PaymentMethod, RefundEvidence, Subscription
+from billing.models.bulk.holding import HeldUp
 
 MOST_ROWS = 12
 
@@ -141,3 +149,34 @@ def attempts(
     ]
     first = "Attempt" if of_one else "Customer"
     return Table(title, [first, "State", "Reason", "Started", "Amount"], rows, empty, more)
+
+
+def evidence_rows(found: Iterable[Evidence | RefundEvidence], zone: str) -> list[list[Cell]]:
+    """Source, result, reason and time of each piece of evidence."""
+    return [
+        [
+            Cell(link(one, words(one.source))),
+            Cell(verdict_words(one.verdict)),
+            Cell(why_of_evidence(one) or NOTHING),
+            Cell(moment(one.recorded_at, zone)),
+        ]
+        for one in found
+    ]
+
+
+def waiting_rows(invoices: Iterable[HeldUp], now: datetime, zone: str) -> list[list[Cell]]:
+    """Each invoice that waits for a card, since when, and its amount."""
+    return [
+        [
+            Cell(
+                format_html(
+                    '<a class="k-link" href="{}">{}</a>',
+                    reverse("admin:billing_invoice_change", args=[one.invoice_id]),
+                    one.description,
+                )
+            ),
+            Cell(format_html('{}<span class="k-sub">due {}</span>', age(one.due_at, now), moment(one.due_at, zone))),
+            Cell(display(one.amount_minor, one.currency), number=True),
+        ]
+        for one in invoices
+    ]

@@ -16,13 +16,12 @@ from billing.charging.attempts.settle import AttemptFinding, settle_in_transacti
 from billing.charging.protocol.evidence import evidence_of
 from billing.charging.protocol.orphans import orphan_of
 from billing.charging.protocol.request import RequestColumns, SendTimes
-from billing.domain.attempts import HAS_MONEY, AttemptState, Finding, Source, Verdict, next_check
+from billing.domain.attempts import HAS_MONEY, Alarm, AttemptState, Finding, Source, Stay, Verdict, next_check
 from billing.domain.orphans import OrphanKind
 from billing.domain.reasons import Reason
 from billing.domain.refunds import (
     MAY_HAVE_ACTED,
     OPEN,
-    Alarm,
     Move,
     RefundEnd,
     RefundFinding,
@@ -31,7 +30,6 @@ from billing.domain.refunds import (
     RefundSource,
     RefundState,
     RefundVerdict,
-    Stay,
     decide,
     overtaken,
     still_owed,
