@@ -23,7 +23,8 @@ from billing.models import (
     Refund,
     Subscription,
 )
-from billing.models.bulk import history, writing
+from billing.models.bulk import history
+from billing.models.bulk.writing import insert
 
 MODELS: dict[str, Any] = {
     "account": GatewayAccount,
@@ -46,7 +47,6 @@ def watching_locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     A row that its writer inserted is not there for anybody else. Only tests that commit can see a difference."""
     kinds: set[str] = set()
     other = connections.create_connection("default")
-    insert = writing.insert
 
     def checked(model: type[Model], columns: dict[str, Any], **options: Any) -> list[tuple[Any, ...]]:
         if model is Event and columns.get("kind"):
