@@ -6,7 +6,18 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 
 from billing.api.problems import Problem, invalid
-from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Refund, Subscription
+from billing.models import (
+    Customer,
+    GatewayAccount,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Refund,
+    Subscription,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 Row = TypeVar("Row", bound=Model)
 
@@ -19,6 +30,8 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Invoice: ("customer", "subscription", "payment_method"),
     PaymentAttempt: ("invoice", "payment_method"),
     Refund: ("attempt", "invoice"),
+    WebhookEndpoint: (),
+    WebhookDelivery: ("endpoint",),
 }
 # What it names of rows that point to it, in one more query for all.
 PREFETCHED: dict[type[Model], tuple[str, ...]] = {
@@ -34,6 +47,8 @@ PREFIXES: dict[type[Model], str] = {
     Invoice: "inv",
     PaymentAttempt: "att",
     Refund: "ref",
+    WebhookEndpoint: "whe",
+    WebhookDelivery: "whd",
 }
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 

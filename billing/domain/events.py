@@ -16,6 +16,7 @@ class ObjectType(StrEnum):
     REFUND = "refund"
     PROPOSAL = "proposal"
     ORPHAN = "orphan"
+    WEBHOOK_ENDPOINT = "webhook_endpoint"
 
 
 # History calls some of them otherwise.

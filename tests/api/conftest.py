@@ -4,7 +4,18 @@ from dataclasses import dataclass
 
 import pytest
 
-from billing.models import Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Refund, Subscription
+from billing.models import (
+    Customer,
+    GatewayAccount,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Refund,
+    Subscription,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from tests.api.calls import Api, api_for
 from tests.factories import (
     make_account,
@@ -17,6 +28,7 @@ from tests.factories import (
     make_subscription,
     move_attempt,
 )
+from tests.notifying.rows import make_delivery, make_endpoint, make_try
 
 
 @dataclass(slots=True)
@@ -32,6 +44,8 @@ class Merchant:
     invoice: Invoice
     attempt: PaymentAttempt
     refund: Refund
+    endpoint: WebhookEndpoint
+    delivery: WebhookDelivery
 
 
 def make_merchant() -> Merchant:
@@ -43,7 +57,10 @@ def make_merchant() -> Merchant:
     invoice = make_invoice(card)
     attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
     refund = make_refund(attempt)
-    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt, refund)
+    endpoint = make_endpoint(account)
+    delivery = make_try(make_delivery(endpoint)).delivery
+    rows = (customer, card, plan, subscription, invoice, attempt, refund, endpoint, delivery)
+    return Merchant(account, api_for(account), *rows)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from tests.api.calls import api_for, snapshot
 from tests.conftest import Shop
 from tests.factories import make_plan, make_subscription
 from tests.house.source import ROOT
+from tests.notifying.rows import make_delivery, make_endpoint
 
 
 def labels() -> list[str]:
@@ -62,6 +63,8 @@ PREFIXES = {
     "invoices": "inv",
     "attempts": "att",
     "refunds": "ref",
+    "webhook-endpoints": "whe",
+    "webhook-deliveries": "whd",
 }
 pytestmark = pytest.mark.slow
 BOUNDED = settings(
@@ -94,7 +97,8 @@ def known(shop: Shop) -> dict[str, str]:
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=invoice)
     refund = request_refund(attempt=attempt, amount_minor=500, reason="x", actor="test", now=database_now())
-    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund)
+    delivery = make_delivery(make_endpoint(shop.account))
+    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund, delivery, delivery.endpoint)
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 
 
