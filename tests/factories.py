@@ -14,6 +14,7 @@ from billing.domain.arming import Environment
 from billing.ids import new_id, new_marker
 from billing.models import (
     Customer,
+    Event,
     Evidence,
     FoundPayment,
     GatewayAccount,
@@ -27,6 +28,7 @@ from billing.models import (
     RefundEvidence,
     Subscription,
 )
+from billing.notifying.publish import publish_account
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in Kuala Lumpur
 _numbers = itertools.count(1)
@@ -353,6 +355,25 @@ def make_proposal(attempt: PaymentAttempt | None = None, **columns: Any) -> Prop
             **columns,
         }
     )
+
+
+def make_published_event(invoice: Invoice, kind: str = "invoice.paid", **columns: Any) -> Event:
+    """An event of the invoice in the feed of its account, after what was published there before."""
+    event = Event.objects.create(
+        **{
+            "public_id": new_id("evt", NOW),
+            "account_id": invoice.account_id,
+            "kind": kind,
+            "subject_type": "invoice",
+            "subject_id": invoice.pk,
+            "occasion": f"occasion-{next(_numbers)}",
+            "payload": {"changes": {"state": {"from": "open", "to": "paid"}}, "reason": "paid"},
+            "created_at": NOW,
+            **columns,
+        }
+    )
+    publish_account(invoice.account_id, now=NOW)
+    return Event.objects.get(pk=event.pk)
 
 
 def make_found_payment(account: GatewayAccount | None = None, **columns: Any) -> FoundPayment:

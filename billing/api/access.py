@@ -3,11 +3,12 @@
 import re
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from billing.api.problems import Problem, invalid
 from billing.models import (
     Customer,
+    Event,
     GatewayAccount,
     Invoice,
     PaymentAttempt,
@@ -49,13 +50,17 @@ PREFIXES: dict[type[Model], str] = {
     Refund: "ref",
     WebhookEndpoint: "whe",
     WebhookDelivery: "whd",
+    Event: "evt",
 }
+# What is not there for a merchant's system yet.
+HIDDEN: dict[type[Model], Q] = {Event: Q(sequence__isnull=True)}
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 
 
 def rows_of(account: GatewayAccount, model: type[Row]) -> QuerySet[Row]:
     """The account's own rows of `model`, with what their answers name."""
-    return with_related(model).filter(account=account)
+    rows = with_related(model).filter(account_id=account.pk)
+    return rows.exclude(HIDDEN[model]) if model in HIDDEN else rows
 
 
 def with_related(model: type[Row]) -> QuerySet[Row]:

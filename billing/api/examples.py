@@ -238,6 +238,20 @@ A_REFUND = {
     "armed_at": "2026-01-16T02:10:45.402118Z",
     "settled_at": "2026-01-16T02:10:46.911052Z",
 }
+AN_EVENT = {
+    "id": "evt_06cs5zg4n1t8k5r2w7x0c3h6vd",
+    "type": "invoice.paid",
+    "timestamp": "2026-01-15T03:23:29.310077Z",
+    "sequence": 17,
+    "data": {
+        "object_type": "invoice",
+        "object_id": _INVOICE_ID,
+        "object_sequence": 2,
+        "object": AN_INVOICE,
+        "changes": {"state": {"from": "open", "to": "paid"}},
+        "details": {"reason": "paid", "invoice": _INVOICE_ID},
+    },
+}
 AN_ACCOUNT = {
     "id": "acct_06cs5z0b3v7k1n5r9w2d4f6h8j",
     "name": "Kedai Kopi",

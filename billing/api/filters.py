@@ -11,8 +11,10 @@ from django_filters.rest_framework import DjangoFilterBackend  # type: ignore[im
 from rest_framework.request import Request
 
 from billing.api.fields import read_instant
+from billing.api.objects import subject_named
 from billing.api.problems import FieldError, Problem
 from billing.domain.attempts import AttemptState
+from billing.domain.events import BY_NAME, KINDS
 from billing.domain.refunds import RefundState
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 from billing.domain.webhooks import DeliveryState, EndpointState
@@ -123,6 +125,23 @@ class AttemptFilters(django_filters.FilterSet):  # type: ignore[misc]
     armed_before = before("armed_at", "Started before this time.")
 
 
+class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
+    type = django_filters.ChoiceFilter(
+        field_name="kind",
+        choices=[(kind.name, kind.name) for kind in KINDS],
+        help_text="Only this type of event.",
+        error_messages={"invalid_choice": f"must be one of {', '.join(sorted(BY_NAME))}; got %(value)s"},
+    )
+    object = django_filters.CharFilter(
+        method="of_object", max_length=40, help_text="Only the events of this object, such as `inv_…`."
+    )
+
+    def of_object(self, events: QuerySet[Any], _: str, public_id: str) -> QuerySet[Any]:
+        """By the object's row, which an index finds. An object of another account has no events here."""
+        named = subject_named(self.request.user.account, public_id)
+        return events.filter(subject_type=named[0], subject_id=named[1]) if named else events.none()
+
+
 class RefundFilters(Created):
     state = states(RefundState)
     attempt = named("attempt__public_id", "Only of this attempt (`att_…`).")
@@ -138,4 +157,4 @@ class WebhookDeliveryFilters(Created):
     state = states(DeliveryState)
     endpoint = named("endpoint__public_id", "Only to this endpoint (`whe_…`).")
     event = named("event_public_id", "Only of this event (`evt_…`).")
-    kind = named("kind", "Only of this kind of event, such as `invoice.paid`.")
+    type = named("kind", "Only of this type of event, such as `invoice.paid`.")

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from billing.api.access import with_related
+from billing.api.access import PREFIXES, with_related
 from billing.api.serializers.account import AccountSerializer
 from billing.api.serializers.customers import CustomerSerializer
 from billing.api.serializers.invoices import AttemptSerializer, InvoiceSerializer, ProposalSerializer
@@ -13,7 +13,8 @@ from billing.api.serializers.payment_methods import PaymentMethodSerializer
 from billing.api.serializers.plans import PlanSerializer
 from billing.api.serializers.refunds import RefundSerializer
 from billing.api.serializers.subscriptions import SubscriptionSerializer
-from billing.domain.events import ObjectType
+from billing.api.serializers.webhooks import WebhookEndpointInEventSerializer
+from billing.domain.events import ObjectType, subject_of
 from billing.models import (
     Customer,
     GatewayAccount,
@@ -24,6 +25,7 @@ from billing.models import (
     Proposal,
     Refund,
     Subscription,
+    WebhookEndpoint,
 )
 
 SHOWN: dict[ObjectType, tuple[type[Model], Any]] = {
@@ -36,7 +38,23 @@ SHOWN: dict[ObjectType, tuple[type[Model], Any]] = {
     ObjectType.ATTEMPT: (PaymentAttempt, AttemptSerializer),
     ObjectType.REFUND: (Refund, RefundSerializer),
     ObjectType.PROPOSAL: (Proposal, ProposalSerializer),
+    ObjectType.WEBHOOK_ENDPOINT: (WebhookEndpoint, WebhookEndpointInEventSerializer),
 }
+PUBLIC_PREFIXES = {
+    **{object_type: PREFIXES[model] for object_type, (model, _) in SHOWN.items() if model in PREFIXES},
+    ObjectType.ACCOUNT: "acct",
+    ObjectType.PROPOSAL: "prop",
+}
+
+
+def subject_named(account: GatewayAccount, public_id: str) -> tuple[str, int] | None:
+    """The subject of history that a public id of the account names; None when there is none."""
+    for object_type, (model, _) in SHOWN.items():
+        own = {"pk" if model is GatewayAccount else "account_id": account.pk}
+        if public_id.partition("_")[0] == PUBLIC_PREFIXES[object_type]:
+            number = model._default_manager.filter(public_id=public_id, **own).values_list("pk", flat=True).first()  # noqa: SLF001
+            return None if number is None else (subject_of(object_type), number)
+    return None
 
 
 def show(object_type: str, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:

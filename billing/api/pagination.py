@@ -10,6 +10,12 @@ from billing.api.problems import invalid
 
 DEFAULT_LIMIT = 25
 MOST = 100
+LIMIT: dict[str, Any] = {
+    "name": "limit",
+    "in": "query",
+    "description": "The most objects on a page.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT},
+}
 
 
 class KeysetPagination(BasePagination):
@@ -48,12 +54,7 @@ class KeysetPagination(BasePagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ARG002
         return [
-            {
-                "name": "limit",
-                "in": "query",
-                "description": "The most objects on a page.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT},
-            },
+            LIMIT,
             {
                 "name": "cursor",
                 "in": "query",
@@ -61,6 +62,56 @@ class KeysetPagination(BasePagination):
                 "schema": {"type": "string"},
             },
         ]
+
+
+class FeedPagination(BasePagination):
+    """The feed: oldest first, after the event that a reader has handled last. The order never changes, so a reader that
+    keeps `last_id` sees each event once."""
+
+    parameters = frozenset({"limit", "after"})
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        limit = _limit(request.query_params.get("limit"))
+        self.last_id = request.query_params.get("after") or None
+        if self.last_id is not None:
+            handled = view.get_queryset().filter(public_id=self.last_id.replace("\x00", ""))
+            last = handled.values_list("sequence", flat=True).first()
+            if last is None:
+                raise invalid("after", "unknown_cursor", "must be the id of an event of this account, or left out")
+            queryset = queryset.filter(sequence__gt=last)
+        page = list(queryset.order_by("sequence")[: limit + 1])
+        self.has_more = len(page) > limit
+        if page:
+            self.last_id = page[:limit][-1].public_id
+        return page[:limit]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"data": data, "last_id": self.last_id, "has_more": self.has_more})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        last = "Send it as `after` to continue. On an empty page it is the `after` of the request; null at the start."
+        return {
+            "type": "object",
+            "required": ["data", "last_id", "has_more"],
+            "properties": {
+                "data": schema,
+                "last_id": {
+                    "type": "string",
+                    "nullable": True,
+                    "example": "evt_06cs5zg4n1t8k5r2w7x0c3h6vd",
+                    "description": last,
+                },
+                "has_more": {
+                    "type": "boolean",
+                    "example": False,
+                    "description": "Whether another page is there already.",
+                },
+            },
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ARG002
+        after = "The id of the last event that you handled. Leave out to begin with the first event."
+        return [LIMIT, {"name": "after", "in": "query", "description": after, "schema": {"type": "string"}}]
 
 
 def _limit(text: str | None) -> int:

@@ -150,7 +150,8 @@ def close_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             component.setdefault("properties", {})
             component["additionalProperties"] = False
         if name.startswith("Paginated"):
-            component["properties"]["data"]["description"] = "At most `limit` objects, newest first."
+            order = "oldest" if name == "PaginatedEventList" else "newest"
+            component["properties"]["data"]["description"] = f"At most `limit` objects, {order} first."
         if name.startswith("Patched"):
             for member in component["properties"].values():
                 member.pop("default", None)  # what is left out of a PATCH stays as it is

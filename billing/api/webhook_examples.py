@@ -8,15 +8,15 @@ _EVENT_ID = "evt_06cs6d1s4v7x0z2b5n8q1t3w6r"
 _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="  # noqa: S105
 
 WEBHOOK_ENDPOINT = sent(
-    "Two kinds of events",
+    "Two types of events",
     {
         "url": "https://shop.example/webhooks",
-        "kinds": ["invoice.paid", "invoice.payment_failed"],
+        "types": ["invoice.paid", "invoice.payment_failed"],
         "description": "shop backend",
         "email": "developers@shop.example",
     },
 )
-WEBHOOK_ENDPOINT_CHANGE = sent("All kinds", {"kinds": []})
+WEBHOOK_ENDPOINT_CHANGE = sent("All types", {"types": []})
 WEBHOOK_REASON = sent("With a reason", {"reason": "the server moves"})
 RESUME_WEBHOOK = sent("With what was missed", {"reason": "the server is back", "skip_missed": False})
 ROTATE_SECRET = sent("Both sign for a day", {"end_old_at_once": False})
@@ -25,14 +25,14 @@ RESEND_SPAN = sent(
     {
         "created_from": "2026-01-15T03:00:00Z",
         "created_before": "2026-01-15T04:00:00Z",
-        "kinds": ["invoice.paid"],
+        "types": ["invoice.paid"],
     },
 )
 
 A_WEBHOOK_ENDPOINT = {
     "id": _ENDPOINT_ID,
     "url": "https://shop.example/webhooks",
-    "kinds": ["invoice.paid", "invoice.payment_failed"],
+    "types": ["invoice.paid", "invoice.payment_failed"],
     "description": "shop backend",
     "email": "developers@shop.example",
     "state": "active",
@@ -48,7 +48,7 @@ A_WEBHOOK_DELIVERY = {
     "id": _DELIVERY_ID,
     "endpoint": _ENDPOINT_ID,
     "event": _EVENT_ID,
-    "kind": "invoice.paid",
+    "type": "invoice.paid",
     "state": "delivered",
     "try_count": 2,
     "next_try_at": None,

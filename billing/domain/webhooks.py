@@ -29,7 +29,6 @@ BOTH_SECRETS_FOR = timedelta(hours=24)
 KEPT_OF_AN_ANSWER = 1024
 
 TEST_KIND = "webhook_endpoint.test"
-DISABLED_KIND = "webhook_endpoint.disabled"
 
 
 class EndpointState(StrEnum):

@@ -1,7 +1,7 @@
-"""The worker of webhooks: a bounded loop that hands out, claims, sends and records.
+"""The worker of webhooks: a bounded loop that publishes, hands out, claims, sends and records.
 
-1. Hand out: what was published becomes a delivery for each endpoint that wants it, and the endpoint's cursor moves, in
-   one short transaction.
+1. Publish and hand out: what was published becomes a delivery for each endpoint that wants it, and the endpoint's
+   cursor moves, in one short transaction.
 2. Claim: deliveries that are due are leased, few of one endpoint, and in order within one object.
 3. Send, on an event loop in a thread that never touches the database, outside of any transaction.
 4. Record what came of it, in a transaction of its own.
@@ -25,6 +25,7 @@ from billing.models.bulk.delivering import Claimed
 from billing.models.bulk.sql import CONNECTION_LOST
 from billing.models.encryption import decrypt
 from billing.notifying.notices import send_notices
+from billing.notifying.publish import publish
 from billing.notifying.record_try import record_try
 from billing.notifying.sending import Answered, Letter, Postman
 from billing.notifying.signing import headers
@@ -49,7 +50,8 @@ class Delivering:
     at_once: int
     of_one_endpoint: int
     allow_private: bool
-    run_for: timedelta = timedelta(seconds=60)
+    # Short enough that the queue's heartbeats come through between two runs.
+    run_for: timedelta = timedelta(seconds=20)
 
     @property
     def at_once_failing(self) -> int:
@@ -148,6 +150,7 @@ class _Deliverer:
 
     def _begin(self) -> bool:
         """Claims and sends as much as may be under way; whether there was anything to do."""
+        publish(now=self._clock())
         handed_out = hand_out(now=self._clock())
         self._done.handed_out += handed_out
         claimed = [
@@ -215,8 +218,8 @@ def _letter(claimed: Claimed, now: datetime) -> Letter:
     return Letter(claimed.url, signed, claimed.body.encode())
 
 
-def deliver(*, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Delivered:
+def deliver(*, how: Delivering, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Delivered:
     """One run of the worker: deliveries, then the mails about endpoints that were disabled."""
-    done = deliver_due(how=Delivering.from_settings(), clock=clock, should_stop=should_stop)
+    done = deliver_due(how=how, clock=clock, should_stop=should_stop)
     send_notices(clock=clock)
     return done

@@ -12,10 +12,11 @@ a lower id may appear later. A reader that goes by ids misses it. So places are 
 4. freeze the body, and commit."""
 
 import json
+from contextlib import suppress
 from datetime import datetime
 
 from billing.models.bulk import publishing
-from billing.models.bulk.sql import durable
+from billing.models.bulk.sql import HeldError, durable
 from billing.notifying.bodies import body, objects_of
 from billing.operating import troubles
 
@@ -41,6 +42,15 @@ def publish_account(account_id: int, *, now: datetime, limit: int = BATCH, wait:
         if events:
             publishing.write_places(_places(account_id, events), now=now)
     return len(events)
+
+
+def publish_now(account_id: int, *, now: datetime) -> None:
+    """For a reader of the feed: what had committed before is published afterwards. Where that fails or takes long, the
+    reader sees what was published before, and the next try is the engine's."""
+    if not publishing.has_unpublished(account_id):
+        return
+    with troubles.isolated(account_id, "publish", lambda: now), suppress(HeldError):
+        publish_account(account_id, now=now, wait=True)
 
 
 def _places(account_id: int, events: list[publishing.Unpublished]) -> list[publishing.Place]:

@@ -6,7 +6,6 @@ from datetime import datetime
 from django.db import transaction
 
 from billing.domain.webhooks import (
-    DISABLED_KIND,
     SPREAD_PERMILLE,
     DeliveryState,
     Disabled,
@@ -17,7 +16,7 @@ from billing.domain.webhooks import (
 )
 from billing.models import WebhookDelivery, WebhookEndpoint, WebhookTry
 from billing.models.bulk.delivering import Claimed
-from billing.models.bulk.history import record_event, record_transition
+from billing.models.bulk.history import record_transition
 from billing.notifying.endpoints import SUBJECT
 
 ACTOR = "engine"
@@ -80,7 +79,7 @@ def _close(delivery: WebhookDelivery, state: DeliveryState, now: datetime) -> No
 
 
 def _disable(endpoint: WebhookEndpoint, why: Disabled, now: datetime) -> None:
-    """Decided here, with the event and the mail that is due; the mail is sent by the worker (`notices.py`)."""
+    """Decided here, with its event, and the mail that is due; the worker sends it (`notices.py`)."""
     was, endpoint.state, endpoint.disabled_reason = endpoint.state, EndpointState.DISABLED.value, why.value
     endpoint.notice_due_at = now if endpoint.email else None
     endpoint.save(update_fields=["state", "disabled_reason", "notice_due_at"])
@@ -92,14 +91,6 @@ def _disable(endpoint: WebhookEndpoint, why: Disabled, now: datetime) -> None:
         to_state=endpoint.state,
         reason=why.value,
         actor=ACTOR,
-        now=now,
-    )
-    record_event(
-        account_id=endpoint.account_id,
-        kind=DISABLED_KIND,
-        subject_type=SUBJECT,
-        subject_id=endpoint.pk,
-        occasion=now.isoformat(),
-        payload={"webhook_endpoint": endpoint.public_id, "reason": why.value},
+        detail={"webhook_endpoint": endpoint.public_id},
         now=now,
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from billing.domain.webhooks import DeliveryState, EndpointState
+from billing.doorbell import DELIVER, ring_on_commit
 from billing.models import WebhookDelivery, WebhookEndpoint
 from billing.models.bulk import delivering
 from billing.notifying.endpoints import WebhookError
@@ -21,6 +22,7 @@ def resend_delivery(*, delivery: WebhookDelivery, now: datetime) -> WebhookDeliv
         if locked.state == DeliveryState.PENDING:
             raise WebhookError("state", "state", "the delivery is pending: it is sent without being resent")
         delivering.resend(locked.endpoint_id, [locked.event_id], now=now)
+        ring_on_commit(DELIVER)
         locked.refresh_from_db()
     return locked
 
@@ -42,6 +44,7 @@ def resend_span(
                 "created_from", "too_many", f"must span at most {MOST_EVENTS} events: use a shorter span, or kinds"
             )
         delivering.resend_span(locked.pk, locked.account_id, since=since, before=before, kinds=kinds, now=now)
+        ring_on_commit(DELIVER)
     return count
 
 

@@ -21,7 +21,7 @@ LATE = timedelta(minutes=10)
 PROPOSED_FOR_LONG = timedelta(days=1)
 PULSE = timedelta(seconds=60)
 NAMED = 3
-QUEUES = ("charge", "housekeeping", "reconcile")
+QUEUES = ("charge", "housekeeping", "notify", "reconcile")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from billing.domain.money import display
 from billing.domain.reason_words import reason_words
 from billing.models import GatewayAccount, GatewayOrder, PaymentAttempt, PaymentMethod
 from billing.models.bulk import recognising, sql
-from billing.models.bulk.history import NewEvent, NewTransition, record_events, record_transition, record_transitions
+from billing.models.bulk.history import NewTransition, record_transition, record_transitions
 from billing.operating.clocks import addresses_not_to_open, is_known_to_be_wrong
 from billing.operating.timings import Limits
 
@@ -119,21 +119,6 @@ def _record_transitions(account_ids: Sequence[int], to: str, reason: str, *, act
             for account in account_ids
         ],
         actor=actor,
-        now=now,
-    )
-    kind = "account.quarantined" if to == "quarantined" else "account.quarantine_lifted"
-    record_events(
-        [
-            NewEvent(
-                account_id=account,
-                kind=kind,
-                subject_type="account",
-                subject_id=account,
-                occasion=now.isoformat(),
-                payload={"reason": reason},
-            )
-            for account in account_ids
-        ],
         now=now,
     )
 

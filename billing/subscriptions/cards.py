@@ -16,7 +16,8 @@ from billing.gateway.connection import GatewayUnavailableError, gateway_for
 from billing.gateway.order_rows import write_baseline
 from billing.ids import new_id
 from billing.models import Customer, PaymentMethod
-from billing.models.bulk.history import record_transition
+from billing.models.bulk import settling
+from billing.models.bulk.history import record_event, record_transition
 from billing.subscriptions.activate import activate_waiting
 
 # What the gateway answers about a card holder who has bound no card yet.
@@ -105,9 +106,7 @@ def _hold_like_the_others(card: PaymentMethod, now: datetime) -> None:
     charged for."""
     others = PaymentMethod.objects.filter(customer_id=card.customer_id, held_reason=Reason.PAYMENT_IN_REPORTS)
     if others.filter(held_at__isnull=False).exists():
-        PaymentMethod.objects.filter(pk=card.pk, held_at=None).update(
-            held_at=now, held_reason=Reason.PAYMENT_IN_REPORTS
-        )
+        settling.hold_cards([(card.pk, Reason.PAYMENT_IN_REPORTS)], now=now)
 
 
 def record_claim(*, card: PaymentMethod, outcome: str, reason: str, now: datetime) -> None:
@@ -124,6 +123,15 @@ def record_claim(*, card: PaymentMethod, outcome: str, reason: str, now: datetim
         if claimed:
             why = f"binding_{outcome}: {reason}" if reason else f"binding_{outcome}"
             _log(card, CardState.PENDING.value, CardState.PENDING, why, now, actor="browser")
+            record_event(
+                account_id=card.account_id,
+                kind="payment_method.failed",
+                subject_type="card",
+                subject_id=card.pk,
+                occasion=f"{outcome} {now.isoformat()}",
+                payload={"outcome": outcome, "reason": reason},
+                now=now,
+            )
 
 
 def make_default(*, card: PaymentMethod, now: datetime) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from billing.models import (
     Customer,
+    Event,
     GatewayAccount,
     Invoice,
     PaymentAttempt,
@@ -24,6 +25,7 @@ from tests.factories import (
     make_customer,
     make_invoice,
     make_plan,
+    make_published_event,
     make_refund,
     make_subscription,
     move_attempt,
@@ -44,6 +46,7 @@ class Merchant:
     invoice: Invoice
     attempt: PaymentAttempt
     refund: Refund
+    event: Event
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
 
@@ -57,9 +60,10 @@ def make_merchant() -> Merchant:
     invoice = make_invoice(card)
     attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
     refund = make_refund(attempt)
+    event = make_published_event(invoice)
     endpoint = make_endpoint(account)
-    delivery = make_try(make_delivery(endpoint)).delivery
-    rows = (customer, card, plan, subscription, invoice, attempt, refund, endpoint, delivery)
+    delivery = make_try(make_delivery(endpoint, event)).delivery
+    rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery)
     return Merchant(account, api_for(account), *rows)
 
 

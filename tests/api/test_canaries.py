@@ -37,7 +37,7 @@ def test_a_whole_pass_logs_nothing_that_is_secret_or_personal(shop: Shop, caplog
         shop.sweep()
         shop.reconcile()
     Client().get(f"/callbacks/rm/notify/?data.customerId={row.gateway_customer_id}&data.email={EMAIL}&data.name={NAME}")
-    for path in ("/customers/", "/payment-methods/", "/invoices/", "/attempts/", "/account/"):
+    for path in ("/customers/", "/payment-methods/", "/invoices/", "/attempts/", "/events/", "/account/"):
         assert api.get(path).status_code == 200
     for told in api.get("/invoices/").json()["data"]:
         explained = api.get(f"/invoices/{told['id']}/explanation/")

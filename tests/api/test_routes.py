@@ -50,6 +50,8 @@ ROUTES = [
     ("POST", "/invoices/{invoice}/collect/", "charge"),
     ("GET", "/attempts/", "read"),
     ("GET", "/attempts/{attempt}/", "read"),
+    ("GET", "/events/", "read"),
+    ("GET", "/events/{event}/", "read"),
     ("GET", "/refunds/", "read"),
     ("POST", "/refunds/", "charge"),
     ("GET", "/refunds/{refund}/", "read"),
@@ -101,6 +103,7 @@ def named(path: str, merchant: Merchant) -> str:
         refund=merchant.refund.public_id,
         endpoint=merchant.endpoint.public_id,
         delivery=merchant.delivery.public_id,
+        event=merchant.event.public_id,
     )
 
 
@@ -152,6 +155,8 @@ def test_a_list_shows_the_own_rows_only(path: str, merchant: Merchant, stranger:
         ("/invoices/", "subscription"),
         ("/attempts/", "invoice"),
         ("/attempts/", "customer"),
+        ("/events/?object", "invoice"),
+        ("/events/?object", "account"),
         ("/refunds/", "attempt"),
         ("/refunds/", "invoice"),
         ("/refunds/", "customer"),
@@ -160,7 +165,8 @@ def test_a_list_shows_the_own_rows_only(path: str, merchant: Merchant, stranger:
 )
 def test_filters_reach_no_other_account(path: str, filter_by: str, merchant: Merchant, stranger: Merchant) -> None:
     foreign = getattr(stranger, filter_by).public_id
-    assert merchant.api.get(f"{path}?{filter_by}={foreign}").json()["data"] == []
+    address = f"{path}={foreign}" if "?" in path else f"{path}?{filter_by}={foreign}"
+    assert merchant.api.get(address).json()["data"] == []
 
 
 def test_a_cursor_of_another_account_is_refused(merchant: Merchant, stranger: Merchant) -> None:

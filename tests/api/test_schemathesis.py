@@ -16,8 +16,9 @@ from schemathesis.specs.openapi import checks
 
 from billing.charging.attempts.charge_now import charge_now
 from billing.charging.refunds.ask import request_refund
-from billing.models import PaymentAttempt, PaymentMethod
+from billing.models import Event, PaymentAttempt, PaymentMethod
 from billing.models.clock import database_now
+from billing.notifying.publish import publish
 from config.wsgi import application
 from tests.api.calls import api_for, snapshot
 from tests.conftest import Shop
@@ -65,6 +66,7 @@ PREFIXES = {
     "refunds": "ref",
     "webhook-endpoints": "whe",
     "webhook-deliveries": "whd",
+    "events": "evt",
 }
 pytestmark = pytest.mark.slow
 BOUNDED = settings(
@@ -97,8 +99,13 @@ def known(shop: Shop) -> dict[str, str]:
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=invoice)
     refund = request_refund(attempt=attempt, amount_minor=500, reason="x", actor="test", now=database_now())
-    delivery = make_delivery(make_endpoint(shop.account))
-    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund, delivery, delivery.endpoint)
+    publish(now=database_now())
+    event = Event.objects.earliest("sequence")
+    delivery = make_delivery(make_endpoint(shop.account), event)
+    rows = (
+        *(card, card.customer, subscription, subscription.plan, invoice, attempt, refund, event),
+        *(delivery, delivery.endpoint),
+    )
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 
 

@@ -43,7 +43,7 @@ def test_all_of_a_payment_goes_back(shop: Shop, profile: str) -> None:
     assert at_gateway(shop, attempt)["refunded"] == 1990
     assert (attempt.state, attempt.amount_refunded_minor) == ("succeeded", 1990)
     assert (attempt.invoice.state, Invoice.objects.get().amount_refunded_minor) == ("paid", 1990)
-    assert events_of(refund) == ["refund.succeeded"]
+    assert events_of(refund) == ["refund.requested", "refund.sending", "refund.succeeded"]
     moves = Transition.objects.filter(subject_type="refund", subject_id=refund.pk).order_by("id")
     assert [(m.from_state, m.to_state, m.actor) for m in moves] == [
         ("", "requested", "mei"), ("requested", "sending", "engine"), ("sending", "succeeded", "engine"),
@@ -125,7 +125,7 @@ def test_unsupported_part_is_refused_with_the_gateways_code(shop: Shop, profile:
     refund.refresh_from_db()
     attempt.refresh_from_db()
     assert (refund.state_reason, attempt.amount_refunded_minor) == ("UNSUPPORTED_REFUND", 0)
-    assert events_of(refund) == ["refund.failed"]
+    assert events_of(refund) == ["refund.requested", "refund.sending", "refund.failed"]
     # What was refused may be asked for in another way.
     whole = ask(attempt)
     shop.refund()

@@ -105,8 +105,10 @@ def test_proposal_is_announced_at_once_and_reminded_of_daily(make: Callable[[], 
     subject = make()
     proposal = propose(subject)
     created = Event.objects.get(kind="proposal.created")
-    assert (created.account_id, created.subject_id, created.occasion) == (subject.account_id, proposal.pk, "")
+    assert (created.account_id, created.subject_id) == (subject.account_id, proposal.pk)
     assert created.payload == {
+        "changes": {"state": {"from": None, "to": "open"}},
+        "reason": proposal.reason,
         "proposal": proposal.public_id,
         "kind": proposal.kind,
         name: subject.public_id,

@@ -84,7 +84,7 @@ def test_closing_records_the_reason_and_ends_collection(way: str) -> None:
     line = Transition.objects.get(subject_type="invoice")
     assert (line.from_state, line.to_state, line.actor, line.reason) == ("open", state, "siti", WHY["reason"])
     told = Event.objects.get()
-    assert told.kind == {"paid": "invoice.paid", "void": "invoice.voided"}.get(state, "invoice.written_off")
+    assert told.kind == {"paid": "invoice.paid", "void": "invoice.voided"}.get(state, "invoice.uncollectible")
     assert told.payload["invoice"] == invoice.public_id
     assert violations(now=NOW, limits=SHORT) == []
 

@@ -31,7 +31,11 @@ def make_endpoint(account: GatewayAccount | None = None, **columns: Any) -> Webh
 
 
 def record(
-    account: GatewayAccount, subject_id: int = 1, kind: str = "orphan.recorded", now: datetime = NOW, **payload: Any
+    account: GatewayAccount,
+    subject_id: int = 1,
+    kind: str = "attempt.orphan_answer",
+    now: datetime = NOW,
+    **payload: Any,
 ) -> None:
     """An event of an object that has no page of its own, not published yet."""
     record_event(
@@ -45,7 +49,9 @@ def record(
     )
 
 
-def publish(account: GatewayAccount, *subjects: int, kind: str = "orphan.recorded", now: datetime = NOW) -> list[Event]:
+def publish(
+    account: GatewayAccount, *subjects: int, kind: str = "attempt.orphan_answer", now: datetime = NOW
+) -> list[Event]:
     """Published events of these objects, in this order."""
     for subject in subjects:
         record(account, subject, kind, now)

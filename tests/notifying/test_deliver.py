@@ -14,7 +14,7 @@ from django.core import mail
 from django.db import connection
 from standardwebhooks.webhooks import Webhook
 
-from billing.domain.webhooks import DISABLED_KIND, MOST_TRIES, TEST_KIND, Tried, TryError
+from billing.domain.webhooks import MOST_TRIES, TEST_KIND, Tried, TryError
 from billing.models import AccountTrouble, Event, WebhookDelivery, WebhookEndpoint, WebhookTry
 from billing.models.bulk import delivering
 from billing.models.clock import database_now
@@ -68,10 +68,10 @@ def ids(events: list[Event]) -> list[str]:
 
 def test_each_endpoint_gets_its_kinds_once() -> None:
     account = make_account()
-    every, some = make_endpoint(account), make_endpoint(account, kinds=["plan.b"])
+    every, some = make_endpoint(account), make_endpoint(account, kinds=["refund.orphan_answer"])
     stranger = make_endpoint()
     publish(account, 1, 2)
-    publish(account, 3, kind="plan.b")
+    publish(account, 3, kind="refund.orphan_answer")
     assert hand_out(now=NOW) == 6
     assert hand_out(now=NOW) == 0
     assert [len(states(one)) for one in (every, some, stranger)] == [3, 1, 0]
@@ -407,12 +407,14 @@ def test_gone_endpoint_is_disabled_and_its_owner_told(receiver: ReceiverProcess,
     assert endpoint.public_id in letter.body
 
     publish_account(account.pk, now=NOW)
-    event = Event.objects.get(kind=DISABLED_KIND)
+    event = Event.objects.get(kind="webhook_endpoint.disabled")
     run()
     assert event.public_id in receiver.ids("/ok")
     assert event.body is not None
     assert event.body["data"]["details"] == {"webhook_endpoint": endpoint.public_id, "reason": "gone"}
-    assert other.public_id not in json.dumps(event.body)
+    assert (event.body["data"]["object_id"], event.body["data"]["object"]["state"]) == (endpoint.public_id, "disabled")
+    for secret in (endpoint.url, endpoint.email, other.public_id):
+        assert secret not in json.dumps(event.body)
 
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(url=receiver.url("/back"))
     resume_endpoint(endpoint=endpoint, **BY)
@@ -463,7 +465,7 @@ def test_test_event_reaches_its_endpoint_alone(receiver: ReceiverProcess) -> Non
 
 
 def test_change_of_kinds_counts_from_then_on(receiver: ReceiverProcess) -> None:
-    endpoint = make_endpoint(url=receiver.url(), kinds=["plan.a"])
+    endpoint = make_endpoint(url=receiver.url(), kinds=["refund.orphan_answer"])
     publish(endpoint.account, 1)
     hand_out(now=NOW)
     update_endpoint(endpoint=endpoint, changes={"kinds": []})

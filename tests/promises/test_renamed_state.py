@@ -34,6 +34,6 @@ def test_rows_of_before_are_renamed() -> None:
     assert PaymentAttempt.objects.get().state == "needs_review"
     assert set(Transition.objects.values_list("to_state", flat=True)) >= {"needs_review"}
     assert not Transition.objects.filter(to_state__contains="human").exists()
-    assert Event.objects.get().kind == "attempt.still_needs_review"
+    assert set(Event.objects.values_list("kind", flat=True)) == {"attempt.needs_review", "attempt.still_needs_review"}
     with pytest.raises(Exception, match="append"):
         run("UPDATE billing_event SET kind = 'other'")

@@ -144,7 +144,7 @@ def test_many_due_subscriptions_take_a_handful_of_statements(django_assert_max_n
     card, plan = make_card(), make_plan()
     for _ in range(100):
         make_subscription(card, plan)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         assert open_due(now=NOW).invoices == 100
 
 

@@ -9,25 +9,25 @@ from billing.api import webhook_examples as examples
 from billing.api.examples import output_example
 from billing.api.fields import Body, Email, Flag, GivenInstant, Instant, Text
 from billing.api.serializers.common import Output, identifier, link, string, whole, word
+from billing.domain.events import KINDS
 from billing.domain.webhooks import DeliveryState, EndpointState, TryError
 from billing.models import WebhookDelivery
-from billing.notifying.endpoints import MOST_KINDS
 
 MOST_TRIES_SHOWN = 50
 _URL = (
     "Where events are sent: https, a public address, no user name, at most 2000 characters. Redirects are not followed."
 )
 _ERRORS = ", ".join(f"`{error}`" for error in TryError)
-_KINDS = "Kinds of events, such as `invoice.paid`. Empty: all kinds."
+_TYPES = "Types of events, such as `invoice.paid`. Empty: all."
 
 
-def _kinds(**options: Any) -> serializers.ListField:
-    return serializers.ListField(child=Text(max_length=101), max_length=MOST_KINDS, help_text=_KINDS, **options)
+def _types(**options: Any) -> serializers.ListField:
+    return serializers.ListField(child=Text(max_length=101), max_length=len(KINDS), help_text=_TYPES, **options)
 
 
 class WebhookEndpointBody(Body):
     url = Text(max_length=2000, help_text=_URL)
-    kinds = _kinds(default=list)
+    types = _types(source="kinds", default=list)
     description = Text(max_length=200, allow_blank=True, default="", help_text="Your own words.")
     email = Email(
         allow_blank=True, default="", help_text="Who gets a mail when the endpoint is disabled. Empty: nobody."
@@ -36,7 +36,7 @@ class WebhookEndpointBody(Body):
 
 class WebhookEndpointChangeBody(Body):
     url = Text(max_length=2000, required=False, help_text=_URL)
-    kinds = _kinds(required=False)
+    types = _types(source="kinds", required=False)
     description = Text(max_length=200, allow_blank=True, required=False, help_text="Your own words.")
     email = Email(
         allow_blank=True, required=False, help_text="Who gets a mail when the endpoint is disabled. Empty: nobody."
@@ -62,14 +62,14 @@ class RotateSecretBody(Body):
 class ResendSpanBody(Body):
     created_from = GivenInstant(help_text="Events created at or after this time.")
     created_before = GivenInstant(help_text="Events created before this time.")
-    kinds = _kinds(default=list)
+    types = _types(source="kinds", default=list)
 
 
 @output_example(examples.A_WEBHOOK_ENDPOINT)
 class WebhookEndpointSerializer(Output):
     id = identifier("`whe_…`")
     url = string("Where events are sent.")
-    kinds = serializers.ListField(child=serializers.CharField(), read_only=True, help_text=_KINDS)
+    types = serializers.ListField(child=serializers.CharField(), source="kinds", read_only=True, help_text=_TYPES)
     description = string("Your own words.")
     email = string("Who gets a mail when the endpoint is disabled.")
     state = word(
@@ -100,7 +100,7 @@ class WebhookSecretSerializer(Output):
 
 @output_example(examples.A_WEBHOOK_TEST)
 class WebhookTestSerializer(Output):
-    event = string("The test event, `evt_…`. Its kind is `webhook_endpoint.test`.")
+    event = string("The test event, `evt_…`. Its type is `webhook_endpoint.test`.")
 
 
 @output_example(examples.A_RESENT_SPAN)
@@ -122,7 +122,7 @@ class WebhookDeliverySerializer(Output):
     id = identifier("`whd_…`")
     endpoint = link("endpoint", "Where it goes.")
     event = string("The event, `evt_…`: the `webhook-id` of each try.", source="event_public_id")
-    kind = string("The kind of the event.")
+    type = string("The type of the event.", source="kind")
     state = word(
         DeliveryState,
         "`failed`: the last of ten tries failed. It can be resent. `canceled`: the endpoint was deleted, or resumed "

@@ -114,7 +114,7 @@ class AccountView(GenericAPIView[Any]):
 
 
 class ListView(AccountView):
-    """An address of a list: filters, pages, newest first."""
+    """An address of a list: filters and pages; newest first, unless its pagination says otherwise."""
 
     filter_backends = (StrictFilterBackend,)
     pagination_class = KeysetPagination
@@ -123,7 +123,7 @@ class ListView(AccountView):
     def parameters_known(self) -> frozenset[str]:
         if self.request.method not in ("GET", "HEAD"):
             return frozenset()
-        return frozenset(self.filterset_class.base_filters) | KeysetPagination.parameters
+        return frozenset(self.filterset_class.base_filters) | self.pagination_class.parameters
 
     def page(self) -> Response:
         rows = self.paginate_queryset(self.filter_queryset(self.get_queryset()))

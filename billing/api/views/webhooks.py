@@ -99,7 +99,7 @@ class WebhookEndpointView(_OneEndpointView):
     @operation(
         "update_webhook_endpoint",
         "Change a webhook endpoint",
-        "What is left out stays as it is. Pending deliveries go to the new address; other kinds count for the events "
+        "What is left out stays as it is. Pending deliveries go to the new address; other types count for the events "
         "from now on.",
         request=WebhookEndpointChangeBody,
         answer=WebhookEndpointSerializer,
@@ -198,7 +198,7 @@ class TestWebhookView(_OneEndpointView):
     @operation(
         "test_webhook_endpoint",
         "Send a test event",
-        "Sends an event of the kind `webhook_endpoint.test` to this endpoint alone, whatever kinds it takes. Its "
+        "Sends an event of the type `webhook_endpoint.test` to this endpoint alone, whatever types it takes. Its "
         "delivery shows what the endpoint answered. 409 unless it is active.",
         request=NoBody,
         answer=WebhookTestSerializer,
@@ -215,7 +215,7 @@ class ResendSpanView(_OneEndpointView):
         "resend_webhook_events",
         "Send a span of time again",
         "Sends the account's events that were created in the span once more, also those that the endpoint never got, "
-        f"whatever kinds it takes. At most {MOST_EVENTS} events at once; test events are left out. Each keeps its "
+        f"whatever types it takes. At most {MOST_EVENTS} events at once; test events are left out. Each keeps its "
         "`webhook-id`.",
         request=ResendSpanBody,
         answer=ResentSerializer,

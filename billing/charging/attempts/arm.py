@@ -29,7 +29,7 @@ from billing.domain.subscriptions import CardKind, CardState, Collector, Hold, I
 from billing.gateway.connection import Charge, Gateway, PreparedRequest
 from billing.ids import new_id, new_marker
 from billing.models.bulk import arming
-from billing.models.bulk.history import NewEvent, NewTransition, record_events, record_transitions
+from billing.models.bulk.history import NewTransition, record_transitions
 from billing.models.bulk.sql import durable
 from billing.operating.clocks import clock_refusal
 from billing.operating.timings import Limits
@@ -205,22 +205,11 @@ class _Batch:
                 from_state=state,
                 to_state=f"{state} ({hold})",
                 reason=hold,
-            )
-            for invoice, _, hold in holds
-        ]
-        record_transitions(moves, actor="engine", now=self.now)
-        events = [
-            NewEvent(
-                account_id=self.account_id,
-                kind="invoice.held",
-                subject_type="invoice",
-                subject_id=invoice,
-                occasion=hold,
-                payload={"invoice": public_id, "hold": hold},
+                detail={"invoice": public_id, "hold": hold},
             )
             for invoice, public_id, hold in holds
         ]
-        record_events(events, now=self.now)
+        record_transitions(moves, actor="engine", now=self.now)
 
     def _due(self, account: arming.LockedAccount) -> list[Candidate]:
         """The first due invoices, at most one a card: two charges of one card never run side by side."""

@@ -31,7 +31,7 @@ from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, Subscripti
 from billing.models.bulk import holding, refunding, settling, watching
 from billing.models.bulk.checking import LEASE
 from billing.models.bulk.evidence import insert_evidence
-from billing.models.bulk.history import NewEvent, NewTransition, record_events, record_transitions
+from billing.models.bulk.history import NewEvent, NewTransition, record_history
 from billing.operating.timings import Limits
 from billing.subscriptions.renew import open_before_ending
 
@@ -64,8 +64,7 @@ class Settlement:
         self._now = now
         self._actor = actor
         self._counts: dict[str, int] = {}
-        self._transitions: list[NewTransition] = []
-        self._events: list[NewEvent] = []
+        self._history: list[NewTransition | NewEvent] = []
         self._holds: list[tuple[int, str]] = []
         self._canceled: list[int] = []
         self._refunded: list[tuple[int, int]] = []
@@ -110,18 +109,16 @@ class Settlement:
             attempts=self._from_a_person, invoices=self._closed_while_proposed, actor=self._actor, now=self._now
         )
         self._alert_cases()
-        record_transitions(self._transitions, actor=self._actor, now=self._now)
-        record_events(self._events, now=self._now)
+        record_history(self._history, actor=self._actor, now=self._now)
         return self._counts
 
     def _alert_cases(self) -> None:
-        """One event for each attempt that came to a person, with the invoices that wait behind it."""
+        """The event of each attempt that came to a person names the invoices that wait behind it."""
         if not self._to_a_person:
             return
         found = holding.held_up([row.payment_method_id for row, _ in self._to_a_person], now=self._now)
         for row, payload in self._to_a_person:
             payload |= holding.payload_of(row.payment_method_id, found)
-            self._record_event("attempt.needs_review", row, payload)
 
     # --- the attempt --------------------------------------------------------------------------------------
 
@@ -150,7 +147,8 @@ class Settlement:
         self, attempt: settling.AttemptRow, to: AttemptState, reason: str, finding: Finding, evidence_id: int
     ) -> None:
         before = AttemptState(attempt.state)
-        self._log(attempt, before, to, reason, evidence_id)
+        names = {"attempt": attempt.public_id, "invoice": self._locked.invoices[attempt.invoice_id].public_id}
+        detail = self._log(attempt, before, to, reason, evidence_id, **names)
         self._counts[to.value] = self._counts.get(to.value, 0) + 1
         if before is S.NEEDS_REVIEW:
             self._from_a_person.append(attempt.id)
@@ -162,7 +160,7 @@ class Settlement:
         attempt.next_check_at = self._first_check(attempt, finding) if to in (S.UNKNOWN, S.IN_PROCESS) else None
         if may_become_money(to, finding):
             self._watch.append(attempt.payment_method_id)
-        self._carry_out(attempt, to, reason, finding, evidence_id)
+        self._carry_out(attempt, to, finding, evidence_id, detail)
         if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:
             self._promote_surplus(attempt)
 
@@ -239,8 +237,14 @@ class Settlement:
     # --- invoice, subscription, account -------------------------------------------------------------------
 
     def _carry_out(
-        self, attempt: settling.AttemptRow, to: AttemptState, reason: str, finding: Finding, evidence_id: int
+        self,
+        attempt: settling.AttemptRow,
+        to: AttemptState,
+        finding: Finding,
+        evidence_id: int,
+        detail: dict[str, Any],
     ) -> None:
+        """`detail` is what the event of the attempt's move says; what is known only here is added to it."""
         invoice = self._locked.invoices[attempt.invoice_id]
         self._invoices[invoice.id] = invoice
         if to not in HOLDS_PLACE:
@@ -259,13 +263,14 @@ class Settlement:
             case S.UNKNOWN | S.IN_PROCESS:
                 invoice.not_sent_in_a_row = 0
             case S.NEEDS_REVIEW:
-                payload = {"attempt": attempt.public_id, "invoice": invoice.public_id, "reason": reason}
-                amount = {"amount_minor": attempt.amount_minor, "currency": attempt.currency}
-                self._to_a_person.append((attempt, payload | amount))
+                detail |= {"amount_minor": attempt.amount_minor, "currency": attempt.currency}
+                self._to_a_person.append((attempt, detail))
                 if finding.verdict is Verdict.CONTRADICTION:
-                    self._holds.append((attempt.payment_method_id, reason))
+                    self._holds.append((attempt.payment_method_id, attempt.state_reason))
             case S.SURPLUS:
-                self._surplus(attempt, invoice)
+                detail["proposal"] = "refund"
+                if invoice.state == InvoiceState.OPEN:
+                    invoice.next_attempt_at = None  # money is there: stop asking for more
             case S.REVERSED:
                 self._take_back(attempt, invoice, evidence_id)
             case S.SENDING:
@@ -283,18 +288,16 @@ class Settlement:
         return at if is_last else max(at, invoice.look_from_at or at)
 
     def _pay(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
-        self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)
+        detail = self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)
         invoice.next_attempt_at = None
         if invoice.hold == Hold.PROPOSAL:
             self._closed_while_proposed.append(invoice.id)
         invoice.hold = None
-        payload: dict[str, Any] = {"invoice": invoice.public_id}
         subscription = self._subscription(invoice)
         if attempt.state_reason == Reason.LATE_MONEY:
-            payload |= {"late": True, "subscription_state": subscription.state if subscription else None}
+            detail |= {"late": True, "subscription_state": subscription.state if subscription else None}
             if subscription and subscription.state in STOPPED:
                 self._found.append(watching.after_the_end(attempt))
-        self._record_event("invoice.paid", invoice, payload, occasion=str(evidence_id))
         if subscription:
             if subscription.state == SubscriptionState.PAST_DUE and subscription.declined_invoices == 0:
                 self._set_subscription(subscription, SubscriptionState.ACTIVE, Reason.INVOICE_PAID, evidence_id)
@@ -374,22 +377,13 @@ class Settlement:
         invoice.next_attempt_at = None
         invoice.hold = hold
         state, held = InvoiceState.OPEN.value, f"{InvoiceState.OPEN.value} ({hold})"
-        self._log(invoice, state, held, attempt.state_reason, None)
-        payload = {"invoice": invoice.public_id, "hold": hold, "reason": attempt.state_reason}
-        self._record_event("invoice.held", invoice, payload, occasion=str(attempt.number))
-
-    def _surplus(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow) -> None:
-        if invoice.state == InvoiceState.OPEN:
-            invoice.next_attempt_at = None  # money is there: stop asking for more
-        payload = {"attempt": attempt.public_id, "invoice": invoice.public_id, "proposal": "refund"}
-        self._record_event("attempt.surplus", attempt, payload)
+        self._log(invoice, state, held, attempt.state_reason, None, invoice=invoice.public_id, hold=hold)
 
     def _take_back(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
         paid_by_it = invoice.state == InvoiceState.PAID and invoice.state_reason != Reason.PAID_ELSEWHERE
         if paid_by_it and not any(o.state == S.SUCCEEDED.value for o in self._others(attempt)):
             self._set_invoice(invoice, InvoiceState.OPEN, Reason.PAYMENT_REVERSED, evidence_id)
             invoice.hold = Hold.REVERSED.value
-        self._record_event("attempt.reversed", attempt, {"attempt": attempt.public_id, "invoice": invoice.public_id})
 
     def _try_again(self, invoice: settling.InvoiceRow, at: datetime) -> None:
         if invoice.state == InvoiceState.OPEN and invoice.hold is None:
@@ -407,8 +401,10 @@ class Settlement:
             subscription.ended_at = self._now
             self._set_subscription(subscription, SubscriptionState.COMPLETED, Reason.REPETITIONS_OVER, evidence_id)
 
-    def _set_invoice(self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int) -> None:
-        self._log(invoice, invoice.state, state, reason, evidence_id)
+    def _set_invoice(
+        self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int
+    ) -> dict[str, Any]:
+        detail = self._log(invoice, invoice.state, state, reason, evidence_id, invoice=invoice.public_id)
         if subscription := self._subscription(invoice):
             change = (state is InvoiceState.OPEN) - (invoice.state == InvoiceState.OPEN)
             subscription.open_invoices += change
@@ -416,6 +412,7 @@ class Settlement:
         invoice.state = state.value
         invoice.state_reason = reason
         invoice.closed_at = None if state is InvoiceState.OPEN else self._now
+        return detail
 
     def _set_subscription(
         self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int
@@ -424,8 +421,11 @@ class Settlement:
         subscription.state = state.value
         self._subscriptions[subscription.id] = subscription
 
-    def _log(self, row: Row, before: str, after: str, reason: str, evidence_id: int | None) -> None:
-        self._transitions.append(
+    def _log(
+        self, row: Row, before: str, after: str, reason: str, evidence_id: int | None, **detail: Any
+    ) -> dict[str, Any]:
+        """What the event of the move says besides, to be added to before it is written."""
+        self._history.append(
             NewTransition(
                 account_id=row.account_id,
                 subject_type=SUBJECTS[type(row)],
@@ -434,17 +434,14 @@ class Settlement:
                 to_state=str(after),
                 reason=reason,
                 evidence_id=evidence_id,
+                detail=detail,
             )
         )
+        return detail
 
-    def _record_event(self, kind: str, row: Row, payload: Mapping[str, Any], *, occasion: str = "") -> None:
-        self._events.append(
-            NewEvent(
-                account_id=row.account_id,
-                kind=kind,
-                subject_type=SUBJECTS[type(row)],
-                subject_id=row.id,
-                occasion=occasion,
-                payload=payload,
-            )
+    def _record_event(self, kind: str, row: Row, payload: Mapping[str, Any], *, occasion: str) -> None:
+        subject, account = SUBJECTS[type(row)], row.account_id
+        event = NewEvent(
+            account_id=account, kind=kind, subject_type=subject, subject_id=row.id, occasion=occasion, payload=payload
         )
+        self._history.append(event)

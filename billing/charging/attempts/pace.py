@@ -7,10 +7,8 @@
 """
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 
@@ -22,7 +20,7 @@ from billing.domain.outcomes import Outcomes
 from billing.domain.pacing import Grant, Pace, PaceState, Terms
 from billing.models import GatewayAccount
 from billing.models.bulk import pacing as rows
-from billing.models.bulk.history import record_event, record_transition
+from billing.models.bulk.history import lock_account, record_transition
 from billing.models.bulk.sql import durable
 from billing.operating.timings import Limits
 
@@ -30,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 # A worker's share outlasts its charges; a worker that is gone keeps it so long.
 SHARE_MARGIN = timedelta(seconds=5)
-CHANGES = {PaceState.OPEN: "account.paused", PaceState.HELD: "account.held", PaceState.CLOSED: "account.resumed"}
 
 
 class LetRunError(RefusedError):
@@ -131,19 +128,10 @@ def _write(account_id: int, before: Pace, pace: Pace, *, actor: str, now: dateti
     if before.state is PaceState.HALF_OPEN and pace.state is PaceState.OPEN:
         return  # one long pause, recorded once
     _log(account_id, before, pace, why or pace.reason, actor=actor, now=now)
-    payload: Mapping[str, Any] = {"reason": pace.reason or before.reason, "kind": pace.kind or before.kind}
-    record_event(
-        account_id=account_id,
-        kind=CHANGES[pace.state],
-        subject_type="account",
-        subject_id=account_id,
-        occasion=now.isoformat(),
-        payload=payload,
-        now=now,
-    )
 
 
 def _log(account_id: int, before: Pace, pace: Pace, why: str, *, actor: str, now: datetime) -> None:
+    lock_account(account_id)
     record_transition(
         account_id=account_id,
         subject_type="pace",
@@ -153,4 +141,5 @@ def _log(account_id: int, before: Pace, pace: Pace, why: str, *, actor: str, now
         reason=why,
         actor=actor,
         now=now,
+        detail={"reason": pace.reason or before.reason, "kind": pace.kind or before.kind},
     )

@@ -15,9 +15,8 @@ from billing.charging.cases.holds import ResolutionError
 from billing.domain.resolution import ProposalKind, ProposalOutcome, second_person_needed
 from billing.ids import new_id
 from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Proposal
-from billing.models.bulk.history import NewEvent, record_events, record_transition
+from billing.models.bulk.history import record_transition
 
-CREATED = "proposal.created"
 PERMISSION = "billing.change_paymentattempt"
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 Subject = PaymentAttempt | Invoice | PaymentMethod
@@ -115,28 +114,19 @@ def propose(
         outcome=ProposalOutcome.OPEN.value,
     )
     _log(proposal, "", reason, person.name, now)
-    record_events([event_of(proposal, CREATED, "")], now=now)
     return proposal
 
 
-def event_of(proposal: Proposal, kind: str, occasion: str) -> NewEvent:
-    """The payload of a proposal's events: what it is about, and since when it waits."""
+def details_of(proposal: Proposal) -> dict[str, Any]:
+    """What a proposal's events say: what it is about, and since when it waits."""
     about = {"attempt": proposal.attempt, "invoice": proposal.invoice, "payment_method": proposal.payment_method}
-    payload = {
+    return {
         "proposal": proposal.public_id,
         "kind": proposal.kind,
         **{name: row.public_id for name, row in about.items() if row is not None},
         "proposed_by": proposal.proposed_by,
         "since": proposal.proposed_at.isoformat(),
     }
-    return NewEvent(
-        account_id=proposal.account_id,
-        kind=kind,
-        subject_type="proposal",
-        subject_id=proposal.pk,
-        occasion=occasion,
-        payload=payload,
-    )
 
 
 def decide(proposal: Proposal, outcome: ProposalOutcome, reason: str, person: Person, now: datetime) -> None:
@@ -164,4 +154,5 @@ def _log(proposal: Proposal, before: str, reason: str, actor: str, now: datetime
         reason=reason,
         actor=actor,
         now=now,
+        detail=details_of(proposal),
     )

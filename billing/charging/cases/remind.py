@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from billing.charging.cases import approvals
-from billing.models import Event, GatewayAccount, waiting_proposals
+from billing.models import Event, GatewayAccount, Proposal, waiting_proposals
 from billing.models.bulk import holding
 from billing.models.bulk.history import NewEvent, record_events
 from billing.operating import troubles
@@ -23,7 +23,7 @@ def remind(*, now: datetime) -> int:
 
     The day on which an attempt came to a person has the event `attempt.needs_review`, and that on which something was
     proposed `proposal.created`; reminders begin the next day. One a day for each, by `an_event_is_told_once`, however
-    many do this at the same time."""
+    many do this at the same time. What is being decided just now is locked, and left for the next time."""
     written = 0
     for account in GatewayAccount.objects.only("id", "time_zone").order_by("pk"):
         with troubles.isolated(account.pk, "remind", lambda: now):
@@ -59,14 +59,26 @@ def _proposals(account: GatewayAccount, today: date, midnight: datetime, now: da
     )
     waiting = waiting_proposals().filter(~Exists(recorded_today), account=account, proposed_at__lt=midnight)
     waiting = waiting.select_related("attempt", "invoice", "payment_method").defer("attempt__request_body")
+    waiting = waiting.select_for_update(of=("self",), no_key=True, skip_locked=True)
     recorded = 0
     while True:
-        found = list(waiting.all()[:BATCH])
-        events = [approvals.event_of(one, STILL_PROPOSED, occasion) for one in found]
-        record_events(events, now=now)
+        with transaction.atomic():
+            found = list(waiting.all()[:BATCH])
+            record_events([_reminder(one, occasion) for one in found], now=now)
         recorded += len(found)
         if len(found) < BATCH:
             return recorded
+
+
+def _reminder(proposal: Proposal, occasion: str) -> NewEvent:
+    return NewEvent(
+        account_id=proposal.account_id,
+        kind=STILL_PROPOSED,
+        subject_type="proposal",
+        subject_id=proposal.pk,
+        occasion=occasion,
+        payload=approvals.details_of(proposal),
+    )
 
 
 def _record_reminders(cases: list[holding.OpenCase], occasion: str, now: datetime) -> None:

@@ -38,12 +38,12 @@ from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, Subscripti
 from billing.ids import new_id
 from billing.models import Invoice, OutsidePayment, PaymentAttempt, PaymentMethod, Proposal, Subscription
 from billing.models.bulk import watching
-from billing.models.bulk.history import record_event, record_transition
+from billing.models.bulk.history import record_transition
 
-ENDS: Mapping[ProposalKind, tuple[InvoiceState, str, str]] = {
-    ProposalKind.PAID_ELSEWHERE: (InvoiceState.PAID, Reason.PAID_ELSEWHERE, "invoice.paid"),
-    ProposalKind.VOID: (InvoiceState.VOID, Reason.VOIDED, "invoice.voided"),
-    ProposalKind.WRITE_OFF: (InvoiceState.UNCOLLECTIBLE, Reason.WRITTEN_OFF, "invoice.written_off"),
+ENDS: Mapping[ProposalKind, tuple[InvoiceState, str]] = {
+    ProposalKind.PAID_ELSEWHERE: (InvoiceState.PAID, Reason.PAID_ELSEWHERE),
+    ProposalKind.VOID: (InvoiceState.VOID, Reason.VOIDED),
+    ProposalKind.WRITE_OFF: (InvoiceState.UNCOLLECTIBLE, Reason.WRITTEN_OFF),
 }
 
 
@@ -178,7 +178,7 @@ def _close(
     confirmed: Proposal | None = None,
     confirmed_why: str = "",
 ) -> Closing:
-    to, state_reason, _ = ENDS[wish.kind]
+    to, state_reason = ENDS[wish.kind]
     try:
         with transaction.atomic():
             locked = _lock(invoice, found.card_id if found else None)
@@ -261,18 +261,19 @@ def _end(invoice: Invoice, to: InvoiceState, state_reason: str, wish: _Wish, per
         closed_at=now,
         lease_token=F("lease_token") + 1,
     )
-    moved = _log("invoice", invoice.pk, invoice.account_id, before, to.value, wish.reason, person.name, now)
-    payload: dict[str, Any] = {"invoice": invoice.public_id}
+    detail = {"invoice": invoice.public_id, "way": wish.kind.value}
     if wish.kind is ProposalKind.PAID_ELSEWHERE:
-        payload["paid_elsewhere"] = wish.details["method"]
-    record_event(
+        detail["paid_elsewhere"] = wish.details["method"]
+    record_transition(
         account_id=invoice.account_id,
-        kind=ENDS[wish.kind][2],
         subject_type="invoice",
         subject_id=invoice.pk,
-        occasion=f"closed-{moved}",
-        payload=payload,
+        from_state=before,
+        to_state=to.value,
+        reason=wish.reason,
+        actor=person.name,
         now=now,
+        detail=detail,
     )
     if invoice.subscription_id is not None:
         _carry_on(Subscription.objects.get(pk=invoice.subscription_id), to, person, now)
@@ -298,19 +299,13 @@ def _carry_on(subscription: Subscription, to: InvoiceState, person: Person, now:
         return
     subscription.state = after.value
     subscription.save(update_fields=["state", "ended_at"])
-    _log("subscription", subscription.pk, subscription.account_id, state.value, after.value, why, person.name, now)
-
-
-def _log(
-    subject: str, subject_id: int, account_id: int, before: str, after: str, reason: str, actor: str, now: datetime
-) -> int:
-    return record_transition(
-        account_id=account_id,
-        subject_type=subject,
-        subject_id=subject_id,
-        from_state=before,
-        to_state=after,
-        reason=reason,
-        actor=actor,
+    record_transition(
+        account_id=subscription.account_id,
+        subject_type="subscription",
+        subject_id=subscription.pk,
+        from_state=state.value,
+        to_state=after.value,
+        reason=why,
+        actor=person.name,
         now=now,
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from billing.charging.reading.known import CardRead, Unread
 from billing.gateway.order_rows import order_row
-from billing.models import GatewayOrder, GatewayTransaction
+from billing.models import GatewayOrder, GatewayTransaction, PaymentMethod
 from billing.models.bulk import checking
 from billing.models.bulk.history import NewEvent, record_events
 from billing.models.bulk.sql import durable
@@ -84,6 +84,7 @@ def write_transactions(read: CardRead, now: datetime) -> None:
 
 def alert_unexplained(read: CardRead, now: datetime) -> None:
     """One event for each order that nothing explains."""
+    PaymentMethod.objects.select_for_update(no_key=True).get(pk=read.card.id)
     orders = sorted(order.order_id for order in read.unexplained)
     record_events(
         [

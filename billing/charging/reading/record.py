@@ -12,9 +12,11 @@ from billing.charging.refunds.settle import record_seen
 from billing.domain.attempts import UNRESOLVED
 from billing.domain.matching import KnownAttempt, carries
 from billing.domain.reasons import Reason
+from billing.domain.subscriptions import CardState
 from billing.gateway.connection import ListedOrder
 from billing.models import PaymentMethod
 from billing.models.bulk import checking, settling
+from billing.models.bulk.history import record_transition
 from billing.models.bulk.sql import durable
 from billing.operating.timings import Limits
 
@@ -44,8 +46,22 @@ def record(read: CardRead, findings: Sequence[AttemptFinding], *, limits: Limits
             alert_unexplained(read, now)
         checking.note_read(read.card.id)
         if read.inactive:
-            PaymentMethod.objects.filter(pk=read.card.id, state="active").update(state="inactive")
+            _switch_off(read, now)
     return counts
+
+
+def _switch_off(read: CardRead, now: datetime) -> None:
+    if PaymentMethod.objects.filter(pk=read.card.id, state=CardState.ACTIVE.value).update(state=CardState.INACTIVE):
+        record_transition(
+            account_id=read.card.account_id,
+            subject_type="card",
+            subject_id=read.card.id,
+            from_state=CardState.ACTIVE.value,
+            to_state=CardState.INACTIVE.value,
+            reason=Reason.CARD_INACTIVE,
+            actor="engine",
+            now=now,
+        )
 
 
 def _named(read: CardRead) -> dict[int, str]:

@@ -47,7 +47,7 @@ from billing.models import (
     ReportDay,
 )
 from billing.models.bulk import settling, watching
-from billing.models.bulk.history import record_event
+from billing.models.bulk.history import lock_account, record_event
 from billing.models.bulk.sql import NOT_DONE_YET, durable
 from billing.operating.timings import Limits
 
@@ -316,6 +316,7 @@ def _list(found: watching.NewFound, now: datetime) -> None:
         "currency": found.currency,
         "invoice": invoice,
     }
+    lock_account(found.account_id)
     record_event(
         account_id=found.account_id,
         kind="payment.unexplained",

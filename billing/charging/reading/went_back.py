@@ -7,7 +7,7 @@ from datetime import datetime
 
 from billing.domain.late_money import FoundKind
 from billing.gateway.connection import ReadTransaction
-from billing.models import OutsidePayment
+from billing.models import Invoice, OutsidePayment
 from billing.models.bulk import watching
 from billing.models.bulk.history import record_event
 
@@ -41,6 +41,7 @@ def _record_event(payment: OutsidePayment, seen: ReadTransaction, now: datetime)
         invoice_id=payment.invoice_id,
     )
     watching.list_found([found], now=now)
+    Invoice.objects.select_for_update(no_key=True).get(pk=payment.invoice_id)
     payload = {
         "invoice": payment.invoice.public_id,
         "transaction": transaction.transaction_id,

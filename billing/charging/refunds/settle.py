@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from billing.charging.attempts.settle import AttemptFinding, settle_in_transaction
 from billing.charging.protocol.evidence import evidence_of
@@ -131,7 +131,7 @@ class RefundSettlement:
             case Stay():
                 self._stay(finding)
             case Alarm(reason):
-                _record_event(self._refund, self._attempt, "refund.alarm", reason, self._now)
+                _record_alarm(self._refund, self._attempt, reason, self._now)
             case _:
                 assert_never(decision)
         return None
@@ -149,7 +149,7 @@ class RefundSettlement:
             if to is R.SENDING
             else ["state", "state_reason", "last_evidence_id", "next_check_at", "settled_at"]
         )
-        _log(refund, before, reason, evidence_id, self._actor, self._now)
+        _log(refund, self._attempt, before, reason, evidence_id, self._actor, self._now)
         self._carry_out(to, finding)
 
     def _carry_out(self, to: RefundState, finding: RefundFinding) -> None:
@@ -160,13 +160,9 @@ class RefundSettlement:
                 else:
                     _count(self._attempt, self._refund.amount_minor)
                     self._pay_with_what_is_left()
-                _record_event(self._refund, self._attempt, "refund.succeeded", "", self._now)
             case R.REFUSED | R.NOT_SENT | R.NOT_REFUNDED:
                 self._pay_with_what_is_left()
-                _record_event(self._refund, self._attempt, "refund.failed", "", self._now)
-            case R.NEEDS_REVIEW:
-                _record_event(self._refund, self._attempt, "refund.needs_review", "", self._now)
-            case R.SENDING | R.UNKNOWN:
+            case R.SENDING | R.UNKNOWN | R.NEEDS_REVIEW:
                 pass
             case R.REQUESTED:
                 raise AssertionError("nothing moves to requested")
@@ -309,9 +305,8 @@ def _write_seen(
     )
     refund.last_evidence_id = _record(refund, finding, now)
     refund.save(update_fields=["last_evidence_id"])
-    _log(refund, "", Reason.SEEN_AT_THE_GATEWAY, refund.last_evidence_id, actor, now)
+    _log(refund, attempt, "", Reason.SEEN_AT_THE_GATEWAY, refund.last_evidence_id, actor, now)
     _count(attempt, amount_minor)
-    _record_event(refund, attempt, "refund.succeeded", "", now)
     return refund
 
 
@@ -330,7 +325,15 @@ def _record(refund: Refund, finding: RefundFinding, now: datetime) -> int | None
     return insert_evidence([row], of="refund", now=now).get(row.key)
 
 
-def _log(refund: Refund, before: str, reason: str, evidence_id: int | None, actor: str, now: datetime) -> None:
+def _log(
+    refund: Refund,
+    attempt: PaymentAttempt,
+    before: str,
+    reason: str,
+    evidence_id: int | None,
+    actor: str,
+    now: datetime,
+) -> None:
     record_transition(
         account_id=refund.account_id,
         subject_type="refund",
@@ -341,25 +344,28 @@ def _log(refund: Refund, before: str, reason: str, evidence_id: int | None, acto
         evidence_id=evidence_id,
         actor=actor,
         now=now,
+        detail=_detail(refund, attempt),
     )
 
 
-def _record_event(refund: Refund, attempt: PaymentAttempt, kind: str, occasion: str, now: datetime) -> None:
-    payload = {
+def _detail(refund: Refund, attempt: PaymentAttempt) -> dict[str, Any]:
+    return {
         "refund": refund.public_id,
         "attempt": attempt.public_id,
         "kind": refund.kind,
         "origin": refund.origin,
         "amount_minor": refund.amount_minor,
         "currency": refund.currency,
-        "reason": occasion or refund.state_reason,
     }
+
+
+def _record_alarm(refund: Refund, attempt: PaymentAttempt, reason: str, now: datetime) -> None:
     record_event(
         account_id=refund.account_id,
-        kind=kind,
+        kind="refund.alarm",
         subject_type="refund",
         subject_id=refund.pk,
-        occasion=occasion,
-        payload=payload,
+        occasion=reason,
+        payload={**_detail(refund, attempt), "reason": reason},
         now=now,
     )

@@ -4,6 +4,8 @@ import signal
 import threading
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -18,6 +20,7 @@ from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import Refunded, refund_due
 from billing.gateway.clock import read_clock
 from billing.models.clock import database_now
+from billing.notifying.deliver import Delivered, Delivering, deliver
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.health import QUEUES
@@ -26,11 +29,14 @@ from billing.operating.recognise import watch as watch_identity
 from billing.operating.timings import Limits
 from billing.subscriptions.renew import Opened, open_due
 
+# Charges wait for it in this one process.
+DELIVER_FOR = timedelta(seconds=3)
+
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, and find late payments: once, or every few seconds "
-        "with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, and deliver webhooks: once, or "
+        "every few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -79,6 +85,7 @@ class _Round:
         self._limits = limits
         self._opened, self._collected = Opened(), Collected()
         self._read, self._refunded, self._lost = Reconciled(), Refunded(), 0
+        self._delivered = Delivered()
 
     def parts(self) -> list[tuple[str, Callable[[], None]]]:
         return [
@@ -91,6 +98,7 @@ class _Round:
             ("refund", self._refund),
             ("watch", self._watch),
             ("remind", self._remind),
+            ("deliver", self._deliver),
             ("quarantine", self._read_quarantined),
         ]
 
@@ -125,17 +133,24 @@ class _Round:
     def _remind(self) -> None:
         remind(now=read_clock())
 
+    def _deliver(self) -> None:
+        how = replace(Delivering.from_settings(), run_for=DELIVER_FOR)
+        self._delivered = deliver(how=how, clock=read_clock, should_stop=shutdown.requested)
+
     def _read_quarantined(self) -> None:
         read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
 
     def words(self) -> str:
         """What was done, in a line; empty when there was nothing to do."""
         opened, collected, read, refunded = self._opened, self._collected, self._read, self._refunded
-        if not (opened.invoices or collected.armed or self._lost or read.read or read.failed or refunded.states):
+        sent = self._delivered.succeeded + self._delivered.failed
+        money = opened.invoices or collected.armed or self._lost or read.read or read.failed or refunded.states
+        if not (money or sent):
             return ""
         states = ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
         return (
             f"opened {opened.invoices}, armed {collected.armed} ({states}), "
             f"refused {collected.refused}, lost {self._lost}, read {read.read} cards ({read.failed} failed), "
-            f"refunds: {', '.join(f'{count} {state}' for state, count in refunded.states.items()) or 'none'}"
+            f"refunds: {', '.join(f'{count} {state}' for state, count in refunded.states.items()) or 'none'}, "
+            f"webhooks: {sent} ({self._delivered.failed} failed)"
         )

@@ -252,7 +252,7 @@ def claim_notices(*, now: datetime, again_at: datetime) -> list[int]:
     found = rows(
         """UPDATE billing_webhookendpoint SET notice_due_at = %s
            WHERE id = ANY(ARRAY(SELECT id FROM billing_webhookendpoint WHERE notice_due_at <= %s
-                                ORDER BY notice_due_at LIMIT 20 FOR NO KEY UPDATE SKIP LOCKED))
+                                ORDER BY notice_due_at LIMIT 5 FOR NO KEY UPDATE SKIP LOCKED))
            RETURNING id""",
         [again_at, now],
     )

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from billing.domain.events import kind_of_move, subject_of
 from billing.ids import new_id
 from billing.models.bulk.sql import columns, rows, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTransition:
-    """One change of state of anything: from, to, why, on what evidence."""
+    """One change of state of anything: from, to, why, on what evidence. `detail` is what its event says besides."""
 
     account_id: int
     subject_type: str
@@ -21,11 +22,15 @@ class NewTransition:
     to_state: str
     reason: str
     evidence_id: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """`occasion` distinguishes the times that the same thing happens to one subject."""
+    """`occasion` distinguishes the times that the same thing happens to one subject.
+
+    Whoever records an event holds the lock of its subject's row until the commit, so that the events of one object have
+    ids in the order in which they happened."""
 
     account_id: int
     kind: str
@@ -46,8 +51,9 @@ def record_transition(
     actor: str,
     now: datetime,
     evidence_id: int | None = None,
+    detail: Mapping[str, Any] | None = None,
 ) -> int:
-    """Records one change of state; the id of its row."""
+    """Records one change of state, with its event; the id of its row."""
     one = NewTransition(
         account_id=account_id,
         subject_type=subject_type,
@@ -56,24 +62,59 @@ def record_transition(
         to_state=to_state,
         reason=reason,
         evidence_id=evidence_id,
+        detail=detail or {},
     )
     (number,) = record_transitions([one], actor=actor, now=now)
     return number
 
 
 def record_transitions(transitions: Sequence[NewTransition], *, actor: str, now: datetime) -> list[int]:
-    """Records changes of state; the ids of their rows."""
-    if not transitions:
-        return []
+    """Records changes of state with their events; the ids of their rows."""
+    return record_history(transitions, actor=actor, now=now)
+
+
+def record_history(lines: Sequence[NewTransition | NewEvent], *, actor: str, now: datetime) -> list[int]:
+    """Records changes of state, their events, and events that change no state, in the order given; the ids of the
+    changes."""
+    moves = [line for line in lines if isinstance(line, NewTransition)]
+    ids = _insert_transitions(moves, actor, now) if moves else []
+    numbers = iter(ids)
+    events = [_event_of(line, next(numbers)) if isinstance(line, NewTransition) else line for line in lines]
+    record_events([event for event in events if event is not None], now=now)
+    return ids
+
+
+def lock_account(account_id: int) -> None:
+    """For an event of an account by a writer that does not change its row: the events of one account follow each
+    other. Taken last, for charges are armed under a shared lock of the same row."""
+    rows("SELECT id FROM billing_gatewayaccount WHERE id = %s FOR NO KEY UPDATE", [account_id])
+
+
+def _insert_transitions(transitions: Sequence[NewTransition], actor: str, now: datetime) -> list[int]:
     inserted = rows(
         """INSERT INTO billing_transition
              (account_id, subject_type, subject_id, from_state, to_state, reason, evidence_id, actor, at)
            SELECT *, %s, %s FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::text[],
                                         %s::text[], %s::bigint[])
            RETURNING id""",
-        [actor, now, *columns(transitions, NewTransition)],
+        [actor, now, *columns(transitions, NewTransition)[:-1]],
     )
     return [number for (number,) in inserted]
+
+
+def _event_of(move: NewTransition, transition_id: int) -> NewEvent | None:
+    kind = kind_of_move(move.subject_type, move.from_state, move.to_state)
+    if kind is None:
+        return None
+    changes = {"state": {"from": move.from_state or None, "to": move.to_state}}
+    return NewEvent(
+        account_id=move.account_id,
+        kind=kind,
+        subject_type=subject_of(move.subject_type),
+        subject_id=move.subject_id,
+        occasion=f"transition {transition_id}",
+        payload={"changes": changes, "reason": move.reason, **move.detail},
+    )
 
 
 def record_event(

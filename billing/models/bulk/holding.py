@@ -63,7 +63,8 @@ class OpenCase:
 
 
 def cases_to_remind(account_id: int, *, before: datetime, kind: str, occasion: str, limit: int) -> list[OpenCase]:
-    """The account's cases that are with a person since before `before` and have no event `kind` of `occasion`."""
+    """The account's cases that are with a person since before `before` and have no event `kind` of `occasion`, locked;
+    without those that somebody else has locked, for they are about to change."""
     return objects(
         OpenCase,
         """SELECT a.id AS attempt_id, a.public_id AS attempt, a.account_id, a.payment_method_id AS card_id,
@@ -75,7 +76,8 @@ def cases_to_remind(account_id: int, *, before: datetime, kind: str, occasion: s
              AND NOT EXISTS (SELECT 1 FROM billing_event v
                              WHERE v.kind = %s AND v.subject_type = 'attempt' AND v.subject_id = a.id
                                AND v.occasion = %s)
-           ORDER BY a.armed_at LIMIT %s""",
+           ORDER BY a.armed_at LIMIT %s
+           FOR NO KEY UPDATE OF a SKIP LOCKED""",
         [account_id, before, kind, occasion, limit],
     )
 

@@ -37,6 +37,12 @@ def accounts_with_unpublished() -> list[int]:
     return [account for (account,) in rows("SELECT DISTINCT account_id FROM billing_event WHERE sequence IS NULL", [])]
 
 
+def has_unpublished(account_id: int) -> bool:
+    query = "SELECT EXISTS (SELECT 1 FROM billing_event WHERE account_id = %s AND sequence IS NULL)"
+    ((found,),) = rows(query, [account_id])
+    return bool(found)
+
+
 def lock_feed(account_id: int, *, wait: bool) -> bool:
     """Takes the account's feed until the transaction ends; False when somebody else has it and nobody waits.
 

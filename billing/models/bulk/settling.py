@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.domain.attempts import HOLDS_PLACE, AttemptState
+from billing.models.bulk.history import NewTransition, record_transitions
 from billing.models.bulk.sql import objects, rows, run
 
 
@@ -295,11 +296,20 @@ def hold_invoices_of(subscription_ids: Sequence[int], *, hold: str) -> None:
 
 
 def hold_cards(holds: Sequence[tuple[int, str]], *, now: datetime) -> None:
-    """Pauses (card, reason); a card that is held already keeps its first reason."""
-    if holds:
-        ids, reasons = (list(column) for column in zip(*holds, strict=True))
-        run(
-            """UPDATE billing_paymentmethod c SET held_at = %s, held_reason = n.reason
-               FROM unnest(%s::bigint[], %s::text[]) AS n(id, reason) WHERE c.id = n.id AND c.held_at IS NULL""",
-            [now, ids, reasons],
+    """Pauses (card, reason), with a line of history; a card that is held already keeps its first reason."""
+    if not holds:
+        return
+    ids, reasons = (list(column) for column in zip(*holds, strict=True))
+    held = rows(
+        """UPDATE billing_paymentmethod c SET held_at = %s, held_reason = n.reason
+           FROM unnest(%s::bigint[], %s::text[]) AS n(id, reason) WHERE c.id = n.id AND c.held_at IS NULL
+           RETURNING c.account_id, c.id, c.held_reason""",
+        [now, ids, reasons],
+    )
+    moves = [
+        NewTransition(
+            account_id=account, subject_type="card", subject_id=card, from_state="free", to_state="held", reason=reason
         )
+        for account, card, reason in held
+    ]
+    record_transitions(moves, actor="engine", now=now)

@@ -300,7 +300,7 @@ _WAYS = [
     one("closing: a found order is explained", FOUND, ".update(\n        in_baseline=True\n    )", ".count()",
         *named(TEST_WAYS, "found_payment_pays")),
     one("proposal: is told at once", SECOND,
-        "    record_events([event_of(proposal, CREATED, \"\")], now=now)\n", "",
+        '    _log(proposal, "", reason, person.name, now)\n', "",
         *named(TEST_REMIND, "proposal_is_announced")),
     *each("proposal: is told again", "billing/charging/cases/remind.py", {
         "every day": ("_cases(account, today, midnight, now) + _proposals(", "_cases(account, today, midnight, now) + 0 * _proposals("),

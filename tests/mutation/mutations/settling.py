@@ -3,6 +3,7 @@
 from tests.mutation.harness import ANY_TRANSACTION, Edit, Mutation, each, named, one
 
 SETTLE = "billing/charging/attempts/settle.py"
+HISTORY = "billing/models/bulk/history.py"
 CONSEQUENCES = "billing/charging/attempts/consequences.py"
 EVIDENCE = "billing/charging/protocol/evidence.py"
 SETTLE_SQL = "billing/models/bulk/settling.py"
@@ -99,9 +100,10 @@ _LOCKS = [
 
 _ATTEMPT = [
     *each("settle: written", CONSEQUENCES, {
-        "the history": ("        record_transitions(self._transitions, actor=self._actor, now=self._now)\n", ""),
-        "what the merchant is told": ("        record_events(self._events, now=self._now)\n", ""),
+        "the history": ("        record_history(self._history, actor=self._actor, now=self._now)\n", ""),
     }, *named(TEST_MORE, "history_and_its_event")),
+    one("history: a move writes its event", HISTORY, "    if kind is None:\n", "    if True:\n",
+        *named(TEST_MORE, "history_and_its_event")),
     one("settle: a case that is closed takes its proposal with it", CONSEQUENCES,
         "attempts=self._from_a_person, invoices", "invoices", *named(TEST_RESOLVE, "overtaken")),
     one("settle: an invoice that is paid takes its proposal with it", CONSEQUENCES,
@@ -112,7 +114,7 @@ _ATTEMPT = [
         "            payload |= holding.payload_of(row.payment_method_id, found)\n", "",
         *named(TEST_SETTLE, "case_is_alerted")),
     one("settle: a case comes to a person", CONSEQUENCES,
-        "                self._to_a_person.append((attempt, payload | amount))\n", "",
+        "                self._to_a_person.append((attempt, detail))\n", "",
         *named(TEST_SETTLE, "case_is_alerted")),
     one("settle: the place is taken", CONSEQUENCES,
         "place_taken=any(AttemptState(other.state) in HOLDS_PLACE for other in self._others(attempt)),",
@@ -207,9 +209,9 @@ _ATTEMPT = [
 
 _AROUND = [
     one("settle: what is paid leaves the work list", CONSEQUENCES,
-        '        self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)\n'
+        '        detail = self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)\n'
         "        invoice.next_attempt_at = None\n",
-        '        self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)\n',
+        '        detail = self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)\n',
         *named(TEST_SETTLE, "money_that_a_decision")),
     one("settle: what is paid waits for nobody", CONSEQUENCES, "        invoice.hold = None\n", "",
         *named(TEST_SETTLE, "holder_is_reversed")),
@@ -257,7 +259,7 @@ _AROUND = [
     *each("settle: what the gateway always refuses", CONSEQUENCES, {
         "waits for a person": ("        if fault_of(finding) is Fault.INVOICE:\n", "        if False:\n"),
         "leaves the work list": ("        invoice.next_attempt_at = None\n        invoice.hold = hold\n", ""),
-        "is told": ('        self._record_event("invoice.held",', '        (lambda *_: None)("invoice.held",'),
+        "is told": ("        self._log(invoice, state, held, attempt.state_reason", "        (lambda *_, **__: None)(attempt.state_reason"),
     }, *named(TEST_CHARGE, "invoice_refused")),
     one("settle: what the gateway always refuses: is held for its own refusals alone", CONSEQUENCES,
         " and other.state_reason == attempt.state_reason", "", *named(TEST_MORE, "unsent_attempt_does")),
@@ -268,7 +270,7 @@ _AROUND = [
     *each("refund settle: what stayed here becomes the payment", "billing/charging/refunds/settle.py", {
         "after a refusal": ("            case R.REFUSED | R.NOT_SENT | R.NOT_REFUNDED:\n                self._pay_with_what_is_left()\n",
                             "            case R.REFUSED | R.NOT_SENT | R.NOT_REFUNDED:\n"),
-        "after a part": ("                    self._pay_with_what_is_left()\n                _record_event", "                _record_event"),
+        "after a part": ("                    self._pay_with_what_is_left()\n            case R.REFUSED", "            case R.REFUSED"),
     }, *named(TEST_OVERPAYMENTS, "kept_overpayment_becomes or rest_of_a_partly")),
     one("settle: what was not sent waits longer each time", CONSEQUENCES, "invoice.not_sent_in_a_row += 1",
         "invoice.not_sent_in_a_row = 1", *named(TEST_MORE, "longer_each_time")),
@@ -286,19 +288,16 @@ _AROUND = [
     one("settle: a contradiction holds the card", CONSEQUENCES, "if finding.verdict is Verdict.CONTRADICTION:",
         "if False:", *named(TEST_GUARDS, "contradiction")),
     one("settle: surplus stops the asking", CONSEQUENCES,
-        "            invoice.next_attempt_at = None  # money", "            pass  # money",
+        "                    invoice.next_attempt_at = None  # money", "                    pass  # money",
         *named(TEST_MORE, "overpayment_stops_collection")),
-    one("settle: surplus is told", CONSEQUENCES,
-        '        self._record_event("attempt.surplus", attempt, payload)\n', "",
+    one("settle: surplus is to be refunded", CONSEQUENCES,
+        '                detail["proposal"] = "refund"\n', "",
         *named(TEST_SETTLE, "second_payment")),
     one("settle: a reversed invoice waits for a person", CONSEQUENCES, "invoice.hold = Hold.REVERSED.value",
         "invoice.next_attempt_at = self._now", *named(TEST_SETTLE, "reversal_opens")),
     one("settle: a reversed surplus opens no paid invoice", CONSEQUENCES,
         "if paid_by_it and not any(o.state == S.SUCCEEDED.value for o in self._others(attempt)):",
         "if paid_by_it:", *named(TEST_MORE, "reversed_overpayment_reopens")),
-    one("settle: a reversal is told", CONSEQUENCES,
-        '        self._record_event("attempt.reversed", attempt, {"attempt": attempt.public_id, "invoice": invoice.public_id})\n', "",
-        *named(TEST_SETTLE, "reversal_opens")),
     one("settle: completed when nothing is open any more", CONSEQUENCES,
         "if over and subscription.state in RUNNING and subscription.open_invoices == 0:",
         "if over and subscription.state in RUNNING:", *named(TEST_MORE, "completed")),
