@@ -16,6 +16,8 @@ from billing.admin import (
     refunds,
     staff,
     subscriptions,
+    webhook_deliveries,
+    webhooks,
 )
 from billing.admin.site import dress
 
@@ -35,4 +37,6 @@ __all__ = [
     "refunds",
     "staff",
     "subscriptions",
+    "webhook_deliveries",
+    "webhooks",
 ]

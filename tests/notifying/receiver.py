@@ -3,7 +3,8 @@
 Prints its port. The path says how it behaves; each request is a line of the journal, written before it is answered.
 
 /ok  /status/500  /after/30 (429 with Retry-After)  /redirect?to=URL  /hang  /trickle  /headers (without end)
-/large (10 MB)  /garbage  /reset  /flaky/3 (500 to the first 2 tries of each event)"""
+/large (10 MB)  /garbage  /reset  /flaky/3 (500 to the first 2 tries of each event)
+/some/10 (500 to the first try of one event in ten)"""
 
 import contextlib
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, Self
@@ -33,9 +35,9 @@ class Receiver(socketserver.ThreadingTCPServer):
         self.seen: Counter[str] = Counter()
 
     def note(self, path: str, headers: dict[str, str], body: str) -> int:
-        """How often the event came here by now."""
+        """How often the event came to this path by now."""
         with self.lock:
-            event = headers.get("webhook-id", "")
+            event = f"{path} {headers.get('webhook-id', '')}"
             self.seen[event] += 1
             line = {"at": time.time(), "path": path, "headers": headers, "body": body}
             self.journal.write(json.dumps(line) + "\n")
@@ -59,9 +61,9 @@ class Handler(socketserver.StreamRequestHandler):
         what, _, rest = address.path.lstrip("/").partition("/")
         query = parse_qs(address.query)
         with contextlib.suppress(OSError):  # the other side has gone
-            self.behave(what, unquote(rest), query, times)
+            self.behave(what, unquote(rest), query, body, times)
 
-    def behave(self, what: str, rest: str, query: dict[str, list[str]], times: int) -> None:
+    def behave(self, what: str, rest: str, query: dict[str, list[str]], body: str, times: int) -> None:
         match what:
             case "status":
                 self.answer(int(rest), "no thanks, aminah@example.com 4111111111111111")
@@ -86,6 +88,8 @@ class Handler(socketserver.StreamRequestHandler):
                 self.request.close()
             case "flaky":
                 self.answer(200 if times >= int(rest) else 500, "")
+            case "some":
+                self.answer(500 if times == 1 and zlib.crc32(body.encode()) % int(rest) == 0 else 200, "")
             case _:
                 self.answer(200, "thanks")
 
