@@ -19,6 +19,7 @@ from billing.gateway.clock import read_clock
 from billing.models.clock import database_now
 from billing.notifying.deliver import Delivering
 from billing.notifying.deliver import deliver as deliver_webhooks
+from billing.notifying.publish import publish as publish_events
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.heartbeats import beat, worker_name
@@ -92,7 +93,14 @@ def watch() -> None:
 @shared_task(name="billing.deliver")
 @_noted
 def deliver() -> None:
-    deliver_webhooks(how=Delivering.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    deliver_webhooks(how=Delivering.from_settings(), clock=database_now, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.publish")
+@_noted
+def publish() -> None:
+    while not shutdown.requested() and publish_events(now=database_now()):
+        pass
 
 
 @shared_task(name="billing.heartbeat", bind=True)

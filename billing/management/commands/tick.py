@@ -21,6 +21,7 @@ from billing.charging.refunds.worker import Refunded, refund_due
 from billing.gateway.clock import read_clock
 from billing.models.clock import database_now
 from billing.notifying.deliver import Delivered, Delivering, deliver
+from billing.notifying.publish import publish
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.health import QUEUES
@@ -35,8 +36,8 @@ DELIVER_FOR = timedelta(seconds=3)
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, find late payments, and deliver webhooks: once, or "
-        "every few seconds with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events and deliver webhooks: "
+        "once, or every few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -98,8 +99,9 @@ class _Round:
             ("refund", self._refund),
             ("watch", self._watch),
             ("remind", self._remind),
-            ("deliver", self._deliver),
             ("quarantine", self._read_quarantined),
+            ("publish", self._publish),
+            ("deliver", self._deliver),
         ]
 
     def _beat(self) -> None:
@@ -135,7 +137,11 @@ class _Round:
 
     def _deliver(self) -> None:
         how = replace(Delivering.from_settings(), run_for=DELIVER_FOR)
-        self._delivered = deliver(how=how, clock=read_clock, should_stop=shutdown.requested)
+        self._delivered = deliver(how=how, clock=database_now, should_stop=shutdown.requested)
+
+    def _publish(self) -> None:
+        while not shutdown.requested() and publish(now=database_now()):
+            pass
 
     def _read_quarantined(self) -> None:
         read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
