@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from billing.admin.customers import EmptyForm
 from billing.admin.toolkit import fields
@@ -317,12 +318,25 @@ def _notices(row: WebhookEndpoint) -> list[Words]:
     stale = [kind for kind in row.kinds if kind not in known]
     notices = [Words(f"These types of events do not exist any more: {', '.join(stale)}.", "warning")] if stale else []
     if row.state == EndpointState.DISABLED:
-        text = f"{WHY_DISABLED[Disabled(row.disabled_reason)]} Events wait. Resume it once it works."
+        text = f"{why_disabled(row)} Events wait. Resume it once it works."
         return [Words(text, "danger"), *notices]
     if row.failing_since is not None and row.state == EndpointState.ACTIVE:
         text = "The last request failed. Each event is tried ten times in three days; the last answer is shown below."
         return [Words(text, "warning"), *notices]
     return notices
+
+
+def disabled_endpoints() -> list[Words]:
+    """A notice for each, for the dashboard."""
+    rows = WebhookEndpoint.objects.filter(state=EndpointState.DISABLED.value).order_by("pk")[:5]
+    return [
+        Words(format_html("Webhook endpoint {} is disabled. {}", link(row, str(row)), why_disabled(row)), "warning")
+        for row in rows
+    ]
+
+
+def why_disabled(row: WebhookEndpoint) -> str:
+    return WHY_DISABLED[Disabled(row.disabled_reason)]
 
 
 def _deliveries(row: WebhookEndpoint, zone: str) -> Table:
