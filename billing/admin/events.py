@@ -90,7 +90,7 @@ class EventAdmin(SubjectAdmin):
             ("When", moment(row.created_at, zone)),
             ("Published", moment(row.published_at, zone)),
             ("Place in the feed", self.place(row)),
-            (f"Place of the {object_type(row.subject_type).replace('_', ' ')}", self.of_object(row)),
+            (f"Among events of the {object_type(row.subject_type).replace('_', ' ')}", self.of_object(row)),
             ("Id", code(row.public_id)),
         ]
         label = None if row.sequence else Label("not published yet", "warning")
