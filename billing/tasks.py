@@ -17,6 +17,8 @@ from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import refund_due
 from billing.gateway.sending_clock import read_clock
 from billing.models.clock import database_now
+from billing.notifying.deliver import Delivering
+from billing.notifying.deliver import deliver as deliver_webhooks
 from billing.notifying.publish import publish as publish_events
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
@@ -86,6 +88,12 @@ def remind() -> None:
 @_noted
 def watch() -> None:
     watch_for_late_money(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.deliver")
+@_noted
+def deliver() -> None:
+    deliver_webhooks(how=Delivering.from_settings(), clock=database_now, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.publish")

@@ -56,6 +56,7 @@ app.conf.update(
         "billing.quarantine": {"queue": RECONCILE},
         "billing.refund": {"queue": RECONCILE},
         "billing.watch": {"queue": RECONCILE},
+        "billing.deliver": {"queue": NOTIFY},
         "billing.open_due": {"queue": HOUSEKEEPING},
         "billing.sweep": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
@@ -74,12 +75,10 @@ app.conf.update(
         "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
         "quarantine": _tick("billing.quarantine", TICK_SECONDS, RECONCILE),
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
+        "deliver": _tick("billing.deliver", TICK_SECONDS, NOTIFY),
         "publish": _tick("billing.publish", TICK_SECONDS, NOTIFY),
         "watch": _tick("billing.watch", WATCH_SECONDS, RECONCILE),
-        **{
-            f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue)
-            for queue in (CHARGE, RECONCILE, HOUSEKEEPING)
-        },
+        **{f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue) for queue in QUEUES},
     },
 )
 app.autodiscover_tasks(["billing"])

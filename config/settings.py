@@ -188,6 +188,7 @@ SPECTACULAR_SETTINGS = {
         "RefundKind": "billing.domain.refunds.RefundKind",
         "RefundState": "billing.domain.refunds.RefundState",
         "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",
+        "WebhookDeliveryStateEnum": ["pending", "delivered", "failed", "canceled"],
     },
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
@@ -199,6 +200,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Invoices", "description": "What is owed for one period, or once."},
         {"name": "Attempts", "description": "Every attempt to collect an invoice."},
         {"name": "Refunds", "description": "Refunds and reversals of payments."},
+        {"name": "Webhooks", "description": "Where events are sent, and what became of each."},
         {"name": "Account", "description": "The account of the key, and its stop switch."},
     ],
 }
@@ -253,6 +255,22 @@ KITARAN_UNREADABLE_CARD_SECONDS = env.integer("KITARAN_UNREADABLE_CARD_SECONDS",
 
 # How far the database's clock may be from the gateway's; 0: they are not compared.
 KITARAN_CLOCK_TOLERANCE_SECONDS = env.integer("KITARAN_CLOCK_TOLERANCE_SECONDS", 10, least=0, most=60)
+
+# --- Webhooks and mail --------------------------------------------------------------------------------
+# How long one request to an endpoint may last in all, and how many are under way in a process, and at one endpoint.
+KITARAN_WEBHOOK_SECONDS = env.integer("KITARAN_WEBHOOK_SECONDS", 15, least=1, most=60)
+KITARAN_WEBHOOKS_AT_ONCE = env.integer("KITARAN_WEBHOOKS_AT_ONCE", 64, least=1, most=512)
+KITARAN_WEBHOOKS_AT_ONCE_PER_ENDPOINT = env.integer("KITARAN_WEBHOOKS_AT_ONCE_PER_ENDPOINT", 4, least=1, most=64)
+# Endpoints on this machine and in private networks, also without TLS. For a developer's machine only.
+KITARAN_WEBHOOKS_ALLOW_PRIVATE = env.boolean("KITARAN_WEBHOOKS_ALLOW_PRIVATE")
+KITARAN_SENDS_MAIL = env.optional("KITARAN_MAIL_HOST") is not None
+EMAIL_HOST = env.optional("KITARAN_MAIL_HOST") or "localhost"
+EMAIL_PORT = env.integer("KITARAN_MAIL_PORT", 587, least=1, most=65_535)
+EMAIL_HOST_USER = env.optional("KITARAN_MAIL_USER") or ""
+EMAIL_HOST_PASSWORD = env.secret("KITARAN_MAIL_PASSWORD") or ""
+EMAIL_USE_TLS = env.boolean("KITARAN_MAIL_TLS", default=True)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("KITARAN_MAIL_FROM", "kitaran@localhost")
 
 if KITARAN_PRODUCTION:
     SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)

@@ -4,6 +4,7 @@
 #   migrate     bring the database up to date, and end
 #   web         API, admin, bind pages and /health/ on port 8000 (gunicorn reads PORT)
 #   charge      the worker that charges what is due
+#   notify      the worker that delivers webhooks
 #   background  the worker for everything else
 #   beat        rings the workers every few seconds
 #   simulator   the gateway's twin; it prints one line of JSON about itself
@@ -34,7 +35,10 @@ charge)
     worker charge charge "$@"
     ;;
 background)
-    worker reconcile,notify,housekeeping background "$@"
+    worker reconcile,housekeeping background "$@"
+    ;;
+notify)
+    worker notify notify "$@"
     ;;
 beat)
     exec python -m celery -A config.celery beat --schedule /tmp/beat-schedule --pidfile "" --loglevel INFO "$@"

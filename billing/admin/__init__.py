@@ -17,6 +17,8 @@ from billing.admin import (
     refunds,
     staff,
     subscriptions,
+    webhook_deliveries,
+    webhooks,
 )
 from billing.admin.site import dress
 
@@ -37,4 +39,6 @@ __all__ = [
     "refunds",
     "staff",
     "subscriptions",
+    "webhook_deliveries",
+    "webhooks",
 ]

@@ -19,6 +19,7 @@ from billing.admin.toolkit.actions import Button
 from billing.admin.toolkit.formats import NOTHING, Label, age, link, list_of, moment, money, page_of, words
 from billing.admin.toolkit.pages import Cell, Table, Words
 from billing.admin.toolkit.search import id_floor
+from billing.admin.webhooks import disabled_endpoints
 from billing.charging.cases.holds import to_go_on_without
 from billing.domain.attempts import UNRESOLVED, AttemptState
 from billing.domain.late_money import FoundKind
@@ -128,6 +129,7 @@ def _notices(
         notices += quarantine.notice(account)
         notices += stop_notice(account, account.time_zone)
     silent = state.silent_queues
+    notices += disabled_endpoints()
     notices += [
         Words(f"{one[:1].upper()}{one[1:]}.", "warning")
         for one in state.problems

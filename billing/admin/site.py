@@ -56,6 +56,8 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Daily reports", "summarize", "reportday"),
             ("Accounts", "store", "gatewayaccount"),
             ("API keys", "key", "apikey"),
+            ("Webhook endpoints", "webhook", "webhookendpoint"),
+            ("Webhook deliveries", "outbox", "webhookdelivery"),
         ),
     ),
 )

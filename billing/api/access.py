@@ -16,6 +16,8 @@ from billing.models import (
     Plan,
     Refund,
     Subscription,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 
 Row = TypeVar("Row", bound=Model)
@@ -29,6 +31,8 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Invoice: ("customer", "subscription", "payment_method"),
     PaymentAttempt: ("invoice", "payment_method"),
     Refund: ("attempt", "invoice"),
+    WebhookEndpoint: (),
+    WebhookDelivery: ("endpoint",),
 }
 # What it names of rows that point to it, in one more query for all.
 PREFETCHED: dict[type[Model], tuple[str, ...]] = {
@@ -44,6 +48,8 @@ PREFIXES: dict[type[Model], str] = {
     Invoice: "inv",
     PaymentAttempt: "att",
     Refund: "ref",
+    WebhookEndpoint: "whe",
+    WebhookDelivery: "whd",
     Event: "evt",
 }
 # What is not there for a merchant's system yet.

@@ -129,6 +129,18 @@ class Day(serializers.Field[Any, Any, Any, Any]):
         return value.isoformat()
 
 
+_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+
+
+def read_instant(text: str) -> datetime | None:
+    """An RFC 3339 instant with its offset, between the years 1970 and 9000, in UTC; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text) if _RFC3339.fullmatch(text) else None
+        return moment.astimezone(UTC) if moment is not None and 1970 <= moment.year <= 9000 else None
+    except (ValueError, OverflowError):
+        return None
+
+
 @extend_schema_field({"type": "string", "format": "date-time"})
 class Instant(serializers.Field[Any, Any, Any, Any]):
     """An instant in UTC, RFC 3339 with a Z. Only ever answered, never taken."""
@@ -138,6 +150,24 @@ class Instant(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: datetime) -> str:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@extend_schema_field({"type": "string", "format": "date-time"})
+class GivenInstant(serializers.Field[Any, Any, Any, Any]):
+    """An instant in a body, with its offset."""
+
+    default_error_messages = {  # noqa: RUF012
+        "instant": "must be a date and time with an offset, such as 2026-01-31T00:00:00Z"
+    }
+
+    def to_internal_value(self, data: Any) -> datetime:
+        moment = read_instant(data) if isinstance(data, str) else None
+        if moment is None:
+            self.fail("instant")
+        return moment
+
+    def to_representation(self, value: datetime) -> str:
+        return value.isoformat()
 
 
 @extend_schema_field(

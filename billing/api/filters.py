@@ -1,7 +1,6 @@
 """Filters of lists. A parameter that is not listed here is refused, so that no filter is silently ignored."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -11,14 +10,14 @@ from django.db.models import QuerySet
 from django_filters.rest_framework import DjangoFilterBackend  # type: ignore[import-untyped]
 from rest_framework.request import Request
 
+from billing.api.fields import read_instant
 from billing.api.objects import subject_named
 from billing.api.problems import FieldError, Problem
 from billing.domain.attempts import AttemptState
 from billing.domain.events import BY_NAME, KINDS
 from billing.domain.refunds import RefundState
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
-
-_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+from billing.domain.webhooks import DeliveryState, EndpointState
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
@@ -49,14 +48,10 @@ class InstantField(forms.Field):
     def to_python(self, value: Any) -> datetime | None:
         if value in self.empty_values:
             return None
-        try:
-            # In an address a plus sign that was not escaped arrives as a space.
-            text = str(value).replace(" ", "+")
-            moment = datetime.fromisoformat(text) if _RFC3339.fullmatch(text) else None
-            if moment is not None and 1970 <= moment.year <= 9000:
-                return moment.astimezone(UTC)
-        except ValueError:
-            pass
+        # In an address a plus sign that was not escaped arrives as a space.
+        moment = read_instant(str(value).replace(" ", "+"))
+        if moment is not None:
+            return moment
         raise forms.ValidationError(self.error_messages["instant"], code="instant")
 
 
@@ -152,3 +147,14 @@ class RefundFilters(Created):
     attempt = named("attempt__public_id", "Only of this attempt (`att_…`).")
     invoice = named("invoice__public_id", "Only of this invoice (`inv_…`).")
     customer = named("invoice__customer__public_id", "Only this customer's (`cus_…`).")
+
+
+class WebhookEndpointFilters(Created):
+    state = states(EndpointState)
+
+
+class WebhookDeliveryFilters(Created):
+    state = states(DeliveryState)
+    endpoint = named("endpoint__public_id", "Only to this endpoint (`whe_…`).")
+    event = named("event_public_id", "Only of this event (`evt_…`).")
+    type = named("kind", "Only of this type of event, such as `invoice.paid`.")

@@ -58,6 +58,12 @@ def idempotent(*, calls_gateway: bool = False) -> Callable[[Post], Post]:
     return decorate
 
 
+def without_secret(response: Response, member: str) -> Response:
+    """The response, whose `member` is sent this once: where it is kept to be repeated, the member is null."""
+    response.kept = {**response.data, member: None}  # type: ignore[attr-defined]
+    return response
+
+
 def fingerprint(request: Request) -> str:
     """What makes two requests the same: method, path and the meaning of the body."""
     body = json.dumps(request.data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -141,4 +147,5 @@ class KeyUse:
 
     def _finished(self, response: Response) -> dict[str, Any]:
         # By the request's own instant: what counts is that there is an answer, not how long it took.
-        return {"response_status": response.status_code, "response_body": response.data, "finished_at": self._now}
+        body = getattr(response, "kept", response.data)
+        return {"response_status": response.status_code, "response_body": body, "finished_at": self._now}

@@ -13,6 +13,7 @@ from billing.api.serializers.payment_methods import PaymentMethodSerializer
 from billing.api.serializers.plans import PlanSerializer
 from billing.api.serializers.refunds import RefundSerializer
 from billing.api.serializers.subscriptions import SubscriptionSerializer
+from billing.api.serializers.webhooks import WebhookEndpointInEventSerializer
 from billing.domain.events import ObjectType, subject_of
 from billing.models import (
     Customer,
@@ -24,6 +25,7 @@ from billing.models import (
     Proposal,
     Refund,
     Subscription,
+    WebhookEndpoint,
 )
 
 SHOWN: dict[ObjectType, tuple[type[Model], Any]] = {
@@ -36,6 +38,7 @@ SHOWN: dict[ObjectType, tuple[type[Model], Any]] = {
     ObjectType.ATTEMPT: (PaymentAttempt, AttemptSerializer),
     ObjectType.REFUND: (Refund, RefundSerializer),
     ObjectType.PROPOSAL: (Proposal, ProposalSerializer),
+    ObjectType.WEBHOOK_ENDPOINT: (WebhookEndpoint, WebhookEndpointInEventSerializer),
 }
 PUBLIC_PREFIXES = {
     **{object_type: PREFIXES[model] for object_type, (model, _) in SHOWN.items() if model in PREFIXES},

@@ -138,7 +138,7 @@ def _of_framework(error: Exception) -> Problem | None:
 
 
 # Fields that the API calls by another name.
-_FIELDS = {"zone": "time_zone"}
+_FIELDS = {"zone": "time_zone", "kinds": "types"}
 
 
 def _of_use_case(error: RefusedError) -> Problem:

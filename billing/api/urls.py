@@ -13,6 +13,7 @@ from billing.api.views import (
     plans,
     refunds,
     subscriptions,
+    webhooks,
 )
 from billing.api.views.base import NoSuchAddress
 
@@ -58,6 +59,18 @@ urlpatterns = [
     path("v1/attempts/<str:id>/case/", cases.CaseView.as_view()),
     path("v1/attempts/<str:id>/resolve/", cases.ResolveView.as_view()),
     path("v1/attempts/<str:id>/release/", cases.ReleaseView.as_view()),
+    path("v1/webhook-endpoints/", webhooks.WebhookEndpointListView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/", webhooks.WebhookEndpointView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/pause/", webhooks.PauseWebhookView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/resume/", webhooks.ResumeWebhookView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/delete/", webhooks.DeleteWebhookView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/rotate-secret/", webhooks.RotateSecretView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/end-old-secret/", webhooks.EndOldSecretView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/test/", webhooks.TestWebhookView.as_view()),
+    path("v1/webhook-endpoints/<str:id>/resend/", webhooks.ResendSpanView.as_view()),
+    path("v1/webhook-deliveries/", webhooks.WebhookDeliveryListView.as_view()),
+    path("v1/webhook-deliveries/<str:id>/", webhooks.WebhookDeliveryView.as_view()),
+    path("v1/webhook-deliveries/<str:id>/resend/", webhooks.ResendDeliveryView.as_view()),
     path("v1/account/", account.OwnAccountView.as_view()),
     path("v1/account/stop/", account.StopView.as_view()),
     path("v1/account/start/", account.StartView.as_view()),

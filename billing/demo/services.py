@@ -12,7 +12,8 @@ from django.conf import settings
 from billing.demo.ports import HOST
 from billing.demo.supervisor import Service
 
-SIMULATOR, WEB, CHARGE, BACKGROUND, BEAT = "simulator", "web", "charge worker", "background worker", "beat"
+SIMULATOR, WEB, BEAT = "simulator", "web", "beat"
+CHARGE, NOTIFY, BACKGROUND = "charge worker", "notify worker", "background worker"
 
 # So that what takes hours in earnest happens before one's eyes. What the environment names already, it keeps.
 SHORTENED = {
@@ -22,6 +23,7 @@ SHORTENED = {
     "KITARAN_SEND_WINDOW_SECONDS": "4",
     "KITARAN_REVERSED_CHECK_SECONDS": "8",
     "KITARAN_COLLECT_SECONDS": "20",
+    "KITARAN_WEBHOOKS_ALLOW_PRIVATE": "1",
 }
 LATENCY = "0.5-2"  # seconds that the simulator takes for a charge
 CHARGE_STOP_SECONDS = 270.0  # a run of the collecting loop and what it has sent; longer than the task's hard limit
@@ -86,7 +88,7 @@ def simulator(place: Place, *, port: int, hello: Path) -> Service:
 
 
 def engine(place: Place, *, port: int) -> tuple[Service, ...]:
-    """Web, the worker that charges, the one for everything else, and beat."""
+    """Web, the workers that charge and deliver webhooks, the one for everything else, and beat."""
     run = secrets.token_hex(3)
     celery = ("celery", "-A", "config.celery")
     worker = (*celery, "worker", "-c", "2", "--loglevel", "INFO", "--without-gossip", "--without-mingle")
@@ -100,8 +102,9 @@ def engine(place: Place, *, port: int) -> tuple[Service, ...]:
         place.service(
             CHARGE, *worker, "-Q", "charge", "-n", f"charge-{run}@%h", stop_seconds=place.charge_stop_seconds
         ),
+        place.service(NOTIFY, *worker, "-Q", "notify", "-n", f"notify-{run}@%h", stop_seconds=20),
         place.service(
-            BACKGROUND, *worker, "-Q", "reconcile,notify,housekeeping", "-n", f"background-{run}@%h", stop_seconds=15
+            BACKGROUND, *worker, "-Q", "reconcile,housekeeping", "-n", f"background-{run}@%h", stop_seconds=15
         ),
         place.service(
             BEAT, *celery, "beat", "--schedule", str(place.data_dir / "beat-schedule"), "--pidfile", "", stop_seconds=5

@@ -20,6 +20,7 @@ class ObjectType(StrEnum):
     REFUND = "refund"
     PROPOSAL = "proposal"
     ORPHAN_ANSWER = "orphan_answer"
+    WEBHOOK_ENDPOINT = "webhook_endpoint"
 
 
 # What history calls otherwise. The pace and the quarantine of an account are the account's own.
@@ -151,6 +152,15 @@ KINDS: tuple[Kind, ...] = (
         ("account.quarantined", "the database may lack charges; nothing is charged", _to("quarantine", "quarantined")),
         ("account.quarantine_lifted", "a person lifts the quarantine", _to("quarantine", "lifted")),
         ("payment.unexplained", "a daily report lists a payment that belongs to nothing here", ()),
+    ),
+    *_of(
+        O.WEBHOOK_ENDPOINT,
+        (
+            "webhook_endpoint.disabled",
+            "an endpoint answers 410, or nothing succeeds there for five days",
+            _to("webhook_endpoint", "disabled"),
+        ),
+        ("webhook_endpoint.test", "somebody tests an endpoint; only that one gets it", ()),
     ),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}

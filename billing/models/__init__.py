@@ -15,6 +15,7 @@ from billing.models.refunds import Refund, RefundEvidence
 from billing.models.runs import ChargeRun, Heartbeat
 from billing.models.subscriptions import Plan, Subscription
 from billing.models.troubles import AccountTrouble, GatewayClock
+from billing.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookTry
 
 __all__ = [
     "AccountDay",
@@ -47,5 +48,8 @@ __all__ = [
     "RunManifest",
     "Subscription",
     "Transition",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookTry",
     "waiting_proposals",
 ]

@@ -1,1 +1,1 @@
-"""What the merchant's system learns: events in one order, each with a body that never changes."""
+"""What the merchant's systems learn: events in one order, each with a body that never changes, and their webhooks."""

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Exists, OuterRef
+
 from billing.domain.late_money import REPORT_MISSING_AFTER, report_day
+from billing.domain.webhooks import DeliveryState, EndpointState
 from billing.models import (
     Event,
     FoundPayment,
@@ -15,6 +18,8 @@ from billing.models import (
     PaymentAttempt,
     ReportDay,
     Subscription,
+    WebhookDelivery,
+    WebhookEndpoint,
     waiting_proposals,
 )
 from billing.operating import clocks, pauses, quarantine, troubles
@@ -24,7 +29,7 @@ PROPOSED_FOR_LONG = timedelta(days=1)
 UNPUBLISHED_FOR_LONG = timedelta(minutes=5)
 PULSE = timedelta(seconds=60)
 NAMED = 3
-QUEUES = ("charge", "housekeeping", "reconcile")
+QUEUES = ("charge", "housekeeping", "notify", "reconcile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ def check(now: datetime) -> Health:
         *_proposals(now),
         *_without_reports(now),
         *_unpublished(now),
+        *_not_sent(now),
         *clocks.sentences(now),
         *troubles.sentences(now),
     ]
@@ -125,6 +131,23 @@ def _unpublished(now: datetime) -> list[str]:
     names = GatewayAccount.objects.filter(pk__in=late).order_by("pk").values_list("name", flat=True)[: NAMED + 1]
     minutes = UNPUBLISHED_FOR_LONG // timedelta(minutes=1)
     return _named("account", "has a feed that is behind", [(name, f"no event for {minutes} minutes") for name in names])
+
+
+def _not_sent(now: datetime) -> list[str]:
+    """Endpoints to which a webhook could have been sent for ten minutes; one that fails waits for its own next try."""
+    pending = WebhookDelivery.objects.filter(state=DeliveryState.PENDING.value)
+    earlier = pending.filter(
+        endpoint=OuterRef("endpoint"),
+        subject_type=OuterRef("subject_type"),
+        subject_id=OuterRef("subject_id"),
+        sequence__lt=OuterRef("sequence"),
+    )
+    late = pending.filter(~Exists(earlier), next_try_at__lte=now - LATE, endpoint_id=OuterRef("pk"), tries=0).exclude(
+        lease_until__gt=now
+    )
+    waiting = WebhookEndpoint.objects.filter(Exists(late), state=EndpointState.ACTIVE.value, failing_since=None)
+    names = waiting.order_by("pk").values_list("public_id", flat=True)[: NAMED + 1]
+    return _named("webhook endpoint", "is not sent what is due", [(name, "for ten minutes") for name in names])
 
 
 def _named(noun: str, what: str, found: list[tuple[str, str]]) -> list[str]:

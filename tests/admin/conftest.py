@@ -39,6 +39,7 @@ from tests.factories import (
     make_subscription,
     move_attempt,
 )
+from tests.notifying.rows import make_delivery, make_endpoint, make_try
 
 
 @pytest.fixture
@@ -108,6 +109,8 @@ def make_world(account: GatewayAccount | None = None) -> World:
         )
     )
     found.add(refund, make_refund_evidence(refund))
+    delivery = make_try(make_delivery(make_endpoint(account, description="shop backend"))).delivery
+    found.add(delivery, delivery.endpoint)
     found.add(
         Transition.objects.create(
             account_id=account.pk,

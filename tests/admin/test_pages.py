@@ -27,6 +27,9 @@ from billing.models import (
     Plan,
     RunManifest,
     Subscription,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookTry,
 )
 from tests.admin.conftest import World
 from tests.audit.books import Books
@@ -35,9 +38,9 @@ from tests.factories import make_account, make_card, make_customer, make_subscri
 pytestmark = pytest.mark.django_db
 
 # Rows that are shown on the page of what they are about, and have none of their own.
-SHOWN_ELSEWHERE = {AccountDay, AccountPace, AccountTrouble, GatewayClock, Host, OutsidePayment, RunManifest}
+SHOWN_ELSEWHERE = {AccountDay, AccountPace, AccountTrouble, GatewayClock, Host, OutsidePayment, RunManifest, WebhookTry}
 NOUNS = sorted(set(apps.get_app_config("billing").get_models()) - SHOWN_ELSEWHERE, key=lambda model: model.__name__)
-CREATED = {ApiKey, Customer, GatewayAccount, Plan, Subscription}
+CREATED = {ApiKey, Customer, GatewayAccount, Plan, Subscription, WebhookEndpoint}
 HISTORY = {name for name in NOUNS if isinstance(admin.site._registry.get(name), HistoryAdmin)}
 
 
@@ -105,8 +108,8 @@ def test_nothing_is_deleted_or_edited_in_place(model: type[Model], boss: Client,
     noun = admin.site._registry[model]
     assert not noun.has_delete_permission(request, row)
     assert not noun.has_change_permission(request, row)
-    several = {"resolve_several", "release_several"} if model is PaymentAttempt else set()
-    assert set(noun.get_actions(request)) == several
+    several = {PaymentAttempt: {"resolve_several", "release_several"}, WebhookDelivery: {"resend_several"}}
+    assert set(noun.get_actions(request)) == several.get(model, set())
     assert boss.get(url(model, "delete", row.pk)).status_code == 403
     assert boss.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
     assert boss.post(url(model, "change", row.pk), {"state": "paid"}).status_code == 405

@@ -42,6 +42,8 @@ OF_A_LIST = {
     "Proposal": 2,
     "ReportDay": 2,
     "Subscription": 2,
+    "WebhookDelivery": 3,  # and the endpoints of its filter
+    "WebhookEndpoint": 2,
     # Lists without accounts.
     "ChargeRun": 1,
     "Event": 2,  # the accounts of its filter
@@ -78,6 +80,8 @@ OF_A_PAGE = {
     "Proposal": 1,
     "Subscription": 5,  # the subscription, invoices, their attempts, default card, timeline
     "Transition": 1,
+    "WebhookDelivery": 4,  # the delivery, its event, what it waits for, tries
+    "WebhookEndpoint": 3,  # the endpoint, deliveries, timeline
 }
 LISTED = [model for model in NOUNS if model.__name__ != "Installation"]
 
@@ -146,10 +150,10 @@ def test_the_start_page_asks_the_same_however_much_there_is(boss: Client, world:
     assert len(queries) == LOGIN + START_PAGE, "\n".join(queries)
 
 
-# clock, accounts, installation, 16 of health, unresolved, due subscriptions, due invoices, settled today,
+# clock, accounts, installation, 18 of health, webhook endpoints, unresolved, due subscriptions, due invoices, settled today,
 # unresolved rows, money to give back, proposals, refunds with a person, found payments, held invoices, held cards,
 # unreadable cards, next due, pulses
-START_PAGE = 32
+START_PAGE = 35
 
 
 def planned(address: Callable[[], None]) -> list[str]:

@@ -14,6 +14,8 @@ from billing.models import (
     Plan,
     Refund,
     Subscription,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 from tests.api.calls import Api, api_for
 from tests.factories import (
@@ -28,6 +30,7 @@ from tests.factories import (
     make_subscription,
     move_attempt,
 )
+from tests.notifying.rows import make_delivery, make_endpoint, make_try
 
 
 @dataclass(slots=True)
@@ -44,6 +47,8 @@ class Merchant:
     attempt: PaymentAttempt
     refund: Refund
     event: Event
+    endpoint: WebhookEndpoint
+    delivery: WebhookDelivery
 
 
 def make_merchant() -> Merchant:
@@ -56,7 +61,10 @@ def make_merchant() -> Merchant:
     attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
     refund = make_refund(attempt)
     event = make_published_event(invoice)
-    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt, refund, event)
+    endpoint = make_endpoint(account)
+    delivery = make_try(make_delivery(endpoint, event)).delivery
+    rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery)
+    return Merchant(account, api_for(account), *rows)
 
 
 @pytest.fixture

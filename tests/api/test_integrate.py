@@ -1,10 +1,14 @@
 """docs/integrate.md works: its blocks run in order against a live server, the simulator, and the engine."""
 
+import json
 import re
+import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,17 @@ from django.db import connection
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
-from billing.models import PaymentMethod
+from billing.models import PaymentMethod, WebhookDelivery
+from billing.models.clock import database_now
+from billing.notifying.deliver import Delivering, deliver_due
 from tests.api.calls import api_for
 from tests.conftest import Shop
+from tests.factories import NOW
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/integrate.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+HOW = Delivering(timedelta(seconds=2), at_once=4, of_one_endpoint=4, allow_private=True)
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -36,6 +45,30 @@ def visit(address: str) -> tuple[int, str]:
             return answer.code, answer.headers.get("Location", "")
 
 
+def inbox(page: dict[str, Any]) -> list[tuple[str, int]]:
+    """What the receiver kept, once there is something; and that it keeps what it gets twice once."""
+    until = time.monotonic() + 30
+    while not (rows := page["inbox"].execute("SELECT body FROM event").fetchall()):
+        assert time.monotonic() < until, "no webhook came"
+        time.sleep(0.1)
+    WebhookDelivery.objects.filter(state="delivered").update(state="pending", next_try_at=NOW, closed_at=None)
+    while WebhookDelivery.objects.filter(state="pending").exists():
+        assert time.monotonic() < until, "no webhook came twice"
+        time.sleep(0.1)
+    rows = page["inbox"].execute("SELECT body FROM event").fetchall()
+    bodies = [json.loads(body) for (body,) in rows]
+    return [(body["type"], body["data"]["object"]["amount_minor"]) for body in bodies]
+
+
+def forged(url: str) -> int:
+    """What a stranger's request gets."""
+    signed = {"webhook-id": "evt_1", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url, b"{}", signed), timeout=5)  # noqa: S310
+    refused.value.close()
+    return refused.value.code
+
+
 @pytest.fixture
 def engine(shop: Shop) -> Iterator[None]:
     """Workers: they open what is due and collect it, again and again."""
@@ -46,6 +79,7 @@ def engine(shop: Shop) -> Iterator[None]:
             while not stop.wait(0.2):
                 shop.open()
                 shop.collect()
+                deliver_due(how=HOW, clock=database_now, should_stop=lambda: False)
         finally:
             connection.close()
 
@@ -65,12 +99,20 @@ def test_the_page_runs_from_top_to_bottom(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     settings.KITARAN_PUBLIC_URL = live_server.url
     api = api_for(shop.account)
     monkeypatch.setenv("KITARAN_URL", live_server.url)
     monkeypatch.setenv("KITARAN_KEY", api.key or "")
-    connect, bind, check, subscribe, see, once, give_back, feed = BLOCKS
+    settings.KITARAN_WEBHOOKS_ALLOW_PRIVATE = True
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("PORT", str(port))
+    monkeypatch.setenv("WEBHOOK_URL", f"http://127.0.0.1:{port}/hooks")
+    monkeypatch.setenv("WEBHOOK_SECRET", "")
+    monkeypatch.setenv("INBOX", str(tmp_path / "inbox.db"))
+    connect, bind, check, subscribe, see, receive, register, once, give_back, feed = BLOCKS
     page: dict[str, Any] = {}
     try:
         for block in (connect, bind):
@@ -79,9 +121,15 @@ def test_the_page_runs_from_top_to_bottom(
         assert came_back.startswith(f"{live_server.url}/bind/")
         expected = f"https://shop.example/cards/done?payment_method={page['card']['id']}&status=active"
         assert visit(came_back) == (303, expected)
-        for block in (check, subscribe, see, once, once, give_back, give_back, feed):
+        for block in (check, subscribe, see, receive, register, once, once, give_back, give_back, feed):
             exec(compile(block, str(PAGE), "exec"), page)  # noqa: S102
+        assert inbox(page) == [("invoice.paid", 3500)]
+        assert forged(f"http://127.0.0.1:{port}/hooks") == 401
     finally:
+        if "server" in page:
+            page["server"].shutdown()
+            page["server"].server_close()
+            page["inbox"].close()
         if "http" in page:
             page["http"].close()
     said = capsys.readouterr().out
@@ -101,7 +149,9 @@ def test_the_page_runs_from_top_to_bottom(
 
 def test_the_page_is_short() -> None:
     lines = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
-    assert len(lines) <= 90
+    assert len(lines) <= 115
+    receiver = [line for line in BLOCKS[5].splitlines() if line.strip()]
+    assert len(receiver) <= 25
 
 
 @pytest.mark.django_db

@@ -62,6 +62,20 @@ ROUTES = [
     ("POST", "/attempts/{attempt}/release/", "charge"),
     ("POST", "/attempts/resolve/", "charge"),
     ("POST", "/attempts/release/", "charge"),
+    ("GET", "/webhook-endpoints/", "read"),
+    ("POST", "/webhook-endpoints/", "write"),
+    ("GET", "/webhook-endpoints/{endpoint}/", "read"),
+    ("PATCH", "/webhook-endpoints/{endpoint}/", "write"),
+    ("POST", "/webhook-endpoints/{endpoint}/pause/", "write"),
+    ("POST", "/webhook-endpoints/{endpoint}/resume/", "write"),
+    ("POST", "/webhook-endpoints/{endpoint}/delete/", "write"),
+    ("POST", "/webhook-endpoints/{endpoint}/rotate-secret/", "write"),
+    ("POST", "/webhook-endpoints/{endpoint}/end-old-secret/", "write"),
+    ("POST", "/webhook-endpoints/{endpoint}/test/", "write"),
+    ("POST", "/webhook-endpoints/{endpoint}/resend/", "write"),
+    ("GET", "/webhook-deliveries/", "read"),
+    ("GET", "/webhook-deliveries/{delivery}/", "read"),
+    ("POST", "/webhook-deliveries/{delivery}/resend/", "write"),
     ("GET", "/account/", "read"),
     ("POST", "/account/stop/", "write"),
     ("POST", "/account/start/", "charge"),
@@ -87,6 +101,8 @@ def named(path: str, merchant: Merchant) -> str:
         invoice=merchant.invoice.public_id,
         attempt=merchant.attempt.public_id,
         refund=merchant.refund.public_id,
+        endpoint=merchant.endpoint.public_id,
+        delivery=merchant.delivery.public_id,
         event=merchant.event.public_id,
     )
 
@@ -144,6 +160,7 @@ def test_a_list_shows_the_own_rows_only(path: str, merchant: Merchant, stranger:
         ("/refunds/", "attempt"),
         ("/refunds/", "invoice"),
         ("/refunds/", "customer"),
+        ("/webhook-deliveries/", "endpoint"),
     ],
 )
 def test_filters_reach_no_other_account(path: str, filter_by: str, merchant: Merchant, stranger: Merchant) -> None:

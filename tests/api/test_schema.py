@@ -11,7 +11,7 @@ from django.test import Client
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 
-from billing.api import examples
+from billing.api import examples, webhook_examples
 from billing.api.problems import CODES
 from billing.api.serializers.account import AccountSerializer
 from billing.api.serializers.cases import CaseSerializer, OutcomeSerializer, OutcomesSerializer
@@ -26,6 +26,15 @@ from billing.api.serializers.payment_methods import PaymentMethodSerializer
 from billing.api.serializers.plans import PlanSerializer
 from billing.api.serializers.refunds import RefundSerializer
 from billing.api.serializers.subscriptions import SubscriptionSerializer
+from billing.api.serializers.webhooks import (
+    ResentSerializer,
+    WebhookDeliverySerializer,
+    WebhookDeliveryWithTriesSerializer,
+    WebhookEndpointSerializer,
+    WebhookSecretSerializer,
+    WebhookTestSerializer,
+    WebhookTrySerializer,
+)
 from billing.api.urls import urlpatterns
 from billing.api.views.base import ListView
 
@@ -113,6 +122,13 @@ def test_every_member_of_every_object_is_described(schema: dict[str, Any]) -> No
         (CaseSerializer, examples.A_CASE),
         (OutcomesSerializer, examples.OUTCOMES),
         (OutcomeSerializer, examples.OUTCOMES["results"][0]),
+        (WebhookEndpointSerializer, webhook_examples.A_WEBHOOK_ENDPOINT),
+        (WebhookSecretSerializer, webhook_examples.A_WEBHOOK_SECRET),
+        (WebhookTestSerializer, webhook_examples.A_WEBHOOK_TEST),
+        (ResentSerializer, webhook_examples.A_RESENT_SPAN),
+        (WebhookDeliverySerializer, webhook_examples.A_WEBHOOK_DELIVERY),
+        (WebhookDeliveryWithTriesSerializer, webhook_examples.A_WEBHOOK_DELIVERY_WITH_TRIES),
+        (WebhookTrySerializer, webhook_examples.A_WEBHOOK_TRY),
     ],
 )
 def test_the_example_of_an_object_has_its_members(serializer: Any, example: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from tests.api.calls import api_for, snapshot
 from tests.conftest import Shop
 from tests.factories import make_plan, make_subscription
 from tests.house.source import ROOT
+from tests.notifying.rows import make_delivery, make_endpoint
 
 
 def labels() -> list[str]:
@@ -64,6 +65,8 @@ PREFIXES = {
     "invoices": "inv",
     "attempts": "att",
     "refunds": "ref",
+    "webhook-endpoints": "whe",
+    "webhook-deliveries": "whd",
     "events": "evt",
 }
 pytestmark = pytest.mark.slow
@@ -99,7 +102,11 @@ def known(shop: Shop) -> dict[str, str]:
     refund = request_refund(attempt=attempt, amount_minor=500, decision=Decision("test", "x"), now=database_now())
     publish(now=database_now())
     event = Event.objects.earliest("sequence")
-    rows = (card, card.customer, subscription, subscription.plan, invoice, attempt, refund, event)
+    delivery = make_delivery(make_endpoint(shop.account), event)
+    rows = (
+        *(card, card.customer, subscription, subscription.plan, invoice, attempt, refund, event),
+        *(delivery, delivery.endpoint),
+    )
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 
 

@@ -7,13 +7,15 @@ import pytest
 from billing.charging.cases import approvals
 from billing.domain.decisions import Decision
 from billing.domain.resolution import ProposalKind
-from billing.models import AccountPace, GatewayAccount, Installation, Invoice
+from billing.models import AccountPace, GatewayAccount, Installation, Invoice, WebhookEndpoint
 from billing.models.bulk.history import NewEvent, record_events
 from billing.models.clock import database_now
 from billing.notifying.publish import publish
 from billing.operating.health import QUEUES, check
 from billing.operating.heartbeats import beat
 from tests.factories import make_account, make_card, make_invoice, make_subscription
+from tests.notifying.rows import make_delivery, make_endpoint
+from tests.notifying.rows import publish as publish_events
 
 pytestmark = pytest.mark.django_db
 
@@ -117,3 +119,17 @@ def test_a_feed_that_is_behind_for_minutes_is_a_problem() -> None:
     assert check(now).problems == ("account Kedai Teh has a feed that is behind: no event for 5 minutes",)
     publish(now=now)
     assert check(now).ok
+
+
+def test_webhooks_that_nobody_sends_are_a_problem() -> None:
+    all_beat()
+    now = database_now()
+    endpoint = make_endpoint(description="shop")
+    first, second = publish_events(endpoint.account, 1, 1)
+    make_delivery(endpoint, first, next_try_at=now - timedelta(minutes=9))
+    make_delivery(endpoint, second, next_try_at=now - timedelta(minutes=11))
+    assert check(now).ok, "an event behind another one waits for it"
+    late = [one for one in check(now + timedelta(minutes=2)).problems if "webhook" in one]
+    assert late == [f"webhook endpoint {endpoint.public_id} is not sent what is due: for ten minutes"]
+    WebhookEndpoint.objects.update(failing_since=now)
+    assert not [one for one in check(now + timedelta(minutes=2)).problems if "webhook" in one]

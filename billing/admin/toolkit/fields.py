@@ -125,6 +125,12 @@ def choice(
     )
 
 
+def instant(label: str) -> forms.DateTimeField:
+    """A date and a time, in UTC."""
+    widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+    return forms.DateTimeField(label=label, widget=widget)
+
+
 class DaysField(forms.CharField):
     """Days as `3, 7, 14`."""
 

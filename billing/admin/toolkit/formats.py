@@ -23,6 +23,7 @@ from billing.domain.refunds import RefundEnd, RefundState, RefundVerdict
 from billing.domain.resolution import ProposalOutcome
 from billing.domain.schedules import Interval
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
+from billing.domain.webhooks import DeliveryState, EndpointState
 from billing.models import (
     Customer,
     Evidence,
@@ -96,6 +97,18 @@ PROPOSAL_LABELS: Mapping[str, Label] = {
     ProposalOutcome.REJECTED: Label("rejected", BAD),
     ProposalOutcome.OVERTAKEN: Label("superseded"),
 }
+ENDPOINT_LABELS: Mapping[str, Label] = {
+    EndpointState.ACTIVE: Label("active", GOOD),
+    EndpointState.PAUSED: Label("paused", CARE),
+    EndpointState.DISABLED: Label("disabled", BAD),
+    EndpointState.DELETED: Label("deleted"),
+}
+DELIVERY_LABELS: Mapping[str, Label] = {
+    DeliveryState.PENDING: Label("pending", NEWS),
+    DeliveryState.DELIVERED: Label("delivered", GOOD),
+    DeliveryState.FAILED: Label("failed", BAD),
+    DeliveryState.CANCELED: Label("canceled"),
+}
 SWITCH_LABELS: Mapping[str, Label] = {"running": Label("running", GOOD), "stopped": Label("stopped", BAD)}
 PACE_LABELS: Mapping[str, Label] = {
     PaceState.CLOSED: Label("charging", GOOD),
@@ -113,6 +126,7 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
     "account": SWITCH_LABELS,
     "pace": PACE_LABELS,
     "installation": SWITCH_LABELS,
+    "webhook_endpoint": ENDPOINT_LABELS,
 }
 
 

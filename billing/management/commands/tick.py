@@ -4,6 +4,8 @@ import signal
 import threading
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -18,6 +20,7 @@ from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import Refunded, refund_due
 from billing.gateway.sending_clock import read_clock
 from billing.models.clock import database_now
+from billing.notifying.deliver import Delivered, Delivering, deliver
 from billing.notifying.publish import publish
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
@@ -27,11 +30,14 @@ from billing.operating.recognise import watch as watch_identity
 from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import Opened, open_due
 
+# Charges wait for it in this one process.
+DELIVER_FOR = timedelta(seconds=3)
+
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, find late payments, and publish events: once, or every "
-        "few seconds with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events and deliver webhooks: "
+        "once, or every few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -80,6 +86,7 @@ class _Round:
         self._limits = limits
         self._opened, self._collected = Opened(), Collected()
         self._read, self._refunded, self._lost = Reconciled(), Refunded(), 0
+        self._delivered = Delivered()
 
     def parts(self) -> list[tuple[str, Callable[[], None]]]:
         return [
@@ -94,6 +101,7 @@ class _Round:
             ("remind", self._remind),
             ("quarantine", self._read_quarantined),
             ("publish", self._publish),
+            ("deliver", self._deliver),
         ]
 
     def _beat(self) -> None:
@@ -127,6 +135,10 @@ class _Round:
     def _remind(self) -> None:
         remind(now=read_clock())
 
+    def _deliver(self) -> None:
+        how = replace(Delivering.from_settings(), run_for=DELIVER_FOR)
+        self._delivered = deliver(how=how, clock=database_now, should_stop=shutdown.requested)
+
     def _publish(self) -> None:
         while not shutdown.requested() and publish(now=database_now()):
             pass
@@ -137,11 +149,14 @@ class _Round:
     def words(self) -> str:
         """What was done, in a line; empty when there was nothing to do."""
         opened, collected, read, refunded = self._opened, self._collected, self._read, self._refunded
-        if not (opened.invoices or collected.armed or self._lost or read.read or read.failed or refunded.states):
+        sent = self._delivered.succeeded + self._delivered.failed
+        money = opened.invoices or collected.armed or self._lost or read.read or read.failed or refunded.states
+        if not (money or sent):
             return ""
         states = ", ".join(f"{count} {state}" for state, count in sorted(collected.states.items())) or "none settled"
         return (
             f"opened {opened.invoices}, armed {collected.armed} ({states}), "
             f"refused {collected.refused}, lost {self._lost}, read {read.read} cards ({read.failed} failed), "
-            f"refunds: {', '.join(f'{count} {state}' for state, count in refunded.states.items()) or 'none'}"
+            f"refunds: {', '.join(f'{count} {state}' for state, count in refunded.states.items()) or 'none'}, "
+            f"webhooks: {sent} ({self._delivered.failed} failed)"
         )
