@@ -2,7 +2,7 @@
 
 Absence does not close an attempt: after the last rung of the ladder a person decides. On its later rungs the gateway's
 daily reports are read too. Only where an account says so does absence for long enough mean that nothing was charged.
-Rungs are reached by the time that has passed (`domain.looks`): a read in between closes an attempt with what it finds,
+Rungs are reached by the time that has passed (`domain.reads`): a read in between closes an attempt with what it finds,
 and brings nothing else nearer.
 """
 
