@@ -27,8 +27,8 @@ from billing.admin.toolkit.formats import (
 )
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Words, timeline
 from billing.admin.toolkit.search import Search
-from billing.domain.plurals import counted
 from billing.domain.events import KINDS
+from billing.domain.plurals import counted
 from billing.domain.webhooks import BOTH_SECRETS_FOR, DISABLED_AFTER, Disabled, EndpointState
 from billing.models import GatewayAccount, WebhookDelivery, WebhookEndpoint
 from billing.notifying.endpoints import (
