@@ -330,6 +330,19 @@ def test_delivery_is_sent_again_when_its_worker_is_gone(receiver: ReceiverProces
     assert list(WebhookTry.objects.order_by("number").values_list("number", "status")) == [(1, 500), (2, 200)]
 
 
+def test_late_answer_decides_nothing_when_its_lease_was_taken_over() -> None:
+    endpoint = make_endpoint()
+    publish(endpoint.account, 1)
+    hand_out(now=NOW)
+    room: dict[str, Any] = {"limit": 9, "of_one_endpoint": 4, "failing": False}
+    (lost,) = delivering.claim(now=NOW, lease_until=NOW + HOW.lease, **room)
+    (taken,) = delivering.claim(now=NOW + HOW.lease, lease_until=NOW + 2 * HOW.lease, **room)
+    record_try(lost, Tried(200, None), started_at=NOW, duration_ms=5, now=NOW + HOW.lease)
+    assert states(endpoint) == ["pending"]
+    record_try(taken, Tried(204, None), started_at=NOW, duration_ms=5, now=NOW + HOW.lease)
+    assert states(endpoint) == ["delivered"]
+
+
 def test_stop_is_obeyed_and_what_was_sent_is_recorded(receiver: ReceiverProcess) -> None:
     endpoint = make_endpoint(url=receiver.url())
     publish(endpoint.account, *range(1, 9))
