@@ -42,8 +42,8 @@ def test_delivering_logs_nothing_that_is_secret_or_personal(
     monkeypatch.setattr(
         "billing.notifying.deliver.decrypt", lambda text: "!" if text == broken.secret_encrypted else decrypt(text)
     )
-    name = {"reference": "c", "name": "Kenari", "email": EMAIL, "phone_number": "1987654321"}
-    assert api.post("/customers/", name).status_code == 201
+    customer = {"reference": "c", "name": "Kenari", "email": EMAIL, "phone_number": "1987654321"}
+    assert api.post("/customers/", customer).status_code == 201
     deliver(how=HOW, clock=database_now, should_stop=lambda: False)
 
     assert len(receiver.seen()) >= 5
