@@ -245,7 +245,9 @@ ACTIONS = (
         icon="delete",
         permission=MAY_CHANGE,
         offered=_is(*LIVE),
-        explain=lambda row: f"Nothing is sent there any more, for good. {_what_waits(row)} It is canceled.",
+        explain=lambda row: (
+            f"Nothing is sent there any more, for good, and what is pending is canceled. {_what_waits(row)}"
+        ),
         carry_out=_delete,
         danger=True,
     ),
@@ -254,7 +256,7 @@ ACTIONS = (
 
 def _what_waits(row: WebhookEndpoint) -> str:
     pending = row.deliveries.filter(state="pending")[:1001].count()
-    return f"{'More than 1000' if pending > 1000 else counted(pending, 'event')} already waits for it."
+    return f"Waiting for it now: {'more than 1000 events' if pending > 1000 else counted(pending, 'event')}."
 
 
 @admin.register(WebhookEndpoint)
@@ -321,7 +323,7 @@ def _notices(row: WebhookEndpoint) -> list[Words]:
         text = f"{why_disabled(row)} Events wait. Resume it once it works."
         return [Words(text, "danger"), *notices]
     if row.failing_since is not None and row.state == EndpointState.ACTIVE:
-        text = "The last request failed. Each event is tried ten times in three days; the last answer is shown below."
+        text = "A request failed. Each event is tried ten times in three days; deliveries show what was answered."
         return [Words(text, "warning"), *notices]
     return notices
 

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 HAND_OUT = "hand out events to webhook endpoints"
 SEND = "send webhooks"
 RECORD = "record webhooks"
+MOST_BATCHES = 10  # of one endpoint, before the others get their turn
 POLL = timedelta(milliseconds=200)
 DATABASE_PAUSE = timedelta(milliseconds=500)
 
@@ -93,12 +94,12 @@ def hand_out(*, now: datetime) -> int:
     passed = 0
     for endpoint_id in delivering.endpoints_behind():
         with troubles.isolated(_account_of(endpoint_id), HAND_OUT, lambda: now):
-            more = True
-            while more:
+            for _ in range(MOST_BATCHES):
                 with transaction.atomic():
                     count = delivering.hand_out(endpoint_id, now=now)
                 passed += count
-                more = count == delivering.HANDED_OUT_AT_ONCE
+                if count < delivering.HANDED_OUT_AT_ONCE:
+                    break
     return passed
 
 
@@ -138,6 +139,10 @@ class _Deliverer:
                 connection.close()
                 time.sleep(DATABASE_PAUSE.total_seconds())
                 more = self._may_begin()
+            except Exception as error:  # what was sent is recorded all the same; the rest is for the next run
+                logger.exception("deliver: this run starts nothing more")
+                troubles.note(None, "deliver", error, now=self._clock())
+                self._stop_at, more = time.monotonic(), False
         return self._done
 
     def _may_begin(self) -> bool:

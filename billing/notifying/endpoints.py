@@ -169,7 +169,7 @@ def send_test(*, endpoint: WebhookEndpoint, now: datetime) -> str:
         occasion = token_hex(8)
         record_event(
             account_id=locked.account_id,
-            kind=TEST_KIND,
+            kind="webhook_endpoint.test",
             subject_type=SUBJECT,
             subject_id=locked.pk,
             occasion=occasion,

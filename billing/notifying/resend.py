@@ -35,7 +35,7 @@ def resend_span(
     Events that were never handed out to the endpoint are among them, whatever kinds it takes. Raises WebhookError for
     an empty span, and for one with more than `MOST_EVENTS`."""
     if since >= before:
-        raise WebhookError("created_before", "order", "must be later than created_from")
+        raise WebhookError("created_before", "order", "must be later than the beginning of the span")
     with transaction.atomic():
         locked = _lock_endpoint(endpoint)
         count = delivering.count_span(locked.account_id, since=since, before=before, kinds=kinds, most=MOST_EVENTS)

@@ -109,8 +109,6 @@ def make_world(account: GatewayAccount | None = None) -> World:
         )
     )
     found.add(refund, make_refund_evidence(refund))
-    delivery = make_try(make_delivery(make_endpoint(account, description="shop backend"))).delivery
-    found.add(delivery, delivery.endpoint)
     found.add(
         Transition.objects.create(
             account_id=account.pk,
@@ -179,4 +177,7 @@ def make_world(account: GatewayAccount | None = None) -> World:
             recorded_at=NOW,
         ),
     )
+    endpoint = make_endpoint(account, description="shop backend")
+    delivery = make_try(make_delivery(endpoint, found.rows[Event], sequence=1)).delivery
+    found.add(endpoint, delivery)
     return found

@@ -109,7 +109,7 @@ def test_span_is_resent_from_the_endpoint(boss: Client) -> None:
     refused = act(
         boss, endpoint, "resend", created_from="2026-03-03T00:00", created_before="2026-03-02T00:00", kinds=""
     )
-    assert "Must be later than created_from" in refused.content.decode()
+    assert "Must be later than the beginning of the span" in refused.content.decode()
 
 
 def test_delivery_shows_why_it_waits_and_what_was_answered(boss: Client) -> None:

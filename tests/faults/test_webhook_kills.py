@@ -55,7 +55,7 @@ def test_nothing_is_lost_when_workers_are_killed(receiver: ReceiverProcess) -> N
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif("FULL" not in os.environ, reason="FULL=1 runs it")
 def test_nothing_is_lost_when_workers_are_killed_often(receiver: ReceiverProcess) -> None:
-    kill_workers(receiver, kills=300, seed=SEED)
+    kill_workers(receiver, kills=int(os.environ.get("KILLS", "300")), seed=SEED)
 
 
 def kill_workers(receiver: ReceiverProcess, *, kills: int, seed: int) -> None:

@@ -1,6 +1,7 @@
 """A receiver beside the tests."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,3 +19,9 @@ def receiver(running_receiver: ReceiverProcess) -> ReceiverProcess:
     """With an empty journal: the process appends, so it goes on in the emptied file."""
     running_receiver.journal.write_text("")
     return running_receiver
+
+
+@pytest.fixture
+def private_endpoints(settings: Any) -> None:
+    """Endpoints may be on this machine."""
+    settings.KITARAN_WEBHOOKS_ALLOW_PRIVATE = True

@@ -3,65 +3,36 @@
 import itertools
 import json
 import time
-from collections.abc import Callable
 from concurrent import futures
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.db import connection
 from standardwebhooks.webhooks import Webhook
 
 from billing.domain.webhooks import MOST_TRIES, TEST_KIND, Tried, TryError
-from billing.models import AccountTrouble, Event, WebhookDelivery, WebhookEndpoint, WebhookTry
+from billing.models import AccountTrouble, WebhookDelivery, WebhookEndpoint, WebhookTry
 from billing.models.bulk import delivering
 from billing.models.clock import database_now
 from billing.notifying import deliver as deliver_module
-from billing.notifying.deliver import Delivered, Delivering, deliver_due, hand_out
+from billing.notifying.deliver import Delivering, deliver_due, hand_out
 from billing.notifying.endpoints import (
     create_endpoint,
-    delete_endpoint,
     end_old_secret,
-    pause_endpoint,
-    resume_endpoint,
     rotate_secret,
     send_test,
     update_endpoint,
 )
-from billing.notifying.notices import send_notices
 from billing.notifying.publish import publish_account
 from billing.notifying.record_try import record_try
 from tests.factories import NOW, make_account
 from tests.notifying.receiver import ReceiverProcess
 from tests.notifying.rows import make_endpoint, publish, record
+from tests.notifying.running import HOW, ids, run, states
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-HOW = Delivering(total=timedelta(seconds=2), at_once=16, of_one_endpoint=4, allow_private=True)
-BY: dict[str, Any] = {"reason": "test", "actor": "test", "now": NOW}
-
-
-@pytest.fixture(autouse=True)
-def _private(settings: Any) -> None:
-    settings.KITARAN_WEBHOOKS_ALLOW_PRIVATE = True
-
-
-def run(now: datetime | Callable[[], datetime] = NOW, how: Delivering = HOW) -> Delivered:
-    """Delivers what is due as if it were `now`; the clock stands still meanwhile."""
-    clock = now if callable(now) else lambda: now
-    return deliver_due(how=how, clock=clock, should_stop=lambda: False)
-
-
-def states(endpoint: WebhookEndpoint) -> list[str]:
-    rows = WebhookDelivery.objects.filter(endpoint=endpoint).order_by("sequence")
-    return list(rows.values_list("state", flat=True))
-
-
-def ids(events: list[Event]) -> list[str]:
-    return [event.public_id for event in events]
-
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("private_endpoints")]
 
 # --- handing out -------------------------------------------------------------------------------------------
 
@@ -330,6 +301,19 @@ def test_delivery_is_sent_again_when_its_worker_is_gone(receiver: ReceiverProces
     assert list(WebhookTry.objects.order_by("number").values_list("number", "status")) == [(1, 500), (2, 200)]
 
 
+def test_late_answer_decides_nothing_when_its_lease_was_taken_over() -> None:
+    endpoint = make_endpoint()
+    publish(endpoint.account, 1)
+    hand_out(now=NOW)
+    room: dict[str, Any] = {"limit": 9, "of_one_endpoint": 4, "failing": False}
+    (lost,) = delivering.claim(now=NOW, lease_until=NOW + HOW.lease, **room)
+    (taken,) = delivering.claim(now=NOW + HOW.lease, lease_until=NOW + 2 * HOW.lease, **room)
+    record_try(lost, Tried(200, None), started_at=NOW, duration_ms=5, now=NOW + HOW.lease)
+    assert states(endpoint) == ["pending"]
+    record_try(taken, Tried(204, None), started_at=NOW, duration_ms=5, now=NOW + HOW.lease)
+    assert states(endpoint) == ["delivered"]
+
+
 def test_stop_is_obeyed_and_what_was_sent_is_recorded(receiver: ReceiverProcess) -> None:
     endpoint = make_endpoint(url=receiver.url())
     publish(endpoint.account, *range(1, 9))
@@ -346,110 +330,6 @@ def test_other_endpoints_are_served_when_a_secret_is_unreadable(receiver: Receiv
     run()
     assert (states(broken), states(good)) == (["pending"], ["delivered"])
     assert AccountTrouble.objects.get().work == deliver_module.SEND
-
-
-# --- states of an endpoint ---------------------------------------------------------------------------------
-
-
-def test_events_wait_while_paused_and_come_after_resume(receiver: ReceiverProcess) -> None:
-    endpoint = make_endpoint(url=receiver.url())
-    first = publish(endpoint.account, 1)
-    hand_out(now=NOW)
-    pause_endpoint(endpoint=endpoint, **BY)
-    later = publish(endpoint.account, 2)
-    run()
-    assert receiver.ids() == []
-    resume_endpoint(endpoint=endpoint, **BY)
-    run()
-    assert receiver.ids() == ids([*first, *later])
-
-
-def test_nothing_missed_comes_when_resume_skips_it(receiver: ReceiverProcess) -> None:
-    endpoint = make_endpoint(url=receiver.url())
-    publish(endpoint.account, 1)
-    hand_out(now=NOW)
-    pause_endpoint(endpoint=endpoint, **BY)
-    publish(endpoint.account, 2)
-    resume_endpoint(endpoint=endpoint, skip_missed=True, **BY)
-    later = publish(endpoint.account, 3)
-    run()
-    assert receiver.ids() == ids(later)
-    assert states(endpoint) == ["canceled", "delivered"]
-
-
-def test_nothing_leaves_after_deletion(receiver: ReceiverProcess) -> None:
-    endpoint = make_endpoint(url=receiver.url(), email="aminah@example.com")
-    publish(endpoint.account, 1)
-    hand_out(now=NOW)
-    delete_endpoint(endpoint=endpoint, **BY)
-    publish(endpoint.account, 2)
-    run()
-    assert receiver.ids() == []
-    assert states(endpoint) == ["canceled"]
-    endpoint.refresh_from_db()
-    assert (endpoint.secret_encrypted, endpoint.email) == ("", "")
-
-
-def test_gone_endpoint_is_disabled_and_its_owner_told(receiver: ReceiverProcess, settings: Any) -> None:
-    settings.KITARAN_SENDS_MAIL = True
-    account = make_account()
-    endpoint = make_endpoint(account, url=receiver.url("/status/410"), email="ops@shop.example")
-    other = make_endpoint(account, url=receiver.url("/ok"))
-    publish(account, 1, 2, 3)
-    run()
-    endpoint.refresh_from_db()
-    assert (endpoint.state, endpoint.disabled_reason) == ("disabled", "gone")
-    assert mail.outbox == [], "the worker sends it, not the transaction"
-    assert send_notices(clock=lambda: NOW) == 1
-    assert send_notices(clock=lambda: NOW) == 0
-    (letter,) = mail.outbox
-    assert letter.to == ["ops@shop.example"]
-    assert endpoint.public_id in letter.body
-
-    publish_account(account.pk, now=NOW)
-    event = Event.objects.get(kind="webhook_endpoint.disabled")
-    run()
-    assert event.public_id in receiver.ids("/ok")
-    assert event.body is not None
-    assert event.body["data"]["details"] == {"webhook_endpoint": endpoint.public_id, "reason": "gone"}
-    assert (event.body["data"]["object_id"], event.body["data"]["object"]["state"]) == (endpoint.public_id, "disabled")
-    for secret in (endpoint.url, endpoint.email, other.public_id):
-        assert secret not in json.dumps(event.body)
-
-    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(url=receiver.url("/back"))
-    resume_endpoint(endpoint=endpoint, **BY)
-    run()
-    assert len(receiver.ids("/back")) == 4, "what was missed comes after all"
-
-
-@pytest.mark.parametrize("sends", [True, False])
-def test_notice_stays_due_when_it_cannot_be_sent(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sends: bool
-) -> None:
-    settings.KITARAN_SENDS_MAIL = sends
-    make_endpoint(state="disabled", disabled_reason="gone", email="ops@shop.example", notice_due_at=NOW)
-
-    def fail(*_: object) -> None:
-        raise OSError("550 ops@shop.example unknown")
-
-    monkeypatch.setattr("django.core.mail.EmailMessage.send", fail)
-    assert send_notices(clock=lambda: NOW) == 0
-    due = WebhookEndpoint.objects.get().notice_due_at
-    assert due == (NOW + timedelta(minutes=15) if sends else NOW)
-    assert "ops@" not in caplog.text
-
-
-def test_endpoint_is_disabled_after_five_days_without_success(receiver: ReceiverProcess) -> None:
-    account = make_account()
-    endpoint = make_endpoint(account, url=receiver.url("/status/500"))
-    for day in range(7):
-        now = NOW + timedelta(days=day)
-        publish(account, 100 + day, now=now)
-        run(now)
-        endpoint.refresh_from_db()
-        assert endpoint.state == ("disabled" if day >= 5 else "active"), day
-    assert endpoint.disabled_reason == "failing"
-    assert endpoint.notice_due_at is None, "nobody to tell"
 
 
 def test_test_event_reaches_its_endpoint_alone(receiver: ReceiverProcess) -> None:
@@ -472,3 +352,21 @@ def test_change_of_kinds_counts_from_then_on(receiver: ReceiverProcess) -> None:
     later = publish(endpoint.account, 2)
     run()
     assert receiver.ids() == ids(later)
+
+
+def test_what_was_sent_is_recorded_when_the_run_fails(
+    receiver: ReceiverProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = make_endpoint(url=receiver.url())
+    publish(endpoint.account, 1)
+    runs = itertools.count()
+
+    def fail_later(**_: Any) -> int:
+        if next(runs):
+            raise RuntimeError("broken")
+        return 0
+
+    monkeypatch.setattr(deliver_module, "publish", fail_later)
+    run()
+    assert states(endpoint) == ["delivered"]
+    assert AccountTrouble.objects.get(work="deliver").error == "RuntimeError"

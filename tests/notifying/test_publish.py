@@ -1,17 +1,19 @@
 """publish: what has committed gets its place and its body, once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from billing import tasks
 from billing.management.commands.tick import _Round
 from billing.models import AccountTrouble, Event
 from billing.models.bulk.history import NewEvent, record_events
+from billing.models.bulk.publishing import FEED
 from billing.notifying import bodies
 from billing.notifying.publish import publish, publish_account
 from billing.operating.tuning import Tuning
@@ -99,10 +101,10 @@ def test_an_account_that_cannot_be_published_waits_alone(monkeypatch: pytest.Mon
     record_events([paid(broken), paid(well)], now=NOW)
     objects_of = bodies.objects_of
 
-    def failing(events: Any) -> Any:
+    def failing(account_id: int, events: Any) -> Any:
         if events[0].subject_id == broken.pk:
             raise RuntimeError("cannot be shown")
-        return objects_of(events)
+        return objects_of(account_id, events)
 
     monkeypatch.setattr("billing.notifying.publish.objects_of", failing)
     assert publish(now=NOW) == 1
@@ -112,6 +114,15 @@ def test_an_account_that_cannot_be_published_waits_alone(monkeypatch: pytest.Mon
     monkeypatch.undo()
     assert publish(now=NOW) == 1
     assert not AccountTrouble.objects.exists()
+
+
+def test_an_event_shows_no_object_of_another_account() -> None:
+    invoice, stranger = make_invoice(), make_account()
+    record_events([replace(paid(invoice), account_id=stranger.pk)], now=NOW)
+    publish(now=NOW)
+    body = Event.objects.get().body
+    assert body is not None
+    assert (body["data"]["object"], body["data"]["object_id"]) == (None, None)
 
 
 def test_an_account_without_events_has_nothing_to_publish() -> None:
@@ -127,3 +138,19 @@ def test_workers_publish_all_that_waits(work: Callable[[], None], monkeypatch: p
     record_events([paid(invoice, str(number)) for number in range(5)], now=NOW)
     work()
     assert [sequence for _, sequence, _ in places(invoice.account_id)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_feed_that_somebody_publishes_is_left_to_them() -> None:
+    invoice = make_invoice()
+    record_events([paid(invoice)], now=NOW)
+    other, key = connections.create_connection("default"), [f"{FEED} {invoice.account_id}"]
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
+            assert publish(now=NOW) == 0
+            assert not AccountTrouble.objects.exists()
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+    finally:
+        other.close()
+    assert publish(now=NOW) == 1

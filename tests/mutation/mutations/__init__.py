@@ -14,6 +14,7 @@ from tests.mutation.mutations import (
     refunds,
     reports,
     settling,
+    webhooks,
 )
 
 MUTATIONS: list[Mutation] = [
@@ -29,4 +30,5 @@ MUTATIONS: list[Mutation] = [
     *isolation.MUTATIONS,
     *quarantine.MUTATIONS,
     *feed.MUTATIONS,
+    *webhooks.MUTATIONS,
 ]
