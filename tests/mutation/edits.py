@@ -4,7 +4,7 @@ import ast
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeVar
 
 from tests.mutation import sql
@@ -59,9 +59,9 @@ class Change:
         around: list[ast.AST] = [scope]
         seen = Seen()
         if self.of:
-            within = self._only(search(parse(self.of), [scope], module.names, local, Seen()), self.of)
+            within = self._only(search(_kinds("never", self.of)[0], around, module.names, local, seen), self.of)
             around, seen = within.nodes, Seen(within.seen.names)
-        old, new = _kinds(self.how, parse(self.old), self.new)
+        old, new = _kinds(self.how, self.old, self.new)
         found = search(old, around, module.names, local, seen)
         only = self._only([one for one in found if self.how != "drop" or one.start is not None], self.old)
         match self.how:
@@ -70,53 +70,35 @@ class Change:
             case "swap":
                 return _put(only, _known(fill(new[only.kind], only.seen), module.names | local))
         value = ast.Constant(self.how == "always")
-        return _put(only, [value]) if only.kind == "expr" else (only.nodes[0].test, value)  # type: ignore[attr-defined]
+        if only.kind == "expr":
+            return _put(only, [value])
+        if isinstance(only.nodes[0], ast.If | ast.While):
+            return only.nodes[0].test, value
+        raise PlaceError(f"{self.old!r} is no condition")
 
 
-def _kinds(how: str, old: Pattern, new: str) -> tuple[Pattern, Pattern]:
+def _kinds(how: str, old: str, new: str = "") -> tuple[Pattern, Pattern]:
     """What `old` may be, and what `new` may be in its place: an expression rather than a statement."""
-    put = parse(new) if how == "swap" else {}
-    kinds = old.keys() & put.keys() if how == "swap" else old.keys()
+    found, put = parse(old), parse(new) if how == "swap" else {}
+    kinds = found.keys() & put.keys() if how == "swap" else found.keys()
+    if not kinds:
+        raise PlaceError(f"{new!r} cannot stand in place of {old!r}")
     if how != "drop" and "expr" in kinds:
         kinds = {"expr"}
-    return {kind: old[kind] for kind in kinds}, put
+    return {kind: found[kind] for kind in kinds}, put
 
 
-def drop(scope: str, old: str, *, of: str = "") -> Change:
-    """Without a statement, an argument, an element, an operand of `and` or `or`, a condition of a comprehension."""
-    return Change("drop", scope, old, of=of)
-
-
-def never(scope: str, old: str, *, of: str = "") -> Change:
-    """False in place of a condition; of a pattern that is an `if`, in place of its condition."""
-    return Change("never", scope, old, of=of)
-
-
-def always(scope: str, old: str, *, of: str = "") -> Change:
-    return Change("always", scope, old, of=of)
-
-
-def swap(scope: str, old: str, new: str, *, of: str = "") -> Change:
-    """What the names and the `...` of `old` stand for stands in `new` too."""
-    return Change("swap", scope, old, new, of=of)
-
-
-def drop_sql(scope: str, old: str, *, of: str = "") -> Change:
-    return Change("drop", scope, old, of=of, is_sql=True)
-
-
-def never_sql(scope: str, old: str, *, of: str = "") -> Change:
-    """`(old AND false)`: its parameters stay."""
-    return Change("never", scope, old, of=of, is_sql=True)
-
-
-def always_sql(scope: str, old: str, *, of: str = "") -> Change:
-    """`(old OR true)`: its parameters stay."""
-    return Change("always", scope, old, of=of, is_sql=True)
-
-
-def swap_sql(scope: str, old: str, new: str, *, of: str = "") -> Change:
-    return Change("swap", scope, old, new, of=of, is_sql=True)
+# Without a statement, an argument, an element, an operand of `and` or `or`, a condition of a comprehension.
+drop = partial(Change, "drop")
+drop_sql = partial(Change, "drop", is_sql=True)
+# False, or true, in place of a condition: of a pattern that is an `if` in place of its own. SQL keeps its parameters.
+never = partial(Change, "never")
+never_sql = partial(Change, "never", is_sql=True)
+always = partial(Change, "always")
+always_sql = partial(Change, "always", is_sql=True)
+# What the names and the `...` of `old` stand for stands in `new` too.
+swap = partial(Change, "swap")
+swap_sql = partial(Change, "swap", is_sql=True)
 
 
 def _dropped(found: Found) -> tuple[Any, Any]:

@@ -26,6 +26,8 @@ class Place:
         text = self.text[: self.start] + new + self.text[self.stop :]
         if isinstance(self.node, ast.Constant):
             return ast.Constant(text)
+        if "{" in new:
+            raise PlaceError(f"{new!r} puts a value into an f-string; only what stays may be one")
         parts = text.split(HOLE)  # every second one is the number of a hole
         return ast.JoinedStr(
             [self.node.values[int(part)] if at % 2 else ast.Constant(part) for at, part in enumerate(parts) if part]
