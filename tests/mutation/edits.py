@@ -123,9 +123,11 @@ def _replaced(before: list[Any], found: Found, new: list[Any]) -> list[Any]:
 
 
 def _known(nodes: list[ast.AST], names: set[str]) -> list[ast.AST]:
-    """What is put in place names nothing that is not there."""
-    read = {one.id for node in nodes for one in ast.walk(node) if isinstance(one, ast.Name)}
-    if unknown := read - names - bound(nodes):
+    """What is put in place reads only names that are there, or that a lambda or comprehension in it binds."""
+    parts = [part for node in nodes for part in ast.walk(node)]
+    read = {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+    own = bound([part for part in parts if isinstance(part, ast.arg | ast.comprehension)])
+    if unknown := read - names - own:
         raise PlaceError(f"{', '.join(sorted(unknown))} is not known there")
     return nodes
 

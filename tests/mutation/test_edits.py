@@ -144,6 +144,7 @@ def test_other_functions_keep_their_lines() -> None:
         (never("charge", "card.id", of="if found is None or ...:"), "0 times in 'if found is None or ...:' of charge"),
         (drop("pay", "record(...)"), "^there are 0 of pay, not one$"),
         (swap("charge", "card.held", "card.gone or last"), "^last is not known there$"),
+        (swap("charge", "return found", "last = last or now; return last"), "^last is not known there$"),
         (swap("LONGEST", "3", "3"), "^'3' in LONGEST is not changed by it$"),
         (drop("charge", "if if"), "^'if if' is not Python"),
         (never("charge", "found = lookup(card)"), "^'found = lookup\\(card\\)' is no condition$"),

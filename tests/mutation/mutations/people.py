@@ -49,7 +49,8 @@ _LOOK = [
         "transaction_id), ...)",
         'wish = _Wish(..., frozenset({"card_not_known"})); return _act_on(current, wish, seen or Look(None, (), '
         "None), ...)"), TEST_RESOLVE, "decision_cannot_deny and declined"),
-    one("person: looks at the gateway before confirming", RESOLVE, swap("confirm", "seen = look(...)",
+    one("person: looks at the gateway before confirming", RESOLVE, swap("confirm",
+        "seen = look(..., wish.transaction_id)",
         "seen = Look(None, (), None); wish = _Wish(wish.kind, wish.reason, wish.transaction_id, "
         'frozenset({"card_not_known"}))'), TEST_RESOLVE, "gateway_is_read"),
     one("person: what the gateway shows forbids", RESOLVE,
