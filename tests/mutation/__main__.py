@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests import throwaway_stack  # noqa: F401  (starts the database server that all runs share)
 from tests.house.source import ROOT
-from tests.mutation.harness import Mutation, NotTriedError, Outcome, Tree, check, copy_of_the_tree, try_out
+from tests.mutation.harness import Mutation, NotTriedError, Outcome, Tree, check, copy_of_the_tree, shown, try_out
 from tests.mutation.mutations import MUTATIONS
 from tests.mutation.promises import attack_without, missed
 
@@ -45,7 +45,10 @@ def main(names: list[str]) -> int:
                 print(intact.words[-4000:], "\nA test that noticed something fails without that too.")
                 return 2
         promises = {} if names else attack_without(tree)
-    survived = [outcome.name for outcome in outcomes if outcome.killed_by is None]
+    survived = {outcome.name for outcome in outcomes if outcome.killed_by is None}
+    for mutation in chosen:
+        if mutation.name in survived:
+            print(f"{mutation.name} is not missed:\n{shown(mutation)}")
     print(f"{len(outcomes)} mutations, {len(survived)} survived; {len(promises)} constraints and triggers")
     for name, said in missed(promises).items():
         print(f"{name} is not missed: {said}")

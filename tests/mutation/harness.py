@@ -1,5 +1,6 @@
 """Takes one guard away in a copy of the tree, runs the tests that should notice, and says which one did."""
 
+import ast
 import hashlib
 import json
 import os
@@ -11,10 +12,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.house.source import ROOT
+from tests.mutation.edits import Change
+from tests.mutation.patterns import PlaceError
 
 COPIED = ("billing", "config", "rm_gateway", "tests", "docs", "docker", "manage.py", "pyproject.toml", ".env.example")
 FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
@@ -27,43 +31,32 @@ TYPICAL = ("--collect-only", "tests/charging/test_resolve.py", "tests/domain/tes
 ATTACKS_SAY = "attacks.json"  # where the plugin that drops promises writes what it saw
 
 
-# A transaction that may be part of another one, in place of one that is committed by its own end.
-ANY_TRANSACTION = 'with __import__("django.db").db.transaction.atomic():'
-
-
 @dataclass(frozen=True)
 class Edit:
-    """In `file`, `old` (found exactly once) becomes `new`."""
-
     file: str
-    old: str
-    new: str
+    change: Change
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A guard that is taken away. `tests` are the arguments of pytest by which that is noticed.
+    """A guard that is taken away. The tests of the file `tests` notice it; with `words` those that fit that expression.
 
     With more than one edit, the guards are two for one promise: each alone is not missed, for the reason in `why`."""
 
     name: str
     edits: tuple[Edit, ...]
-    tests: tuple[str, ...]
+    tests: str
+    words: str = ""
     why: str = ""
 
 
-def one(name: str, file: str, old: str, new: str, *tests: str) -> Mutation:
-    return Mutation(name, (Edit(file, old, new),), tests)
+def one(name: str, file: str, change: Change, tests: str, words: str = "") -> Mutation:
+    return Mutation(name, (Edit(file, change),), tests, words)
 
 
-def each(name: str, file: str, edits: Mapping[str, tuple[str, str]], *tests: str) -> list[Mutation]:
+def each(name: str, file: str, changes: Mapping[str, Change], tests: str, words: str = "") -> list[Mutation]:
     """Several guards of one file that the same tests notice; each has its own name after the common one."""
-    return [one(f"{name}: {which}", file, old, new, *tests) for which, (old, new) in edits.items()]
-
-
-def named(file: str, words: str) -> tuple[str, ...]:
-    """The tests of the file whose names fit pytest's expression `words`."""
-    return (file, "-k", words)
+    return [one(f"{name}: {which}", file, change, tests, words) for which, change in changes.items()]
 
 
 @dataclass(frozen=True)
@@ -81,18 +74,32 @@ class StaleMutationError(Exception):
     """A mutation does not fit the source any more."""
 
 
-def check(mutation: Mutation, root: Path = ROOT) -> None:
-    """Raises StaleMutationError unless each edit's text is in its file exactly once and its tests' files exist."""
+def mutated(mutation: Mutation, root: Path = ROOT) -> dict[str, str]:
+    """The changed files, by path. Raises StaleMutationError unless the place of each edit is there exactly once."""
+    texts: dict[str, str] = {}
     for edit in mutation.edits:
-        count = (root / edit.file).read_text(encoding="utf-8").count(edit.old)
-        if count != 1:
-            raise StaleMutationError(f"{mutation.name}: its text is {count} times in {edit.file}")
-        if edit.old == edit.new:
-            raise StaleMutationError(f"{mutation.name}: changes nothing")
-    for test in mutation.tests:
-        file = test.partition("::")[0]
-        if file.startswith("tests/") and not (root / file).exists():
-            raise StaleMutationError(f"{mutation.name}: there is no {file}")
+        text = texts.get(edit.file) or (root / edit.file).read_text(encoding="utf-8")
+        try:
+            texts[edit.file] = edit.change.apply(text)
+        except PlaceError as error:
+            raise StaleMutationError(f"{mutation.name}: in {edit.file}, {error}") from error
+    return texts
+
+
+def check(mutation: Mutation, root: Path = ROOT) -> None:
+    """Raises StaleMutationError unless the mutation fits the source and the file of its tests exists."""
+    mutated(mutation, root)
+    if not (root / mutation.tests.partition("::")[0]).exists():
+        raise StaleMutationError(f"{mutation.name}: there is no {mutation.tests}")
+
+
+def shown(mutation: Mutation) -> str:
+    """The changed lines of a mutation, as a patch of the source without its layout."""
+    lines: list[str] = []
+    for file, text in mutated(mutation).items():
+        before, after = (ast.unparse(ast.parse(one)).split("\n") for one in ((ROOT / file).read_text("utf-8"), text))
+        lines += unified_diff(before, after, file, "", n=2, lineterm="")
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -178,12 +185,11 @@ def try_out(mutation: Mutation, tree: Tree) -> Outcome:
     begun = time.monotonic()
     before: dict[Path, tuple[str, float]] = {}
     try:
-        for edit in mutation.edits:
-            path = tree.path / edit.file
-            text = path.read_text(encoding="utf-8")
-            before.setdefault(path, (text, path.stat().st_mtime))
-            path.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
-        killed_by = _killed_by(tree, mutation.tests)
+        for file, text in mutated(mutation, tree.path).items():
+            path = tree.path / file
+            before[path] = (path.read_text(encoding="utf-8"), path.stat().st_mtime)
+            path.write_text(text, encoding="utf-8")
+        killed_by = _killed_by(tree, [mutation.tests, *(["-k", mutation.words] if mutation.words else [])])
     finally:
         for path, (text, changed_at) in before.items():
             path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The guards that are taken away, as data. A text that is not found exactly once in its file is an error."""
+"""The guards that are taken away, as data. A place that is not in its function exactly once is an error."""
 
 from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
