@@ -45,7 +45,7 @@ from billing.models import (
     Subscription,
     Transition,
 )
-from billing.subscriptions.activate import schedule_of
+from billing.subscriptions.upcoming import schedule_of
 
 __all__ = ["Answer", "Explanation", "Kind", "Line", "NothingFoundError", "explain", "find_invoice"]
 

@@ -8,6 +8,7 @@ from django.db.models import Max
 from billing.domain.errors import RefusedError
 from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
+from billing.domain.subscriptions import ActivatesOn
 from billing.ids import new_id
 from billing.models import GatewayAccount, Plan
 
@@ -26,8 +27,11 @@ def create_plan(
     now: datetime,
     trial_days: int = 0,
     repetitions: int | None = None,
+    activates_on: ActivatesOn = ActivatesOn.PAYMENT,
 ) -> Plan:
-    """A new plan, or the next version of the code. Raises PlanError."""
+    """A new plan, or the next version of the code. Raises PlanError.
+
+    `activates_on` counts for subscriptions that are charged at their start and have no trial."""
     if trial_days < 0:
         raise PlanError("trial_days", "not_usable", "must not be negative")
     if repetitions is not None and repetitions < 1:
@@ -50,5 +54,6 @@ def create_plan(
             time_zone=recurrence.zone,
             trial_days=trial_days,
             repetitions=repetitions,
+            activates_on=activates_on.value,
             created_at=now,
         )

@@ -11,7 +11,7 @@ from billing.domain.schedules import occurrences
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Invoice, Subscription
 from billing.models.clock import database_now
-from billing.subscriptions.activate import schedule_of
+from billing.subscriptions.upcoming import schedule_of
 from billing.subscriptions.start import start_subscription
 from tests.conftest import Shop
 from tests.factories import make_plan
