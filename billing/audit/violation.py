@@ -65,6 +65,11 @@ INVARIANTS: Mapping[str, Invariant] = MappingProxyType(
             "Every decline has a next step",
             "A decline has a next try or an end, and what is due and not charged says why.",
         ),
+        "L7": Invariant(
+            "A first payment decides",
+            "A subscription that waits for its first payment starts when it is paid and expires when it is not, and "
+            "never while its outcome is open.",
+        ),
         "T1": Invariant(
             "No work keeps failing", "No account's work keeps failing, and the clock agrees with the gateway's."
         ),

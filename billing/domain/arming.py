@@ -65,7 +65,7 @@ LOOK_AGAIN: dict[Refusal, timedelta] = {
     Refusal.GATEWAY_UNAVAILABLE: timedelta(0),  # at every tick
     Refusal.ACCOUNT_PAUSED: timedelta(0),
     Refusal.NO_SENDER: timedelta(0),
-    Refusal.FIRST_CHARGE_DECLINED: timedelta(0),  # written by settle: no time brings it back
+    Refusal.FIRST_CHARGE_DECLINED: timedelta(days=1),  # for completeness: settle writes it, and no time ends it
 }
 
 

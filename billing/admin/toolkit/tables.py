@@ -11,16 +11,18 @@ from billing.admin.toolkit.formats import (
     CARD_LABELS,
     INVOICE_LABELS,
     NOTHING,
-    SUBSCRIPTION_LABELS,
+    STANDING_LABELS,
     card_words,
     link,
     moment,
     moment_text,
     money,
     schedule_words,
+    standing,
     why_words,
 )
 from billing.admin.toolkit.pages import Cell, Table
+from billing.domain.arming import Refusal
 from billing.domain.reason_words import reason_words
 from billing.domain.subscriptions import InvoiceState
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
@@ -39,6 +41,8 @@ def _next(invoice: Invoice, zone: str) -> str:
         return NOTHING
     if invoice.hold:
         return f"needs review: {reason_words(invoice.hold)}"
+    if invoice.refusal == Refusal.FIRST_CHARGE_DECLINED:
+        return reason_words(invoice.refusal)
     if invoice.next_attempt_at is None:
         return "waiting for the outcome of an attempt"
     why = f": {reason_words(invoice.refusal)}" if invoice.refusal else ""
@@ -110,7 +114,7 @@ def subscriptions(found: Sequence[Subscription], zone: str, more: str = "") -> T
     rows = [
         [
             Cell(format_html('{}<span class="k-sub">{}</span>', link(one, one.plan.name), schedule_words(one))),
-            Cell("", label=SUBSCRIPTION_LABELS[one.state]),
+            Cell("", label=STANDING_LABELS[standing(one)]),
             Cell(moment(one.next_due_at, zone)),
             Cell(money(one), number=True),
         ]

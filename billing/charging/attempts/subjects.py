@@ -11,6 +11,7 @@ SUBJECTS = {AttemptRow: "attempt", InvoiceRow: "invoice", SubscriptionRow: "subs
 
 
 def transition_of(row: Row, before: str, after: str, reason: str, evidence_id: int | None) -> NewTransition:
+    """The line of history that says that the row went from one state to another, and why."""
     return NewTransition(
         account_id=row.account_id,
         subject_type=SUBJECTS[type(row)],
@@ -23,6 +24,7 @@ def transition_of(row: Row, before: str, after: str, reason: str, evidence_id: i
 
 
 def event_of(kind: str, row: Row, payload: Mapping[str, Any], occasion: str) -> NewEvent:
+    """The event about the row; `occasion` tells it from others of its kind."""
     return NewEvent(
         account_id=row.account_id,
         kind=kind,
