@@ -87,6 +87,8 @@ def test_the_page_runs_from_top_to_bottom(
     said = capsys.readouterr().out
     assert "every month on the last day at 09:00, Asia/Kuala_Lumpur" in said
     assert re.search(r"^paid succeeded \d+$", said, re.MULTILINE)
+    assert re.search(r"^incomplete every month", said, re.MULTILINE)
+    assert re.search(r"^active \['20", said, re.MULTILINE)
     invoices = api.get("/invoices/").json()["data"]
     assert [invoice["amount_minor"] for invoice in invoices] == [3500, 1990], "order 7 was sent twice and issued once"
     (refund,) = api.get("/refunds/").json()["data"]
