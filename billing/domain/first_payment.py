@@ -67,16 +67,16 @@ def waits_for_a_card(
     """Whether nothing more is asked for the unpaid first invoice until there is another card, or a person wants it.
 
     Without a next try and without a refusal it was written off."""
-    if held or not may_be_charged_again(attempts):
-        return False
-    return next_attempt_at is None or refusal in NEEDS_ANOTHER_CARD
+    return not held and may_be_charged_again(attempts) and not _is_due(next_attempt_at, refusal)
+
+
+def _is_due(next_attempt_at: datetime | None, refusal: Refusal | None) -> bool:
+    """Whether a charge is planned that does not need another card."""
+    return next_attempt_at is not None and refusal not in NEEDS_ANOTHER_CARD
 
 
 def why_not_expired(unpaid: Unpaid, now: datetime) -> Wait | None:
     """The first reason not to expire, or None: nothing was paid, nothing may be on its way, and nobody is to act."""
-    waiting = waits_for_a_card(
-        unpaid.attempts, held=unpaid.held, next_attempt_at=unpaid.next_attempt_at, refusal=unpaid.refusal
-    )
     checks = (
         (now < unpaid.ends_at, Wait.TIME_LEFT),
         (unpaid.account_stopped, Wait.ACCOUNT_STOPPED),
@@ -84,6 +84,6 @@ def why_not_expired(unpaid: Unpaid, now: datetime) -> Wait | None:
         (unpaid.held, Wait.NEEDS_REVIEW),
         (unpaid.tried_card_held, Wait.CARD_HELD),
         (unpaid.look_from_at is not None and now < unpaid.look_from_at, Wait.LISTS_MAY_LAG),
-        (not waiting, Wait.CHARGE_DUE),
+        (_is_due(unpaid.next_attempt_at, unpaid.refusal), Wait.CHARGE_DUE),
     )
     return next((reason for applies, reason in checks if applies), None)

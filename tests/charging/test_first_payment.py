@@ -267,6 +267,10 @@ def wait_for_lists(invoice: Invoice) -> None:
     Invoice.objects.update(look_from_at=OVER + timedelta(seconds=1))
 
 
+def give_it_time(_: Invoice) -> None:
+    Subscription.objects.update(first_payment_ends_at=OVER + timedelta(seconds=1))
+
+
 def propose_a_payment(invoice: Invoice) -> None:
     Invoice.objects.update(state="uncollectible", closed_at=NOW, refusal=None)
     propose(invoice, ProposalKind.PAID_ELSEWHERE, reason="x", person=Person("siti", 1), now=NOW, details={})
@@ -321,7 +325,16 @@ def test_it_does_not_expire_while_money_may_come(what: Callable[[Invoice], None]
 
 
 @pytest.mark.parametrize(
-    "what", [unresolved("unknown"), hold_the_card, hold_the_invoice, wait_for_lists, propose_a_payment, plan_a_try]
+    "what",
+    [
+        give_it_time,
+        unresolved("unknown"),
+        hold_the_card,
+        hold_the_invoice,
+        wait_for_lists,
+        propose_a_payment,
+        plan_a_try,
+    ],
 )
 def test_what_came_between_is_seen_under_the_locks(
     what: Callable[[Invoice], None], monkeypatch: pytest.MonkeyPatch
@@ -332,6 +345,7 @@ def test_what_came_between_is_seen_under_the_locks(
     monkeypatch.setattr("billing.charging.collecting.expire._overdue", lambda _: Invoice.objects.order_by("pk"))
     assert expire_unpaid(now=OVER) == 0
     assert Subscription.objects.get().state == "incomplete"
+    assert not AccountTrouble.objects.exists(), "it was decided, and not prevented"
 
 
 def test_a_charge_that_was_never_made_is_made_first() -> None:

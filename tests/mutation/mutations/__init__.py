@@ -4,6 +4,7 @@ from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
     arming,
     deciding,
+    first_payments,
     isolation,
     late_money,
     pacing,
@@ -25,6 +26,7 @@ MUTATIONS: list[Mutation] = [
     *late_money.MUTATIONS,
     *refunds.MUTATIONS,
     *people.MUTATIONS,
+    *first_payments.MUTATIONS,
     *isolation.MUTATIONS,
     *quarantine.MUTATIONS,
 ]
