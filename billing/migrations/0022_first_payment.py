@@ -26,12 +26,13 @@ TRIGGERS = [
             "make a new version of the plan",
         ),
     ),
-    # Voiding is closing too, whoever does it and for whatever reason.
+    # The engine closes an invoice too that was not paid in time.
     replaced(
         "no_invoice_is_closed_over_an_open_attempt",
         (
             """OLD.state <> NEW.state
-               AND (NEW.state = 'void' OR NEW.state <> 'open' AND NEW.state_reason IN ('paid_elsewhere', 'written_off'))
+               AND NEW.state_reason IN ('paid_elsewhere', 'voided', 'written_off', 'first_payment_overdue')
+               AND NEW.state <> 'open'
                AND EXISTS (SELECT 1 FROM billing_paymentattempt a
                            WHERE a.invoice_id = NEW.id
                              AND a.state IN ('sending', 'unknown', 'in_process', 'needs_review'))""",

@@ -93,7 +93,7 @@ def test_invoice_paid_elsewhere_names_its_payment_and_stays_paid() -> None:
 @pytest.mark.parametrize("states", [(), ("unknown",), ("in_process",), ("needs_review",)])
 @pytest.mark.parametrize(
     ("state", "why"),
-    [("void", "voided"), ("void", "first_payment_overdue"), ("void", ""), ("uncollectible", "written_off")],
+    [("void", "voided"), ("void", "first_payment_overdue"), ("uncollectible", "written_off")],
 )
 def test_no_invoice_is_closed_over_an_open_attempt(states: tuple[str, ...], state: str, why: str) -> None:
     attempt = move_attempt(make_attempt(), *states)
