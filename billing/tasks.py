@@ -10,6 +10,7 @@ from celery import shared_task
 
 from billing.charging.cases.remind import remind as remind_of_cases
 from billing.charging.collecting.collect import collect as collect_due
+from billing.charging.collecting.expire import expire_unpaid
 from billing.charging.collecting.sweep import sweep as sweep_lost
 from billing.charging.reading.late_money import watch as watch_for_late_money
 from billing.charging.reading.reconcile import reconcile as reconcile_unknown
@@ -57,6 +58,12 @@ def collect() -> None:
 @_noted
 def sweep() -> None:
     sweep_lost(limits=Tuning.from_settings(), now=read_clock())
+
+
+@shared_task(name="billing.expire")
+@_noted
+def expire() -> None:
+    expire_unpaid(now=read_clock())
 
 
 @shared_task(name="billing.reconcile")

@@ -23,6 +23,7 @@ QUEUES = (CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING)
 TICK_SECONDS = 5
 HEARTBEAT_SECONDS = 15
 REMIND_SECONDS = 900
+EXPIRE_SECONDS = 60
 WATCH_SECONDS = 60
 
 
@@ -59,6 +60,7 @@ app.conf.update(
         "billing.deliver": {"queue": NOTIFY},
         "billing.open_due": {"queue": HOUSEKEEPING},
         "billing.sweep": {"queue": HOUSEKEEPING},
+        "billing.expire": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
         "billing.publish": {"queue": NOTIFY},
     },
@@ -71,6 +73,7 @@ app.conf.update(
         "open_due": _tick("billing.open_due", TICK_SECONDS, HOUSEKEEPING),
         "collect": _tick("billing.collect", TICK_SECONDS, CHARGE),
         "sweep": _tick("billing.sweep", TICK_SECONDS, HOUSEKEEPING),
+        "expire": _tick("billing.expire", EXPIRE_SECONDS, HOUSEKEEPING),
         "remind": _tick("billing.remind", REMIND_SECONDS, HOUSEKEEPING),
         "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
         "quarantine": _tick("billing.quarantine", TICK_SECONDS, RECONCILE),

@@ -29,6 +29,7 @@ from billing.models import (
     Subscription,
 )
 from billing.notifying.publish import publish_account
+from billing.subscriptions.start import start_subscription
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in Kuala Lumpur
 _numbers = itertools.count(1)
@@ -184,6 +185,24 @@ def make_invoice(
             **columns,
         }
     )
+
+
+def make_unpaid(card: PaymentMethod | None = None, plan: Plan | None = None, **given: Any) -> Invoice:
+    """The open first invoice of a subscription that is active once it is paid; it began at NOW. `given` as for
+    `start_subscription`."""
+    card = card or make_card()
+    plan = plan or make_plan(card.account, activates_on="payment")
+    subscription = start_subscription(
+        **{
+            "customer": card.customer,
+            "plan": plan,
+            "reference": f"unpaid-{next(_numbers)}",
+            "now": NOW,
+            "charge_at_start": True,
+            **given,
+        }
+    )
+    return Invoice.objects.select_related("subscription").get(subscription=subscription)
 
 
 def make_attempt(invoice: Invoice | None = None, card: PaymentMethod | None = None, **columns: Any) -> PaymentAttempt:

@@ -10,6 +10,7 @@ from billing.accounts.add_account import UNPROVED
 from billing.accounts.credentials import prove_credentials, saved_credentials
 from billing.accounts.gateway_accounts import AccountError, stop_account
 from billing.domain.dunning import FinalAction, check_retry_days
+from billing.domain.first_payment import MOST_HOURS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
 from billing.domain.reads import MOST_LIST_LAG_SECONDS
@@ -34,6 +35,7 @@ SETTINGS = frozenset(
         "retry_after_absence_hours",
         "retry_days",
         "final_action",
+        "first_payment_hours",
         "second_person_above_minor",
         "charges_per_second",
         "max_in_flight",
@@ -175,6 +177,9 @@ def _check(changes: Mapping[str, Any]) -> None:
         raise AccountError(
             "retry_after_absence_hours", "invalid", f"must be at least {LEAST_HOURS_OF_ABSENCE}, or empty for never"
         )
+    hours = changes.get("first_payment_hours", MOST_HOURS)
+    if not 1 <= hours <= MOST_HOURS:
+        raise AccountError("first_payment_hours", "out_of_range", f"must be from 1 to {MOST_HOURS}; got {hours}")
     for name in ("charges_per_second", "max_in_flight"):
         value = changes.get(name)
         if value is not None and value < 1:

@@ -41,8 +41,10 @@ from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Words, timelin
 from billing.admin.toolkit.search import Search
 from billing.domain.arming import Environment
 from billing.domain.dunning import FinalAction
+from billing.domain.first_payment import MOST_HOURS
 from billing.domain.matching import MarkerEcho
 from billing.domain.money import display
+from billing.domain.plurals import counted
 from billing.models import GatewayAccount, Installation
 from billing.models.clock import database_now
 from billing.operating import troubles
@@ -133,6 +135,12 @@ class SettingsForm(ReasonForm):
         help_text="Days after the first try. At most three, such as 3, 7, 14.",
     )
     final_action = fields.choice("After the last declined try", [(a.value, text) for a, text in FINAL_WORDS.items()])
+    first_payment_hours = fields.number(
+        "Hours for a first payment",
+        least=1,
+        help_text=f"For plans whose subscriptions start when the first charge is paid. The time begins again with each "
+        f"declined charge; when it is over, the subscription expires. At most {MOST_HOURS}.",
+    )
     field_order = ("name", "client_id", "client_secret", "private_key_pem", "may_be_unproved")
 
     def prepare(self, row: Any) -> None:
@@ -286,6 +294,7 @@ class AccountAdmin(RecordAdmin):
         dunning = [
             ("Retried", f"after {', '.join(map(str, row.retry_days))} days" if row.retry_days else "never"),
             ("After the last try", FINAL_WORDS[row.final_action]),
+            ("A first payment may take", counted(row.first_payment_hours, "hour")),
         ]
         return Page(
             row.name,

@@ -22,11 +22,12 @@ from billing.admin.toolkit.search import id_floor
 from billing.admin.webhooks import disabled_endpoints
 from billing.charging.cases.holds import to_go_on_without
 from billing.domain.attempts import UNRESOLVED, AttemptState
+from billing.domain.closing import CLOSABLE
 from billing.domain.late_money import FoundKind
 from billing.domain.money import display
 from billing.domain.reason_words import reason_words
 from billing.domain.refunds import RefundState
-from billing.domain.subscriptions import Hold, InvoiceState
+from billing.domain.subscriptions import Hold, InvoiceState, SubscriptionState
 from billing.models import (
     FoundPayment,
     GatewayAccount,
@@ -105,7 +106,7 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "sees_money": True,
         "notices": _notices(installation, accounts, state, zone),
         "tiles": _tiles(state, unresolved["waiting"], days_of(accounts, now)),
-        "main": [_attention(zone), *_also_waiting(zone), _next_due(now, zone)],
+        "main": [_attention(zone), *_also_waiting(zone), *_unpaid(), _next_due(now, zone)],
         "side": [_workers(state, now), _switches(installation, accounts)],
         "buttons": buttons,
     }
@@ -284,6 +285,28 @@ def _proposed_what(one: Proposal) -> str:
 def _payer(one: FoundPayment) -> str:
     invoice = one.attempt.invoice if one.attempt else one.invoice
     return invoice.customer.name if invoice else f"transaction {one.gateway_transaction_id}"
+
+
+def _unpaid() -> list[Table]:
+    """Subscriptions that start when their first charge is paid, with what keeps them."""
+    waiting = Invoice.objects.filter(
+        subscription__state=SubscriptionState.INCOMPLETE.value,
+        subscription__first_payment_ends_at__isnull=False,
+        state__in=[state.value for state in CLOSABLE],
+    ).select_related("subscription__customer")
+    rows = [
+        [
+            Cell(link(one, one.customer.name)),
+            Cell(tables.what_is_next(invoice, one.time_zone)),
+            Cell(moment(one.first_payment_ends_at, one.time_zone)),
+            Cell(money(one), number=True),
+        ]
+        for invoice in waiting.order_by("subscription__first_payment_ends_at")[:LISTED]
+        if (one := invoice.subscription)
+    ]
+    more = list_of(Subscription, "state__exact=incomplete")
+    table = Table("Waiting for a first payment", ["Customer", "Now", "Until", "Amount"], rows, "", more)
+    return [table] if rows else []
 
 
 def _next_due(now: datetime, zone: str) -> Table:

@@ -15,8 +15,9 @@ from billing.admin.toolkit.fields import ActionForm
 from billing.admin.toolkit.filters import AccountFilter, CustomerFilter, StateFilter, days
 from billing.admin.toolkit.formats import (
     CARD_LABELS,
+    FIRST_PAYMENT,
     NOTHING,
-    SUBSCRIPTION_LABELS,
+    STANDING_LABELS,
     card_words,
     code,
     day_text,
@@ -28,6 +29,7 @@ from billing.admin.toolkit.formats import (
     page_of,
     price_words,
     schedule_words,
+    standing,
     state_column,
     zone_city,
 )
@@ -39,7 +41,15 @@ from billing.domain.plurals import counted
 from billing.domain.reason_words import reason_words
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval
-from billing.domain.subscriptions import ENDED, RUNNING, CardState, Collector, SubscriptionState
+from billing.domain.subscriptions import (
+    ENDED,
+    RUNNING,
+    ActivatesOn,
+    CardState,
+    Collector,
+    InvoiceState,
+    SubscriptionState,
+)
 from billing.models import Customer, GatewayAccount, Invoice, PaymentMethod, Plan, Subscription
 from billing.subscriptions.lifecycle import cancel, pause, resume
 from billing.subscriptions.plans import create_plan
@@ -54,6 +64,12 @@ CATCH_UP_WORDS: dict[str, str] = {
     CatchUp.LATEST_ONLY: "charge only the latest",
     CatchUp.SKIP: "skip them",
     CatchUp.ASK: "ask a person",
+}
+
+
+ACTIVATES_ON_WORDS: dict[str, str] = {
+    ActivatesOn.PAYMENT: "when its first charge is paid",
+    ActivatesOn.CARD: "when the customer has a card",
 }
 
 
@@ -79,6 +95,13 @@ class PlanForm(ActionForm):
     charge_time = fields.text("Charge time", help_text="Such as 09:00, in the account's time zone.", most=8)
     trial_days = fields.number("Trial days", initial=0)
     repetitions = fields.number("Repetitions", required=False, least=1, help_text="Leave empty for no end.")
+    activates_on = fields.choice(
+        "A subscription starts",
+        list(ACTIVATES_ON_WORDS.items()),
+        initial=ActivatesOn.PAYMENT.value,
+        help_text="Counts only where the first period is charged at the start and there is no trial. A first charge "
+        "that is declined leaves the subscription waiting for another card, and it expires if none is charged in time.",
+    )
 
     def prepare(self, row: Any) -> None:
         self.initial.setdefault("charge_time", "09:00")
@@ -102,6 +125,7 @@ def _create_plan(given: Given) -> Done:
         trial_days=data["trial_days"],
         repetitions=data["repetitions"],
         actor=given.actor,
+        activates_on=ActivatesOn(data["activates_on"]),
         now=given.now,
     )
     return Done(f"{plan.name}, version {plan.version}, created.", page_of(plan))
@@ -146,6 +170,7 @@ class PlanAdmin(RecordAdmin):
             ("Schedule", schedule_words(row)),
             ("Trial", counted(row.trial_days, "day") if row.trial_days else "none"),
             ("Repetitions", row.repetitions or "no end"),
+            ("Starts, if charged at the start", ACTIVATES_ON_WORDS[row.activates_on]),
             ("Code", f"{row.code}, version {row.version}"),
             ("Account", link(row.account, row.account.name)),
             ("Since", moment(row.created_at, zone)),
@@ -178,15 +203,19 @@ class StartForm(ActionForm):
     plan = fields.found_by_name("Plan", Subscription._meta.get_field("plan"), Plan.objects.order_by("pk"))
     reference = fields.text("Reference", help_text="Your own id for the subscription. Unique in the account.")
     charge_at_start = fields.tick(
-        "Charge once at the start", help_text="Otherwise the first charge is on the first scheduled day."
+        "Charge once at the start",
+        help_text="Otherwise the first charge is on the first scheduled day. On most plans the subscription then "
+        "starts when this charge is paid.",
     )
 
 
 def _start(given: Given) -> Done:
     data = {name: given.data[name] for name in ("customer", "plan", "reference", "charge_at_start")}
     started = start_subscription(**data, now=given.now, actor=given.actor)
-    waits = started.state == SubscriptionState.INCOMPLETE
-    how = "It starts when the customer saves a card." if waits else "It has started."
+    how = {
+        SubscriptionState.INCOMPLETE: "It starts when the customer saves a card.",
+        FIRST_PAYMENT: "It starts when its first charge is paid.",
+    }.get(standing(started), "It has started.")
     return Done(f"Subscription created. {how}", page_of(started))
 
 
@@ -225,7 +254,7 @@ class SubscriptionAdmin(RecordAdmin):
     search_fields = ("public_id",)
     search_help_text = "Customer, reference or id"
     search = Search(exact=("public_id",), in_account=("reference",), customer="customer_id")
-    state_label = state_column(SUBSCRIPTION_LABELS)
+    state_label = state_column(STANDING_LABELS, standing)
     creation = Creation(
         label="Start a subscription",
         explain="Price and schedule come from the plan. Without a card it waits until the customer saves one.",
@@ -278,7 +307,8 @@ class SubscriptionAdmin(RecordAdmin):
             offered=lambda row: row.state not in ENDED,
             explain=lambda row: (
                 "The subscription ends now and cannot be resumed. Open invoices stay owed, but are collected only if "
-                "a person decides so. An attempt under way is followed to its end."
+                "a person decides so; a first invoice that was never paid is void. An attempt under way is followed to "
+                "its end."
             ),
             carry_out=_cancel,
             danger=True,
@@ -319,7 +349,7 @@ class SubscriptionAdmin(RecordAdmin):
         return Page(
             self.subject(row),
             price_words(row),
-            SUBSCRIPTION_LABELS[row.state],
+            STANDING_LABELS[standing(row)],
             main=[*main, timeline(subjects, zone)],
             side=[_dates_of(row), _card_of(card, row), _facts_of(row)],
         )
@@ -327,8 +357,18 @@ class SubscriptionAdmin(RecordAdmin):
 
 def notices(row: Subscription, card: PaymentMethod | None, owed: list[Invoice]) -> Iterator[tuple[str, str]]:
     """What to know about the subscription before anything else."""
-    if row.state == SubscriptionState.INCOMPLETE:
+    if row.state == SubscriptionState.INCOMPLETE and row.first_payment_ends_at is None:
         yield "It starts when the customer has a card that can be charged. Nothing is owed until then.", "info"
+    elif row.state == SubscriptionState.INCOMPLETE and row.first_payment_ends_at is not None:
+        first = next((invoice for invoice in owed if invoice.state == InvoiceState.OPEN), None)
+        now = f" Now: {tables.what_is_next(first, row.time_zone)}." if first else ""
+        until = moment_text(row.first_payment_ends_at, row.time_zone)
+        yield (
+            f"It starts when its first charge is paid, and expires otherwise, on {until} at the earliest.{now}",
+            "info",
+        )
+    if row.state == SubscriptionState.EXPIRED:
+        yield "Its first charge was not paid in time. It never started, and nothing is owed for it.", "info"
     if row.open_failed_at is not None and row.open_again_at is not None and row.next_due_at is not None:
         due, again = (moment_text(at, row.time_zone) for at in (row.next_due_at, row.open_again_at))
         waits = f"The period due on {due} could not be opened, so it is not charged: {row.open_error}."
@@ -381,6 +421,7 @@ def _facts_of(row: Subscription) -> Facts:
             ("Created", moment(row.created_at, zone)),
             ("Started", moment(row.activated_at, zone)),
             *([("Trial ends", moment(row.trial_ends_at, zone))] if row.trial_ends_at else []),
+            *([("First payment by", moment(row.first_payment_ends_at, zone))] if row.first_payment_ends_at else []),
             *([("Ended", moment(row.ended_at, zone))] if row.ended_at else []),
             ("Counted from", anchor),
             ("Missed periods", CATCH_UP_WORDS[row.catch_up]),

@@ -45,9 +45,15 @@ NO_MORE_ASKING = "No card is charged for it any more. Money that still arrives i
 # --- what each causes ---------------------------------------------------------------------------------------
 
 
-def _after(row: Invoice, *, paid: bool) -> str:
+def _after(row: Invoice, to: InvoiceState) -> str:
+    paid = to is not InvoiceState.UNCOLLECTIBLE
     if row.subscription is None:
         return ""
+    if row.subscription.state == SubscriptionState.INCOMPLETE:
+        return {
+            InvoiceState.PAID: " The subscription starts by it.",
+            InvoiceState.VOID: " The subscription has not started, and expires.",
+        }.get(to, " The subscription still waits for its first payment.")
     if row.subscription.state == SubscriptionState.PAST_DUE:
         return (
             " The subscription is active again, unless another of its invoices is declined."
@@ -69,7 +75,7 @@ def _second(row: Invoice) -> str:
 def _explain_paid(row: Invoice) -> str:
     return (
         f"{money(row)} was paid without this card: in cash, by transfer or in another system. The invoice is closed "
-        f"as paid. {NO_MORE_ASKING}{_after(row, paid=True)}{_second(row)}"
+        f"as paid. {NO_MORE_ASKING}{_after(row, InvoiceState.PAID)}{_second(row)}"
     )
 
 
@@ -77,21 +83,21 @@ def _explain_found(row: Invoice) -> str:
     return (
         f"An unexplained charge of {money(row)} at the gateway is the payment of this invoice. Kitaran reads the "
         "transaction and compares it, then closes the invoice as paid. The card is released once none of its orders "
-        f"is unexplained. Nobody is charged.{_after(row, paid=True)}{_second(row)}"
+        f"is unexplained. Nobody is charged.{_after(row, InvoiceState.PAID)}{_second(row)}"
     )
 
 
 def _explain_void(row: Invoice) -> str:
     return (
         f"Nothing is owed: the invoice of {money(row)} becomes void and is not collected. This cannot be undone. "
-        f"{NO_MORE_ASKING}{_after(row, paid=True)}{_second(row)}"
+        f"{NO_MORE_ASKING}{_after(row, InvoiceState.VOID)}{_second(row)}"
     )
 
 
 def _explain_write_off(row: Invoice) -> str:
     return (
         f"{money(row)} stays owed but is no longer collected. A late payment still pays the invoice, and it can be "
-        f"collected again later.{_after(row, paid=False)}{_second(row)}"
+        f"collected again later.{_after(row, InvoiceState.UNCOLLECTIBLE)}{_second(row)}"
     )
 
 
@@ -232,7 +238,8 @@ def _why_not(row: Invoice, to: InvoiceState) -> str:
 
 
 def _may_retry(row: Invoice) -> bool:
-    return row.hold is None and row.state == InvoiceState.OPEN and row.next_attempt_at is not None
+    waits = row.next_attempt_at is not None or row.refusal == Refusal.FIRST_CHARGE_DECLINED
+    return waits and row.hold is None and row.state == InvoiceState.OPEN
 
 
 def _proposed_by_another(row: Invoice, request: HttpRequest) -> bool:

@@ -140,6 +140,7 @@ A_PLAN = {
     "version": 1,
     "name": "Coffee club",
     "trial_days": 0,
+    "activates_on": "payment",
     "created_at": "2026-01-02T08:00:00.118455Z",
 }
 A_SUBSCRIPTION = {
@@ -153,6 +154,8 @@ A_SUBSCRIPTION = {
     "collector": "engine",
     "catch_up": "all",
     "charge_at_start": True,
+    "activates_on": "payment",
+    "first_payment_ends_at": "2026-01-16T02:23:02.771203Z",
     "periods_opened": 1,
     "periods_charged": 1,
     "next_due_at": "2026-01-31T01:00:00Z",
@@ -260,6 +263,7 @@ AN_ACCOUNT = {
     "store_id": "1602660043994159611",
     "charge_limit_minor": 1000000000,
     "second_person_above_minor": 50000,
+    "first_payment_hours": 23,
     "is_stopped": False,
     "stopped_at": None,
     "stopped_reason": "",

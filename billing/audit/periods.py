@@ -64,6 +64,7 @@ class Known:
     trial_ends_at: datetime | None
     ended_at: datetime | None
     charge_at_start: bool
+    first_payment_ends_at: datetime | None
     occurrence: int | None
     next_due_at: datetime | None
     period_index: int
@@ -104,7 +105,8 @@ def known_subscriptions(account_id: int | None) -> Iterator[Known]:
         chunk = ask(
             """SELECT s.id, s.public_id, s.state, s.collector, s.interval, s.target, s.every, s.charge_time,
                        s.time_zone, s.anchor_date, s.activated_at, s.trial_ends_at, s.ended_at, s.charge_at_start,
-                       s.occurrence, s.next_due_at, s.period_index, s.periods_charged, s.repetitions,
+                       s.first_payment_ends_at, s.occurrence, s.next_due_at, s.period_index, s.periods_charged,
+                       s.repetitions,
                        COALESCE(i.due_at, '{}'), COALESCE(i.numbers, '{}'), COALESCE(i.skipped, '{}'),
                        COALESCE(t.at, '{}'), COALESCE(t.paused, '{}')
                 FROM (SELECT * FROM billing_subscription s
@@ -136,20 +138,25 @@ def known_subscriptions(account_id: int | None) -> Iterator[Known]:
 
 
 def stretches(one: Known) -> list[Stretch]:
-    """When the subscription ran. Empty before its activation, and where the gateway collects it."""
-    if one.activated_at is None or one.collector != Collector.ENGINE:
+    """When the subscription ran. Empty before its activation, and where the gateway collects it. One that is active
+    once its first charge is paid ran for that charge, and runs again from when it was paid."""
+    if one.collector != Collector.ENGINE:
         return []
+    pays_first = one.first_payment_ends_at is not None
+    ran = [Stretch(one.due_at[0], one.due_at[0], True)] if pays_first and one.due_at else []
+    if one.activated_at is None:
+        return ran
     starts_at = one.trial_ends_at or one.activated_at
-    ran: list[Stretch] = []
+    at_start = one.charge_at_start and not pays_first
     begins_at: datetime | None = starts_at
     for change in one.changes:
         if change.paused and begins_at is not None:
-            ran.append(Stretch(begins_at, change.at, one.charge_at_start and begins_at == starts_at))
+            ran.append(Stretch(begins_at, change.at, at_start and begins_at == starts_at))
             begins_at = None
         elif not change.paused and begins_at is None:
             begins_at = max(change.at, starts_at)
     if begins_at is not None:
-        ran.append(Stretch(begins_at, one.ended_at, one.charge_at_start and begins_at == starts_at))
+        ran.append(Stretch(begins_at, one.ended_at, at_start and begins_at == starts_at))
     return ran
 
 

@@ -108,6 +108,9 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
         "is open, and nothing will happen: no next try, no attempt under way, and nobody is asked to decide.",
         """SELECT i.public_id FROM billing_invoice i
             WHERE i.state = 'open' AND i.next_attempt_at IS NULL AND i.hold IS NULL AND OF_ACCOUNT(i.account_id)
+              AND NOT (i.refusal IS NOT DISTINCT FROM 'first_charge_declined'  -- until the subscription expires
+                       AND EXISTS (SELECT 1 FROM billing_subscription s
+                                   WHERE s.id = i.subscription_id AND s.state = 'incomplete'))
               AND NOT EXISTS (SELECT 1 FROM billing_paymentattempt a WHERE a.invoice_id = i.id
                                 AND (a.state = ANY(%(holds)s) OR a.state = 'surplus'))
             ORDER BY i.id""",

@@ -65,6 +65,11 @@ INVARIANTS: Mapping[str, Invariant] = MappingProxyType(
             "Every decline has a next step",
             "A decline has a next try or an end, and what is due and not charged says why.",
         ),
+        "L7": Invariant(
+            "A first payment decides",
+            "A subscription that waits for its first payment starts when it is paid and expires when it is not, and "
+            "never while its outcome is open.",
+        ),
         "E1": Invariant(
             "The feed is whole",
             "The events of an account, and those of each object, are numbered 1, 2, 3, … in the order in which they "

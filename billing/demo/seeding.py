@@ -16,7 +16,7 @@ from billing.domain.arming import Environment
 from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval, Schedule, occurrences
-from billing.domain.subscriptions import CardState
+from billing.domain.subscriptions import ActivatesOn, CardState
 from billing.models import Customer, GatewayAccount, PaymentMethod, Plan, Subscription
 from billing.subscriptions.cards import confirm_binding, start_binding
 from billing.subscriptions.customers import create_customer
@@ -98,6 +98,7 @@ def _plan(account: GatewayAccount, one: Seed, charge_time: time, *, now: datetim
         price=Price(one.amount_minor),
         recurrence=Recurrence(Interval(one.interval), one.target, one.every, charge_time, account.time_zone),
         trial_days=one.trial_days,
+        activates_on=ActivatesOn.CARD,  # all are customers of before the demo, and begin days ago
         now=now,
     )
 

@@ -12,7 +12,7 @@ from billing.domain.reason_words import reason_words
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import InvoiceState, SubscriptionState
 from billing.models import Invoice, PaymentAttempt, Subscription, Transition
-from billing.subscriptions.activate import schedule_of
+from billing.subscriptions.upcoming import schedule_of
 
 S = AttemptState
 

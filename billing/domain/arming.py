@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from billing.domain.subscriptions import CardKind, CardState, SubscriptionState
+from billing.domain.subscriptions import RUNNING, CardKind, CardState, SubscriptionState
 
 PREFLIGHT_FRESH = timedelta(seconds=60)
-USABLE_SUBSCRIPTIONS = frozenset({SubscriptionState.TRIALING, SubscriptionState.ACTIVE, SubscriptionState.PAST_DUE})
+# An incomplete one has no invoice but its first, by whose payment it becomes active.
+USABLE_SUBSCRIPTIONS = RUNNING | {SubscriptionState.INCOMPLETE}
 
 
 class Environment(StrEnum):
@@ -39,6 +40,8 @@ class Refusal(StrEnum):
     GATEWAY_UNAVAILABLE = "gateway_unavailable"  # no token to be had: nothing is armed without one
     ACCOUNT_PAUSED = "account_paused"  # the account pauses by itself, or waits for a person; its page says why
     NO_SENDER = "no_sender"  # this machine starts no threads
+    # It is not tried again until there is another card, or a person wants it: only its payment starts the subscription.
+    FIRST_CHARGE_DECLINED = "first_charge_declined"
 
 
 LOOK_AGAIN: dict[Refusal, timedelta] = {
@@ -62,6 +65,7 @@ LOOK_AGAIN: dict[Refusal, timedelta] = {
     Refusal.GATEWAY_UNAVAILABLE: timedelta(0),  # at every tick
     Refusal.ACCOUNT_PAUSED: timedelta(0),
     Refusal.NO_SENDER: timedelta(0),
+    Refusal.FIRST_CHARGE_DECLINED: timedelta(days=1),  # for completeness: settle writes it, and no time ends it
 }
 
 

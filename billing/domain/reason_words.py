@@ -123,6 +123,10 @@ WORDS: Mapping[StrEnum, str] = {
     Reason.WRITTEN_OFF: "written off",
     Reason.CREATED: "created",
     Reason.ACTIVATED: "activated",
+    Reason.FIRST_PAYMENT_DUE: "it starts when its first charge is paid",
+    Reason.FIRST_PAYMENT_PAID: "its first charge was paid",
+    Reason.FIRST_PAYMENT_OVERDUE: "its first charge was not paid in time",
+    Reason.ENDED_UNPAID: "the subscription ended before its first payment",
     Reason.TRIAL_OVER: "the trial ended",
     Reason.INVOICE_PAID: "its invoice was paid",
     Reason.INVOICE_DECLINED: "the charge for its invoice was declined",
@@ -154,6 +158,7 @@ WORDS: Mapping[StrEnum, str] = {
     Refusal.REQUEST_IMPOSSIBLE: "no valid request could be made",
     Refusal.CONSTRAINT: "a database constraint forbade it",
     Refusal.GATEWAY_UNAVAILABLE: "the gateway could not be reached",
+    Refusal.FIRST_CHARGE_DECLINED: "the first charge was declined, and waits for another card or a retry",
     Refusal.ACCOUNT_PAUSED: "charging of the account is paused; its page says why",
     # Cards.
     Reason.BINDING_STARTED: "saving the card was started",

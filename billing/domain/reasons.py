@@ -117,6 +117,10 @@ class Reason(StrEnum):
     WRITTEN_OFF = "written_off"
     CREATED = "created"
     ACTIVATED = "activated"
+    FIRST_PAYMENT_DUE = "first_payment_due"  # it has a card, and is active once its first charge is paid
+    FIRST_PAYMENT_PAID = "first_payment_paid"
+    FIRST_PAYMENT_OVERDUE = "first_payment_overdue"  # it was not paid in time
+    ENDED_UNPAID = "ended_unpaid"  # the subscription ended before its first payment
     TRIAL_OVER = "trial_over"
     INVOICE_PAID = "invoice_paid"
     INVOICE_DECLINED = "invoice_declined"

@@ -4,27 +4,36 @@ from enum import StrEnum
 
 
 class SubscriptionState(StrEnum):
-    INCOMPLETE = "incomplete"  # waits for a usable card
+    INCOMPLETE = "incomplete"  # waits for a usable card, or for its first payment
     TRIALING = "trialing"
     ACTIVE = "active"
     PAST_DUE = "past_due"  # an invoice was declined and is being retried
     PAUSED = "paused"
     CANCELED = "canceled"
     COMPLETED = "completed"  # all repetitions are over
+    EXPIRED = "expired"  # its first payment did not come in time
 
 
 SS = SubscriptionState
 RUNNING = frozenset({SS.TRIALING, SS.ACTIVE, SS.PAST_DUE})
-ENDED = frozenset({SS.CANCELED, SS.COMPLETED})
+ENDED = frozenset({SS.CANCELED, SS.COMPLETED, SS.EXPIRED})
 SUBSCRIPTION_MOVES: frozenset[tuple[SubscriptionState, SubscriptionState]] = frozenset(
     {
-        *((SS.INCOMPLETE, to) for to in (SS.TRIALING, SS.ACTIVE, SS.CANCELED)),
+        # Completed: its first payment was the only one.
+        *((SS.INCOMPLETE, to) for to in (SS.TRIALING, SS.ACTIVE, SS.CANCELED, SS.COMPLETED, SS.EXPIRED)),
         *((SS.TRIALING, to) for to in (SS.ACTIVE, SS.PAST_DUE, SS.PAUSED, SS.CANCELED, SS.COMPLETED)),
         *((SS.ACTIVE, to) for to in (SS.PAST_DUE, SS.PAUSED, SS.CANCELED, SS.COMPLETED)),
         *((SS.PAST_DUE, to) for to in (SS.ACTIVE, SS.PAUSED, SS.CANCELED, SS.COMPLETED)),
         *((SS.PAUSED, to) for to in (SS.TRIALING, SS.ACTIVE, SS.PAST_DUE, SS.CANCELED)),
     }
 )
+
+
+class ActivatesOn(StrEnum):
+    """What makes a subscription active that is charged at its start, and has no trial."""
+
+    CARD = "card"  # a usable card
+    PAYMENT = "payment"  # its first charge is paid
 
 
 class Collector(StrEnum):

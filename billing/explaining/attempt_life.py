@@ -130,6 +130,8 @@ class AttemptLife:
                 yield "The subscription was cancelled for it."
             elif one.subject_type == "subscription" and one.to_state == SubscriptionState.PAUSED:
                 yield "The subscription was paused for it."
+            elif one.subject_type == "subscription" and one.reason == Reason.FIRST_PAYMENT_PAID:
+                yield "The subscription is active by it."
             elif one.subject_type == "subscription" and one.to_state == SubscriptionState.PAST_DUE:
                 yield "The subscription is past due until it is paid."
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
+from billing.domain.arming import Refusal
 from billing.domain.attempts import UNRESOLVED
 from billing.domain.catch_up import GRACE
 from billing.domain.money import display
@@ -45,7 +46,7 @@ from billing.models import (
     Subscription,
     Transition,
 )
-from billing.subscriptions.activate import schedule_of
+from billing.subscriptions.upcoming import schedule_of
 
 __all__ = ["Answer", "Explanation", "Kind", "Line", "NothingFoundError", "explain", "find_invoice"]
 
@@ -183,7 +184,7 @@ class _Life:
 
     def _rule(self) -> Iterator[Line]:
         subscription = self._subscription
-        if subscription is None or subscription.activated_at is None:
+        if subscription is None or self._began_at is None:
             return
         text = (
             f"The subscription to {subscription.plan.name} began: {self._money} {schedule_of(subscription).describe()}."
@@ -196,7 +197,18 @@ class _Life:
                 if not subscription.trial_ends_at
                 else (" Its first charge is made when the trial ends.")
             )
-        yield Line(subscription.activated_at, text, Kind.RULE, (subscription.public_id,))
+        if subscription.first_payment_ends_at:
+            text += " It is active once that is paid."
+        yield Line(self._began_at, text, Kind.RULE, (subscription.public_id,))
+
+    @property
+    def _began_at(self) -> datetime | None:
+        """When its subscription began; one that has to pay first begins with its first invoice."""
+        if self._subscription is None:
+            return None
+        if self._subscription.first_payment_ends_at and self._invoice.period_index == 0:
+            return self._invoice.due_at
+        return self._subscription.activated_at
 
     def _due(self) -> Iterator[Line]:
         if self._subscription is None:
@@ -207,7 +219,7 @@ class _Life:
         yield Line(invoice.due_at, text, Kind.DUE, (invoice.public_id,))
 
     def _why_that_day(self, subscription: Subscription) -> str:
-        starts_at = subscription.trial_ends_at or subscription.activated_at
+        starts_at = subscription.trial_ends_at or self._began_at
         if subscription.charge_at_start and self._invoice.due_at == starts_at:
             return "the trial ended then" if subscription.trial_ends_at else "the subscription began then"
         schedule: Schedule = schedule_of(subscription)
@@ -246,6 +258,10 @@ class _Life:
                     named = (self._invoice.public_id,)
                 case InvoiceState.PAID if self._outside:
                     what = f"recorded that it was paid elsewhere: {paid_by(self._outside, to_staff=self._to_staff)}"
+                case InvoiceState.VOID if row.reason == Reason.FIRST_PAYMENT_OVERDUE:
+                    text = "It was not paid in time: it is void, and the subscription expired without having started."
+                    yield Line(row.at, text, Kind.SUBSCRIPTION, (self._invoice.public_id, self._subscription_id()))
+                    continue
                 case InvoiceState.VOID:
                     what = "made it void: nothing is owed for it"
                 case InvoiceState.UNCOLLECTIBLE:
@@ -300,7 +316,7 @@ class _Life:
             text = "Before another try, the gateway's orders of every card involved were read: no money was there yet."
             tried = [attempt.pk for attempt in self._attempts if attempt.armed_at < invoice.preflight_at]
             yield Line(invoice.preflight_at, text, Kind.PREFLIGHT, (), self._rank_after(invoice.preflight_at, tried))
-        if invoice.refusal and invoice.refused_at:
+        if invoice.refusal and invoice.refused_at and invoice.refusal != Refusal.FIRST_CHARGE_DECLINED:
             text = f"It was due, and was not charged: {reason_words(invoice.refusal)}."
             yield Line(invoice.refused_at, text, Kind.REFUSED, (invoice.refusal,))
 
@@ -340,6 +356,8 @@ class _Life:
         waiting = [attempt for attempt in self._attempts if attempt.state in UNRESOLVED]
         if waiting:
             return self._after(waiting[-1])
+        if invoice.refusal == Refusal.FIRST_CHARGE_DECLINED:
+            return self._now, self._another_card()
         if invoice.next_attempt_at is None:
             return self._now, "Nothing happens automatically: money came in, and it needs review."
         if why := self._nothing_is_charged():
@@ -349,6 +367,11 @@ class _Life:
         when = moment(invoice.next_attempt_at, self._zone)
         again = "checked again" if invoice.refusal else "tried again" if self._attempts else "charged"
         return invoice.next_attempt_at, f"It is {again} on {when}."
+
+    def _another_card(self) -> str:
+        ends_at = self._subscription.first_payment_ends_at if self._subscription else None
+        until = f" until {moment(ends_at, self._zone)}, or the subscription expires" if ends_at else ""
+        return f"It is not tried again automatically: the customer has to save another card{until}."
 
     def _nothing_is_charged(self) -> str:
         account = self._invoice.account

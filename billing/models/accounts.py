@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from billing.domain.arming import Environment
 from billing.domain.doubts import Doubt
 from billing.domain.dunning import DEFAULT_RETRY_DAYS, MOST_DAYS, MOST_TRIES, FinalAction
+from billing.domain.first_payment import DEFAULT_HOURS, MOST_HOURS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import MOST_CHARGE_MINOR
 from billing.domain.pacing import IN_FLIGHT
@@ -83,6 +84,8 @@ class GatewayAccount(models.Model):
     reads_reports = models.BooleanField(db_default=True)
     retry_days = ArrayField(models.IntegerField(), default=default_retry_days)
     final_action = models.TextField(choices=choices(FinalAction), db_default=FinalAction.CANCEL.value)
+    # How long a subscription waits for its first payment, from its start and anew from each declined charge.
+    first_payment_hours = models.IntegerField(db_default=DEFAULT_HOURS)
     # Above it, what one person decides about a case waits for another; empty: off.
     second_person_above_minor = models.BigIntegerField(null=True, blank=True)
     # Shares of what the gateway allows, for all workers together; empty: no limit of ours. What is in flight when the
@@ -130,6 +133,10 @@ class GatewayAccount(models.Model):
             models.CheckConstraint(
                 condition=Q(list_lag_seconds__gte=0, list_lag_seconds__lte=MOST_LIST_LAG_SECONDS),
                 name="account_list_lag_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(first_payment_hours__gte=1, first_payment_hours__lte=MOST_HOURS),
+                name="account_first_payment_hours_known",
             ),
             only_if(
                 "second_person_above_minor",

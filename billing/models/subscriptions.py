@@ -6,7 +6,7 @@ from django.db.models import Q
 from billing.domain.catch_up import CatchUp
 from billing.domain.money import CURRENCIES, LEAST_CHARGE_MINOR
 from billing.domain.schedules import Interval
-from billing.domain.subscriptions import RUNNING, Collector, SubscriptionState
+from billing.domain.subscriptions import RUNNING, ActivatesOn, Collector, SubscriptionState
 from billing.models.accounts import GatewayAccount
 from billing.models.choices import any_of, choices, only_if
 from billing.models.customers import Customer, PaymentMethod
@@ -55,6 +55,8 @@ class Plan(ScheduleColumns):
     amount_minor = models.BigIntegerField()
     currency = models.TextField(db_default="MYR")
     trial_days = models.IntegerField(db_default=0)
+    # What makes a subscription active that is charged at its start. New plans name it; this is for older code.
+    activates_on = models.TextField(choices=choices(ActivatesOn), db_default=ActivatesOn.CARD.value)
     repetitions = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField()
 
@@ -62,6 +64,7 @@ class Plan(ScheduleColumns):
         constraints = (
             models.UniqueConstraint(fields=("account", "code", "version"), name="one_plan_per_code_and_version"),
             models.CheckConstraint(condition=Q(trial_days__gte=0), name="plan_trial_not_negative"),
+            any_of("activates_on", ActivatesOn, name="plan_activates_on_known"),
             *schedule_constraints("plan"),
         )
 
@@ -74,7 +77,8 @@ class Subscription(ScheduleColumns):
 
     `next_due_at` is set exactly while the engine has a next period to open; `occurrence` is that period's
     number in the schedule counted from `anchor_date`, `period_index` its number in this subscription (one up
-    per period, for ever). `periods_charged` counts the periods that were not skipped."""
+    per period, for ever). `periods_charged` counts the periods that were not skipped. `first_payment_ends_at` is set
+    from the start of those that are active once their first charge is paid: until when it may be, or could."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -89,6 +93,8 @@ class Subscription(ScheduleColumns):
     currency = models.TextField()
     repetitions = models.IntegerField(null=True, blank=True)
     charge_at_start = models.BooleanField(db_default=False)
+    activates_on = models.TextField(choices=choices(ActivatesOn), db_default=ActivatesOn.CARD.value)
+    first_payment_ends_at = models.DateTimeField(null=True, blank=True)
     anchor_date = models.DateField(null=True, blank=True)
     occurrence = models.IntegerField(null=True, blank=True)
     next_due_at = models.DateTimeField(null=True, blank=True)
@@ -109,6 +115,24 @@ class Subscription(ScheduleColumns):
             any_of("state", SubscriptionState, name="subscription_state_known"),
             any_of("collector", Collector, name="subscription_collector_known"),
             any_of("catch_up", CatchUp, name="subscription_catch_up_known"),
+            any_of("activates_on", ActivatesOn, name="subscription_activates_on_known"),
+            only_if(
+                "first_payment_ends_at",
+                Q(
+                    activates_on=ActivatesOn.PAYMENT.value,
+                    charge_at_start=True,
+                    trial_ends_at__isnull=True,
+                    collector=Collector.ENGINE.value,
+                    anchor_date__isnull=False,
+                    occurrence__isnull=False,
+                    period_index__gte=1,
+                ),
+                name="only_a_first_payment_runs_out",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=SubscriptionState.EXPIRED.value) | Q(first_payment_ends_at__isnull=False),
+                name="only_an_unpaid_start_expires",
+            ),
             models.UniqueConstraint(fields=("account", "reference"), name="subscription_reference_once_per_account"),
             only_if(
                 "next_due_at",
@@ -133,6 +157,11 @@ class Subscription(ScheduleColumns):
         )
         indexes = (
             models.Index(fields=("next_due_at",), condition=Q(next_due_at__isnull=False), name="subscription_due"),
+            models.Index(
+                fields=("first_payment_ends_at",),
+                condition=Q(first_payment_ends_at__isnull=False, state=SubscriptionState.INCOMPLETE.value),
+                name="subscription_unpaid",
+            ),
             models.Index(
                 fields=("open_again_at",), condition=Q(open_again_at__isnull=False), name="subscription_not_opened"
             ),

@@ -1,4 +1,5 @@
-"""Beginning: a subscription becomes active when its card is usable, and its schedule is anchored that day."""
+"""Beginning: when its card is usable, a subscription's schedule is anchored, and it becomes active, at once or once its
+first charge is paid (`first_payment`)."""
 
 import logging
 from datetime import datetime, timedelta
@@ -8,17 +9,20 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from billing import doorbell
 from billing.domain.reasons import Reason
-from billing.domain.schedules import Interval, Schedule, occurrence_after
-from billing.domain.subscriptions import CardState, Collector, SubscriptionState
+from billing.domain.schedules import occurrence_after
+from billing.domain.subscriptions import ENDED, CardState, Collector, SubscriptionState
 from billing.models import Customer, PaymentMethod, Subscription
 from billing.models.bulk.history import record_transition
 from billing.operating import troubles
+from billing.subscriptions import first_payment
+from billing.subscriptions.upcoming import schedule_of
 
 logger = logging.getLogger(__name__)
 
 
-def activate_waiting(*, customer: Customer, now: datetime) -> None:
-    """Begins the customer's subscriptions that waited for a card. Runs inside the caller's transaction.
+def activate_waiting(*, customer: Customer, now: datetime, saved: PaymentMethod | None = None) -> None:
+    """Begins the customer's subscriptions that waited for a card, and charges those again that wait for another one;
+    `saved` is the card that was saved just now, if one was. Runs inside the caller's transaction.
 
     One that cannot begin, such as for a time zone that does not exist, is noted as a trouble of its account; the card
     is used, and the others begin."""
@@ -26,7 +30,9 @@ def activate_waiting(*, customer: Customer, now: datetime) -> None:
         customer=customer, state=SubscriptionState.INCOMPLETE.value
     )
     for subscription in waiting.order_by("id"):
-        if has_usable_card(subscription):
+        if subscription.anchor_date is not None:
+            first_payment.charge_another_card(subscription, now=now, actor="engine", saved=saved)
+        elif has_usable_card(subscription):
             _activate_alone(subscription, now)
 
 
@@ -52,10 +58,13 @@ def has_usable_card(subscription: Subscription) -> bool:
 
 
 def activate(subscription: Subscription, *, now: datetime, actor: str = "engine") -> None:
-    """Begins a locked, incomplete subscription at `now`.
+    """Begins a locked, incomplete subscription at `now`; one that has to pay first stays incomplete until it has.
 
     The anchor is the activation. The first charge is the first occurrence after it (after the trial, when there
     is one), unless the subscription is charged at its start."""
+    if first_payment.is_needed(subscription):
+        first_payment.begin(subscription, now=now, actor=actor)
+        return
     anchor = now.astimezone(ZoneInfo(subscription.time_zone)).date()
     subscription.anchor_date = anchor
     subscription.activated_at = now
@@ -72,27 +81,13 @@ def activate(subscription: Subscription, *, now: datetime, actor: str = "engine"
         doorbell.ring_on_commit(doorbell.OPEN_DUE)
 
 
-def schedule_of(subscription: Subscription) -> Schedule:
-    """The subscription's schedule, anchored at its activation. It has one from then on."""
-    if subscription.anchor_date is None:
-        raise ValueError(f"subscription {subscription.public_id} has not started")
-    return Schedule(
-        Interval(subscription.interval),
-        subscription.target,
-        subscription.anchor_date,
-        subscription.every,
-        subscription.charge_time,
-        subscription.time_zone,
-    )
-
-
 def change_state(
     subscription: Subscription, state: SubscriptionState, *, reason: str, actor: str, now: datetime
 ) -> None:
     """Writes a locked subscription in its new state, with the row that says why."""
     before = subscription.state
     subscription.state = state.value
-    if state in (SubscriptionState.CANCELED, SubscriptionState.COMPLETED):
+    if state in ENDED:
         subscription.ended_at = now
     with transaction.atomic():
         subscription.save(

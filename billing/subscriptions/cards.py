@@ -71,7 +71,8 @@ def start_binding(
 def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
     """Asks the gateway whether the card is bound, and if so takes it into use. False: not bound (yet).
 
-    The first usable card of a customer becomes the default, and subscriptions that waited for it begin.
+    The first usable card of a customer becomes the default, and subscriptions that waited for it begin. Those whose
+    first charge was declined are charged on the new card.
     Raises GatewayUnavailableError."""
     gateway = gateway_for(card.account)
     try:
@@ -97,7 +98,7 @@ def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
         locked.save(update_fields=["state", "label", "baseline_read_at", "activated_at", "is_default"])
         _log(locked, before.value, CardState.ACTIVE, Reason.BOUND, now)
         _hold_like_the_others(locked, now)
-        activate_waiting(customer=locked.customer, now=now)
+        activate_waiting(customer=locked.customer, now=now, saved=locked)
     return True
 
 

@@ -9,9 +9,11 @@ from billing.domain.subscriptions import ENDED, RUNNING, Collector, Hold, Invoic
 from billing.models import Invoice, Subscription
 from billing.models.bulk import opening
 from billing.operating.clocks import is_known_to_be_wrong
-from billing.subscriptions.activate import change_state, schedule_of
+from billing.subscriptions.activate import change_state
+from billing.subscriptions.first_payment import void_unpaid
 from billing.subscriptions.renew import open_before_ending
 from billing.subscriptions.start import SubscriptionError
+from billing.subscriptions.upcoming import schedule_of
 
 
 def pause(*, subscription: Subscription, reason: str, actor: str, now: datetime) -> Subscription:
@@ -60,14 +62,18 @@ def resume(*, subscription: Subscription, reason: str, actor: str, now: datetime
 
 def cancel(*, subscription: Subscription, reason: str, actor: str, now: datetime) -> Subscription:
     """Ends it now. Open invoices stay owed, but are collected only by a person's decision; an attempt that is
-    under way is followed to its end."""
+    under way is followed to its end. For what has not started nothing is owed: its first invoice is void, unless the
+    outcome of an attempt is open or a person is to decide about it."""
     with transaction.atomic():
         locked = _lock(subscription)
         if locked.state in ENDED:
             raise SubscriptionError("state", "state", f"must not have ended; the subscription is {locked.state}")
         _open_what_is_due(locked, now)
+        unpaid = locked.state == SubscriptionState.INCOMPLETE
         locked.next_due_at = None
         change_state(locked, SubscriptionState.CANCELED, reason=reason, actor=actor, now=now)
+        if unpaid:
+            void_unpaid(locked, actor=actor, now=now)
         Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(
             next_attempt_at=None, hold=Hold.SUBSCRIPTION_CANCELED.value
         )

@@ -8,6 +8,7 @@ from django.db.models import Max
 from billing.domain.errors import RefusedError
 from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
+from billing.domain.subscriptions import ActivatesOn
 from billing.ids import new_id
 from billing.models import GatewayAccount, Plan
 from billing.models.bulk.history import record_transition
@@ -28,8 +29,11 @@ def create_plan(
     trial_days: int = 0,
     repetitions: int | None = None,
     actor: str = "engine",
+    activates_on: ActivatesOn = ActivatesOn.PAYMENT,
 ) -> Plan:
-    """A new plan, or the next version of the code. Raises PlanError."""
+    """A new plan, or the next version of the code. Raises PlanError.
+
+    `activates_on` counts for subscriptions that are charged at their start and have no trial."""
     if trial_days < 0:
         raise PlanError("trial_days", "not_usable", "must not be negative")
     if repetitions is not None and repetitions < 1:
@@ -52,6 +56,7 @@ def create_plan(
             time_zone=recurrence.zone,
             trial_days=trial_days,
             repetitions=repetitions,
+            activates_on=activates_on.value,
             created_at=now,
         )
         record_transition(

@@ -32,7 +32,8 @@ def start_subscription(
     metadata: dict[str, Any] | None = None,
     actor: str = "engine",
 ) -> Subscription:
-    """Begins at once when the customer has a usable card, else waits *incomplete* for one.
+    """Begins at once when the customer has a usable card, else waits *incomplete* for one. One that is charged at its
+    start on a plan that says so is incomplete until that is paid.
 
     Price and schedule are the plan's, copied. Raises SubscriptionError or ReferenceTakenError."""
     if plan.account_id != customer.account_id:
@@ -60,6 +61,7 @@ def start_subscription(
                 time_zone=plan.time_zone,
                 repetitions=plan.repetitions,
                 charge_at_start=charge_at_start,
+                activates_on=plan.activates_on,
                 period_index=0,
                 periods_charged=0,
                 metadata=metadata or {},

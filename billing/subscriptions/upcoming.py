@@ -3,9 +3,8 @@
 from datetime import datetime
 from itertools import islice
 
-from billing.domain.schedules import ScheduleError, occurrences
+from billing.domain.schedules import Interval, Schedule, ScheduleError, occurrences
 from billing.models import Subscription
-from billing.subscriptions.activate import schedule_of
 
 
 def next_dates(subscription: Subscription, *, count: int) -> list[datetime]:
@@ -22,3 +21,17 @@ def next_dates(subscription: Subscription, *, count: int) -> list[datetime]:
     except ScheduleError:  # its schedule cannot be read; the subscription says so itself
         later = islice((), 0)
     return list(islice((first, *later), count))
+
+
+def schedule_of(subscription: Subscription) -> Schedule:
+    """The subscription's schedule, anchored at its activation. It has one from then on."""
+    if subscription.anchor_date is None:
+        raise ValueError(f"subscription {subscription.public_id} has not started")
+    return Schedule(
+        Interval(subscription.interval),
+        subscription.target,
+        subscription.anchor_date,
+        subscription.every,
+        subscription.charge_time,
+        subscription.time_zone,
+    )

@@ -10,6 +10,7 @@ from billing.domain.subscriptions import ENDED, CardState, SubscriptionState
 from billing.models import Invoice, PaymentMethod, Subscription
 from billing.models.bulk.history import record_change
 from billing.subscriptions.activate import activate, has_usable_card
+from billing.subscriptions.first_payment import charge_another_card
 from billing.subscriptions.start import SubscriptionError
 
 
@@ -31,8 +32,8 @@ def update_subscription(
 ) -> Subscription:
     """Writes the values that are given; `payment_method` None means the customer's default card.
 
-    A subscription that waited for a card begins when the new one is usable, and invoices that were refused for
-    their card are tried again now. Raises SubscriptionError."""
+    A subscription that waited for a card begins when the new one is usable, or is charged on it when its first charge
+    was declined; and invoices that were refused for their card are tried again now. Raises SubscriptionError."""
     if isinstance(payment_method, PaymentMethod):
         _check_card(subscription, payment_method)
     with transaction.atomic():
@@ -90,7 +91,9 @@ def _change_card(subscription: Subscription, card: PaymentMethod | None, *, acto
     words = f"charged on {card.public_id}" if card else "charged on the default card"
     change = (before.public_id if before else None, card.public_id if card else None)
     _record(subscription, {"payment_method": change}, actor=actor, now=now, words=words)
-    if subscription.state == SubscriptionState.INCOMPLETE and has_usable_card(subscription):
+    if subscription.state == SubscriptionState.INCOMPLETE and subscription.anchor_date is not None:
+        charge_another_card(subscription, now=now, actor=actor)
+    elif subscription.state == SubscriptionState.INCOMPLETE and has_usable_card(subscription):
         activate(subscription, now=now, actor=actor)
     Invoice.objects.filter(subscription=subscription, next_attempt_at__gt=now, refusal__isnull=False).update(
         next_attempt_at=now

@@ -430,6 +430,7 @@ def plan_form(account: GatewayAccount, **changes: Any) -> dict[str, Any]:
         "charge_time": "09:00",
         "trial_days": "0",
         "repetitions": "",
+        "activates_on": "payment",
         **changes,
     }
 
@@ -440,6 +441,8 @@ def test_a_plan_is_added_and_the_same_code_makes_a_new_version(boss: Client) -> 
     assert add(boss, Plan, plan_form(account, interval="WEEKLY", weekday="0", amount="5")).status_code == 302
     found = Plan.objects.order_by("version").values_list("version", "interval", "target", "amount_minor")
     assert list(found) == [(1, "MONTHLY", -1, 1990), (2, "WEEKLY", 0, 500)]
+    assert add(boss, Plan, plan_form(account, activates_on="card")).status_code == 302
+    assert list(Plan.objects.order_by("version").values_list("activates_on", flat=True)) == ["payment"] * 2 + ["card"]
 
 
 @pytest.mark.parametrize(

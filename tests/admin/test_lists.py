@@ -163,7 +163,10 @@ def test_every_state_of_an_attempt_has_a_page(state: str, boss: Client, world: W
 @pytest.mark.parametrize("state", sorted(SubscriptionState))
 def test_every_state_of_a_subscription_has_a_page(state: str, boss: Client) -> None:
     running = state in ("trialing", "active", "past_due")
-    row = make_subscription(state=state, **({} if running else {"next_due_at": None}))
+    columns: dict[str, object] = {} if running else {"next_due_at": None}
+    if state == "expired":
+        columns |= {"activates_on": "payment", "charge_at_start": True, "first_payment_ends_at": NOW, "period_index": 1}
+    row = make_subscription(state=state, **columns)
     page = boss.get(url(Subscription, "change", row.pk)).content.decode()
     assert formats.SUBSCRIPTION_LABELS[state].text in page
 

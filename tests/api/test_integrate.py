@@ -141,6 +141,8 @@ def test_the_page_runs_from_top_to_bottom(
     assert {"subscription.active", "invoice.opened", "attempt.succeeded", "invoice.paid", "refund.requested"} <= {
         kind for _, kind, _ in feed_lines
     }
+    assert re.search(r"^incomplete every month", said, re.MULTILINE)
+    assert re.search(r"^active \['20", said, re.MULTILINE)
     invoices = api.get("/invoices/").json()["data"]
     assert [invoice["amount_minor"] for invoice in invoices] == [3500, 1990], "order 7 was sent twice and issued once"
     (refund,) = api.get("/refunds/").json()["data"]

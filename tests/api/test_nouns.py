@@ -9,7 +9,7 @@ from billing.models import ApiKey, Customer, Invoice, Plan, Subscription, Transi
 from tests.api.calls import api_for
 from tests.api.conftest import Merchant
 from tests.conftest import Shop
-from tests.factories import NOW, make_account, make_card, make_customer, make_subscription
+from tests.factories import NOW, make_account, make_card, make_customer, make_subscription, make_unpaid
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +89,28 @@ class TestSubscriptions:
     def test_charged_at_its_start_it_is_due_now(self, merchant: Merchant) -> None:
         told = merchant.api.post("/subscriptions/", self.body(merchant, charge_at_start=True)).json()
         assert (told["charge_at_start"], told["next_due_at"]) == (True, told["activated_at"])
+
+    def test_charged_at_its_start_it_waits_for_that_payment(self, merchant: Merchant) -> None:
+        plan = merchant.api.post("/plans/", PLAN | {"code": "paid-first"}).json()
+        assert plan["activates_on"] == "payment"
+        told = merchant.api.post(
+            "/subscriptions/", self.body(merchant, plan=plan["id"], charge_at_start=True, reference="first")
+        ).json()
+        assert (told["state"], told["next_due_at"], told["activated_at"]) == ("incomplete", None, None)
+        assert (told["activates_on"], told["first_payment_ends_at"][:10] > told["created_at"][:10]) == ("payment", True)
+        (invoice,) = merchant.api.get(f"/invoices/?subscription={told['id']}").json()["data"]
+        assert (invoice["state"], invoice["period_index"]) == ("open", 0)
+        assert merchant.api.get("/account/").json()["first_payment_hours"] == 23
+
+    def test_a_declined_first_charge_is_collected_on_request(self, merchant: Merchant) -> None:
+        invoice = make_unpaid(merchant.card)
+        Invoice.objects.filter(pk=invoice.pk).update(
+            next_attempt_at=None, refusal="first_charge_declined", refused_at=NOW, tries=1
+        )
+        path = f"/invoices/{invoice.public_id}/"
+        assert merchant.api.get(path).json()["refusal"] == "first_charge_declined"
+        told = merchant.api.post(f"{path}collect/", {"reason": "the customer asks for it"}).json()
+        assert (told["refusal"], told["next_attempt_at"] is not None) == (None, True)
 
     def test_it_is_paused_resumed_and_cancelled(self, merchant: Merchant) -> None:
         path = f"/subscriptions/{merchant.subscription.public_id}"

@@ -10,6 +10,7 @@ from django.db import connection
 from billing.accounts.gateway_accounts import start_account, start_installation, stop_account, stop_installation
 from billing.audit.invariants import INVARIANTS, Violation, violations
 from billing.charging.cases.resolve import collect_held, release_card
+from billing.charging.collecting.expire import expire_unpaid
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.decisions import Decision
 from billing.domain.doubts import Doubt
@@ -557,6 +558,65 @@ def test_e1_a_feed_that_is_not_whole(books: Books, change: str, told: str) -> No
     found = audit(books)
     assert {one.invariant for one in found} == {"E1"}
     assert any(told in one.text for one in found)
+
+
+@breaks("L7")
+def test_l7_a_first_payment_that_did_not_start_its_subscription(books: Books) -> None:
+    books.subscribe(activates_on="payment")
+    (attempt,) = books.arm()
+    books.pay(attempt)
+    assert audit(books) == []
+    subscription = Subscription.objects.get()
+    asleep("UPDATE billing_subscription SET state = 'incomplete', next_due_at = NULL")
+    assert only(books) == ("L7", subscription.public_id, f"is incomplete, and {attempt.invoice.public_id} is paid.")
+
+
+@pytest.mark.parametrize("state", ["open", "uncollectible", "paid"])
+def test_l7_one_that_expired_with_money_owed_or_paid(books: Books, state: str) -> None:
+    subscription = books.subscribe(activates_on="payment")
+    asleep("UPDATE billing_subscription SET state = 'expired', ended_at = now()")
+    closed_at = None if state == "open" else books.now
+    asleep("UPDATE billing_invoice SET state = %s, next_attempt_at = NULL, closed_at = %s", [state, closed_at])
+    invoice = Invoice.objects.get()
+    found = [(one.subject, one.text) for one in audit(books) if one.invariant == "L7"]
+    assert found == [(subscription.public_id, f"is expired, and {invoice.public_id} is {state}.")]
+
+
+def test_l7_one_that_expired_while_its_outcome_was_open(books: Books) -> None:
+    subscription = books.subscribe(activates_on="payment")
+    (attempt,) = books.arm()
+    books.lose(attempt)
+    asleep("UPDATE billing_subscription SET state = 'expired', ended_at = now()")
+    asleep("UPDATE billing_invoice SET state = 'void', closed_at = now()")
+    found = [(one.subject, one.text) for one in audit(books) if one.invariant == "L7"]
+    assert found == [(subscription.public_id, f"is expired, and {attempt.public_id} is unknown.")]
+
+
+def test_l7_one_that_began_without_its_invoice(books: Books) -> None:
+    subscription = books.subscribe(activates_on="payment")
+    asleep("DELETE FROM billing_transition WHERE subject_type = 'invoice'")
+    asleep("DELETE FROM billing_invoice")
+    found = [(one.subject, one.text) for one in audit(books) if one.invariant == "L7"]
+    assert found == [(subscription.public_id, "began, and has no invoice for its first payment.")]
+
+
+def test_l7_one_that_did_not_expire_in_time(books: Books) -> None:
+    subscription = books.subscribe(activates_on="payment")
+    (attempt,) = books.arm()
+    books.tell(attempt, Finding(Verdict.DECLINED, Source.ANSWER, reason="51", transaction_id="t-1"))
+    assert audit(books) == [], "a first charge that was declined waits for another card"
+    books.wait(hours=23, minutes=14)
+    assert audit(books) == [], "the workers are about to come"
+    books.wait(minutes=2)
+    text = "could be paid until 2026-03-03 00:00:00 UTC, and has not expired."
+    assert only(books) == ("L7", subscription.public_id, text)
+    stop_account(account=books.account, reason="a drill", actor="siti", now=books.now)
+    assert audit(books) == []
+    start_account(account=books.account, reason="over", actor="siti", now=books.wait(days=1))
+    assert audit(books) == [], "the workers are about to come"
+    books.wait(minutes=16)
+    assert expire_unpaid(now=books.now) == 1
+    assert audit(books) == []
 
 
 @breaks("T1")

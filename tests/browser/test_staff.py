@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval
+from billing.domain.subscriptions import ActivatesOn
 from billing.models import (
     AccountPace,
     Customer,
@@ -87,6 +88,7 @@ def test_staff_bind_sell_see_it_charged_pause_and_stop(
         name="Coffee club",
         price=Price(1990),
         recurrence=Recurrence(Interval.DAILY, None),
+        activates_on=ActivatesOn.CARD,
         now=NOW,
     )
     page = open_page(browser, site, watch)

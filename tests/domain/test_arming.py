@@ -61,6 +61,7 @@ FOUND_ELSEWHERE = {
     Refusal.GATEWAY_UNAVAILABLE,
     Refusal.ACCOUNT_PAUSED,
     Refusal.NO_SENDER,
+    Refusal.FIRST_CHARGE_DECLINED,
 }
 
 

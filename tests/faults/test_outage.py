@@ -11,8 +11,8 @@ from billing.domain.schedules import occurrences
 from billing.gateway.connection import clock as gateway_clock
 from billing.models import Invoice, Subscription
 from billing.models.clock import database_now
-from billing.subscriptions.activate import schedule_of
 from billing.subscriptions.start import start_subscription
+from billing.subscriptions.upcoming import schedule_of
 from tests.conftest import Shop
 from tests.factories import make_plan
 from tests.faults.recovery import audit, recover, run_doomed_worker

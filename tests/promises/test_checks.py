@@ -41,6 +41,9 @@ LATER = NOW + timedelta(hours=1)
 Case = tuple[str, Callable[[], models.Model], dict[str, Any]]
 
 
+PAYS_FIRST = {"activates_on": "payment", "charge_at_start": True, "first_payment_ends_at": NOW, "period_index": 1}
+
+
 def of_both(ending: str, **changes: Any) -> list[Case]:
     """The promises that plans and subscriptions share."""
     return [(f"plan_{ending}", make_plan, changes), (f"subscription_{ending}", make_subscription, changes)]
@@ -55,6 +58,8 @@ CASES: list[Case] = [
     ("quarantined_account_says_why", make_account, {"quarantined_at": NOW}),
     ("quarantined_account_says_why", make_account, {"quarantined_at": NOW, "quarantine_reason": "perhaps"}),
     ("account_limit_positive", make_account, {"charge_limit_minor": 0}),
+    ("account_first_payment_hours_known", make_account, {"first_payment_hours": 0}),
+    ("account_first_payment_hours_known", make_account, {"first_payment_hours": 721}),
     ("account_rate_positive", make_account, {"charges_per_second": 0}),
     ("account_in_flight_positive", make_account, {"max_in_flight": 0}),
     ("absence_permits_only_after_long", make_account, {"retry_after_absence_hours": 23}),
@@ -100,6 +105,7 @@ CASES: list[Case] = [
     *of_both("amount_at_least_the_minimum", amount_minor=9),
     *of_both("currency_known", currency="SGD"),
     *of_both("repetitions_positive", repetitions=0),
+    *of_both("activates_on_known", activates_on="luck"),
     ("subscription_state_known", make_subscription, {"state": "asleep", "next_due_at": None}),
     ("subscription_collector_known", make_subscription, {"collector": "nobody", "next_due_at": None}),
     ("subscription_catch_up_known", make_subscription, {"catch_up": "double"}),
@@ -116,6 +122,19 @@ CASES: list[Case] = [
     *(
         ("only_running_engine_subscriptions_fall_due", make_subscription, {"state": state})
         for state in ("incomplete", "paused", "canceled", "completed")
+    ),
+    ("only_an_unpaid_start_expires", make_subscription, {"state": "expired", "next_due_at": None}),
+    *(
+        ("only_a_first_payment_runs_out", make_subscription, {**PAYS_FIRST, "next_due_at": None, **wrong})
+        for wrong in (
+            {"activates_on": "card"},
+            {"charge_at_start": False},
+            {"trial_ends_at": NOW},
+            {"collector": "gateway"},
+            {"anchor_date": None},
+            {"occurrence": None},
+            {"period_index": 0},
+        )
     ),
     ("only_running_engine_subscriptions_fall_due", make_subscription, {"collector": "gateway"}),
     ("only_running_engine_subscriptions_fall_due", make_subscription, {"anchor_date": None}),

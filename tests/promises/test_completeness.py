@@ -14,6 +14,7 @@ from tests.promises.attacks import ATTACKED
 promises = import_module("billing.migrations.0002_promises")
 refunds = import_module("billing.migrations.0007_refunds")
 ways_out = import_module("billing.migrations.0015_ways_out")
+first_payment = import_module("billing.migrations.0022_first_payment")
 needs_review = import_module("billing.migrations.0019_needs_review")
 
 
@@ -46,7 +47,7 @@ def pairs(moves: dict[str, tuple[str, ...]]) -> set[tuple[str, str]]:
     [
         (promises.ATTEMPT_MOVES, MOVES),
         (ways_out.INVOICE_MOVES, INVOICE_MOVES),
-        (promises.SUBSCRIPTION_MOVES, SUBSCRIPTION_MOVES),
+        (first_payment.SUBSCRIPTION_MOVES, SUBSCRIPTION_MOVES),
         (refunds.REFUND_MOVES, REFUND_MOVES),
     ],
     ids=["attempts", "invoices", "subscriptions", "refunds"],

@@ -91,7 +91,10 @@ def test_invoice_paid_elsewhere_names_its_payment_and_stays_paid() -> None:
 
 @attacks("no_invoice_is_closed_over_an_open_attempt")
 @pytest.mark.parametrize("states", [(), ("unknown",), ("in_process",), ("needs_review",)])
-@pytest.mark.parametrize(("state", "why"), [("void", "voided"), ("uncollectible", "written_off")])
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [("void", "voided"), ("void", "first_payment_overdue"), ("uncollectible", "written_off")],
+)
 def test_no_invoice_is_closed_over_an_open_attempt(states: tuple[str, ...], state: str, why: str) -> None:
     attempt = move_attempt(make_attempt(), *states)
     with refused("no_invoice_is_closed_over_an_open_attempt"):

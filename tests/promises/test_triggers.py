@@ -37,6 +37,7 @@ from tests.factories import (
     make_invoice,
     make_plan,
     make_subscription,
+    make_unpaid,
     move_attempt,
 )
 from tests.promises.attacks import (
@@ -58,6 +59,7 @@ from tests.promises.test_uniques import PATHS
 
 pytestmark = pytest.mark.django_db
 promises = import_module("billing.migrations.0002_promises")
+FROZEN_PLAN_COLUMNS = (*promises.FROZEN_PLAN_COLUMNS, "activates_on")
 answers = import_module("billing.migrations.0011_answers")
 
 
@@ -129,12 +131,35 @@ def test_an_invoice_moves_along_the_table_only(old: InvoiceState, new: InvoiceSt
 @attacks("subscriptions_move_only_along_the_table")
 @pytest.mark.parametrize(("old", "new"), every_pair(SubscriptionState))
 def test_a_subscription_moves_along_the_table_only(old: SubscriptionState, new: SubscriptionState) -> None:
-    subscription = make_subscription(state=old, next_due_at=None)
+    subscription = make_subscription(
+        state=old,
+        next_due_at=None,
+        activates_on="payment",
+        charge_at_start=True,
+        first_payment_ends_at=NOW,
+        period_index=1,
+    )
     if (old, new) in SUBSCRIPTION_MOVES:
         update(subscription, state=new)
     else:
         with refused("subscriptions_move_only_along_the_table"):
             update(subscription, state=new)
+
+
+@attacks("a_subscription_expires_unpaid")
+@pytest.mark.parametrize("state", ["open", "uncollectible", "paid"])
+def test_a_subscription_expires_only_when_nothing_is_owed_or_paid(state: str) -> None:
+    invoice = make_unpaid()
+    subscription = Subscription.objects.get()
+    if state != "open":
+        update(invoice, state=state, next_attempt_at=None, closed_at=NOW)
+    with refused("a_subscription_expires_unpaid"):
+        update(subscription, state="expired")
+
+
+def test_a_subscription_expires_when_its_invoice_is_void() -> None:
+    update(make_unpaid(), state="void", next_attempt_at=None, closed_at=NOW)
+    update(Subscription.objects.get(), state="expired")
 
 
 @attacks("periods_only_count_up")
@@ -208,7 +233,7 @@ FREE_ORPHAN_COLUMNS = {"matched_at", "matched_how", "matched_id", "matched_by", 
     [
         (PaymentAttempt, (*promises.FROZEN_ATTEMPT_COLUMNS, "recovered_at"), FREE_ATTEMPT_COLUMNS),
         (Invoice, promises.FROZEN_INVOICE_COLUMNS, FREE_INVOICE_COLUMNS),
-        (Plan, promises.FROZEN_PLAN_COLUMNS, FREE_PLAN_COLUMNS),
+        (Plan, FROZEN_PLAN_COLUMNS, FREE_PLAN_COLUMNS),
         (OrphanAnswer, answers.WHAT_WAS_ANSWERED, FREE_ORPHAN_COLUMNS),
     ],
 )
@@ -253,7 +278,7 @@ def test_an_orphan_answer_is_matched_once(changes: dict[str, Any]) -> None:
 
 
 @attacks("a_used_plan_is_not_edited")
-@pytest.mark.parametrize("column", promises.FROZEN_PLAN_COLUMNS)
+@pytest.mark.parametrize("column", FROZEN_PLAN_COLUMNS)
 def test_a_plan_that_somebody_is_on_is_not_edited(column: str) -> None:
     plan = make_plan()
     make_subscription(make_card(), plan=plan)

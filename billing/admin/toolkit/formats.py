@@ -55,7 +55,11 @@ SUBSCRIPTION_LABELS: Mapping[str, Label] = {
     SubscriptionState.PAUSED: Label("paused", CARE),
     SubscriptionState.CANCELED: Label("cancelled"),
     SubscriptionState.COMPLETED: Label("completed"),
+    SubscriptionState.EXPIRED: Label("expired unpaid"),
 }
+# What an incomplete subscription waits for that has a card.
+FIRST_PAYMENT = "first_payment"
+STANDING_LABELS: Mapping[str, Label] = {**SUBSCRIPTION_LABELS, FIRST_PAYMENT: Label("waiting for payment", CARE)}
 INVOICE_LABELS: Mapping[str, Label] = {
     InvoiceState.OPEN: Label("open", NEWS),
     InvoiceState.PAID: Label("paid", GOOD),
@@ -224,6 +228,12 @@ def state_column(
     # Where the theme looks for colours; its own decorator does the same.
     setattr(column, "label", {state: label.colour for state, label in labels.items()})  # noqa: B010
     return column
+
+
+def standing(row: Subscription) -> str:
+    """The state of a subscription, and what an incomplete one waits for: a key of `STANDING_LABELS`."""
+    unpaid = row.state == SubscriptionState.INCOMPLETE and row.first_payment_ends_at is not None
+    return FIRST_PAYMENT if unpaid else row.state
 
 
 def money(row: Any) -> str:

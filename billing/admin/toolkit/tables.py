@@ -13,7 +13,7 @@ from billing.admin.toolkit.formats import (
     CARD_LABELS,
     INVOICE_LABELS,
     NOTHING,
-    SUBSCRIPTION_LABELS,
+    STANDING_LABELS,
     age,
     card_words,
     link,
@@ -21,12 +21,14 @@ from billing.admin.toolkit.formats import (
     moment_text,
     money,
     schedule_words,
+    standing,
     verdict_words,
     why_of_evidence,
     why_words,
     words,
 )
 from billing.admin.toolkit.pages import Cell, Table
+from billing.domain.arming import Refusal
 from billing.domain.money import display
 from billing.domain.reason_words import reason_words
 from billing.domain.subscriptions import InvoiceState
@@ -47,6 +49,8 @@ def _next(invoice: Invoice, zone: str) -> str:
         return NOTHING
     if invoice.hold:
         return f"needs review: {reason_words(invoice.hold)}"
+    if invoice.refusal == Refusal.FIRST_CHARGE_DECLINED:
+        return reason_words(invoice.refusal)
     if invoice.next_attempt_at is None:
         return "waiting for the outcome of an attempt"
     why = f": {reason_words(invoice.refusal)}" if invoice.refusal else ""
@@ -118,7 +122,7 @@ def subscriptions(found: Sequence[Subscription], zone: str, more: str = "") -> T
     rows = [
         [
             Cell(format_html('{}<span class="k-sub">{}</span>', link(one, one.plan.name), schedule_words(one))),
-            Cell("", label=SUBSCRIPTION_LABELS[one.state]),
+            Cell("", label=STANDING_LABELS[standing(one)]),
             Cell(moment(one.next_due_at, zone)),
             Cell(money(one), number=True),
         ]

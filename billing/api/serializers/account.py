@@ -25,6 +25,7 @@ class AccountSerializer(Output):
     second_person_above_minor = whole(
         "A decision about an attempt above this amount needs a second person. Null: off.", allow_null=True
     )
+    first_payment_hours = whole("How long a first charge may stay unpaid before its subscription expires.")
     is_stopped = serializers.SerializerMethodField(help_text="Nothing new is charged while it is stopped.")
     stopped_at = Instant(allow_null=True, help_text="When charging was stopped.")
     stopped_reason = string("Why it was stopped. Empty while it runs.")

@@ -113,7 +113,8 @@ class InvoiceSerializer(Output):
     amount_refunded_minor = whole("How much of it was refunded.")
     due_at = Instant(help_text="When it fell due.")
     next_attempt_at = Instant(
-        allow_null=True, help_text="When it is tried next. Null while an attempt is under way, and when no try follows."
+        allow_null=True,
+        help_text="When it is tried next. Null while an attempt is under way, and when no try follows automatically.",
     )
     attempt_count = whole("The number of attempts so far.")
     hold = word(Hold, "Why an open invoice needs review.", read_only=True, allow_null=True)

@@ -12,11 +12,16 @@ from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedule_rules import MAX_EVERY
 from billing.domain.schedules import Interval
+from billing.domain.subscriptions import ActivatesOn
 
 TARGET = "WEEKLY: 0 (Sunday) to 6 (Saturday). MONTHLY: -1 (last day), 0 (first day) or 1 to 28. DAILY: none."
 EVERY = "Every n-th occurrence: 2 with WEEKLY is every second week, 3 with MONTHLY is every quarter."
 CHARGE_TIME = "Local time of day, HH:MM or HH:MM:SS."
 TIME_ZONE = "IANA time zone of the schedule."
+ACTIVATES_ON = (
+    "What makes a subscription active: a usable `card`, or the `payment` of its first charge. `payment` counts only "
+    "for subscriptions with `charge_at_start` on a plan without a trial: nothing else is charged at the start."
+)
 
 
 def amount() -> WholeNumber:
@@ -41,6 +46,7 @@ class PlanBody(Body):
         min_value=1, max_value=100_000, required=False, allow_null=True, default=None,
         help_text="The total number of periods to charge. Null: until it is cancelled.",
     )  # fmt: skip
+    activates_on = word(ActivatesOn, ACTIVATES_ON, default=ActivatesOn.PAYMENT.value)
 
 
 # What plans and subscriptions have in common.
@@ -75,4 +81,5 @@ class PlanSerializer(ScheduleSerializer):
     version = whole("Increases by one with each plan of the same code.")
     name = string("As sent.")
     trial_days = whole("Days before the first charge.")
+    activates_on = word(ActivatesOn, ACTIVATES_ON, read_only=True)
     created_at = Instant(help_text="When this version was created.")

@@ -5,9 +5,9 @@ from rest_framework import serializers
 from billing.api import examples
 from billing.api.fields import Body, Flag, Instant, Metadata, Text
 from billing.api.serializers.common import Output, id_of, identifier, link, string, whole, word
-from billing.api.serializers.plans import ScheduleSerializer
+from billing.api.serializers.plans import ACTIVATES_ON, ScheduleSerializer
 from billing.domain.catch_up import CatchUp
-from billing.domain.subscriptions import Collector, SubscriptionState
+from billing.domain.subscriptions import ActivatesOn, Collector, SubscriptionState
 
 CATCH_UP = (
     "What happens to periods missed in an outage of more than a day: charge `all` in order, charge `latest_only`, "
@@ -26,7 +26,8 @@ class SubscriptionBody(Body):
     )
     charge_at_start = Flag(
         default=False, help_text="Charge the first period at the start; the schedule follows. Otherwise the first "
-                                 "charge is on the first scheduled date after the start.",
+                                 "charge is on the first scheduled date after the start. On a plan with "
+                                 "`activates_on` `payment` the subscription is active once this charge is paid.",
     )  # fmt: skip
     catch_up = word(CatchUp, CATCH_UP, default=CatchUp.ALL.value)
     metadata = Metadata(required=False, help_text="Any data of yours. Stored and returned, never interpreted.")
@@ -53,8 +54,9 @@ class SubscriptionSerializer(ScheduleSerializer):
     payment_method = link("payment_method", "The card to charge. Null: the customer's default card.", nullable=True)
     state = word(
         SubscriptionState,
-        "`incomplete` waits for a usable card. `past_due` has a declined invoice that is being retried. Nothing is "
-        "owed for time spent incomplete or paused.",
+        "`incomplete` waits for a usable card, or for its first charge to be paid. `expired` was not paid in time: its "
+        "first invoice is void. `past_due` has a declined invoice that is being retried. Nothing is owed for time "
+        "spent incomplete or paused.",
         read_only=True,
     )
     collector = word(
@@ -64,12 +66,22 @@ class SubscriptionSerializer(ScheduleSerializer):
     charge_at_start = serializers.BooleanField(
         read_only=True, help_text="Whether the first period is charged at the start."
     )
+    activates_on = word(ActivatesOn, f"As on the plan. {ACTIVATES_ON}", read_only=True)
+    first_payment_ends_at = Instant(
+        allow_null=True,
+        help_text="Until when the first charge may be paid, or could be; later after each declined charge. It expires "
+        "then, unless an outcome is open. Null when it is not active by its first payment.",
+    )
     periods_opened = whole("The number of periods opened, skipped ones included.", source="period_index")
     periods_charged = whole("The number of periods not skipped.")
     next_due_at = Instant(allow_null=True, help_text="When the next period falls due. Null when none will.")
     trial_ends_at = Instant(allow_null=True, help_text="When the trial ends, or null.")
-    activated_at = Instant(allow_null=True, help_text="When it started. The schedule is anchored to that day.")
-    ended_at = Instant(allow_null=True, help_text="When it was cancelled or completed, or null.")
+    activated_at = Instant(
+        allow_null=True,
+        help_text="When it started: with a card, or with the charge that paid first. The schedule is anchored to the "
+        "day on which it had a card.",
+    )
+    ended_at = Instant(allow_null=True, help_text="When it was cancelled or completed, or expired; or null.")
     metadata = Metadata(read_only=True, help_text="As sent.")
     created_at = Instant(help_text="When it was created.")
 

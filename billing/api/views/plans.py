@@ -13,6 +13,7 @@ from billing.api.serializers.plans import PlanBody, PlanSerializer
 from billing.api.views.base import AccountView, ListView
 from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
+from billing.domain.subscriptions import ActivatesOn
 from billing.models import Plan
 from billing.subscriptions.plans import create_plan
 
@@ -47,6 +48,7 @@ class PlanListView(ListView):
         zone = body.pop("time_zone", self.account.time_zone)
         price = Price(**_members(body, "amount_minor", "currency"))
         recurrence = Recurrence.parse(zone=zone, **_members(body, "interval", "target", "every", "charge_time"))
+        body["activates_on"] = ActivatesOn(body["activates_on"])
         plan = create_plan(
             account=self.account,
             price=price,

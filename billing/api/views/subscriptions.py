@@ -46,7 +46,9 @@ class SubscriptionListView(ListView):
         "Put a customer on a plan",
         "Starts now if the customer has a usable card. Otherwise it is `incomplete` and starts with the first usable "
         "card. The first charge is on the first scheduled date after the start (and the trial), or at the start with "
-        "`charge_at_start`. The `reference` is unique in the account: 409 with `existing`.",
+        "`charge_at_start`: then it is `incomplete` until that is paid, where the plan's `activates_on` says so. After "
+        "a declined charge the next card that the customer saves is charged. The `reference` is unique in the account: "
+        "409 with `existing`.",
         request=SubscriptionBody,
         answer=SubscriptionSerializer,
         status=201,

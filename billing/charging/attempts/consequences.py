@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
+from billing.charging.attempts.first_payments import FirstPayments
+from billing.charging.attempts.subjects import Row, event_of, transition_of
 from billing.charging.protocol.evidence import evidence_of
 from billing.domain.attempts import (
     ENDED_WITHOUT_MONEY,
@@ -36,8 +38,6 @@ from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import open_before_ending
 
 S = AttemptState
-Row = settling.AttemptRow | settling.InvoiceRow | settling.SubscriptionRow
-SUBJECTS = {settling.AttemptRow: "attempt", settling.InvoiceRow: "invoice", settling.SubscriptionRow: "subscription"}
 COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
 # A late payment of one of these does not start it again: a person gives the money back, or goes on with the customer.
 STOPPED = frozenset({SubscriptionState.CANCELED, SubscriptionState.PAUSED})
@@ -72,6 +72,7 @@ class Settlement:
         self._from_a_person: list[int] = []
         self._closed_while_proposed: list[int] = []  # invoices
         self._watch: list[int] = []
+        self._first_payments = FirstPayments(now)
         self._found: list[watching.NewFound] = []
         self._attempts: dict[int, settling.AttemptRow] = {}
         self._invoices: dict[int, settling.InvoiceRow] = {}
@@ -101,6 +102,7 @@ class Settlement:
         settling.write_invoices(list(self._invoices.values()))
         settling.write_refunded(self._refunded)
         settling.write_subscriptions(list(self._subscriptions.values()))
+        self._first_payments.write()
         settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
         settling.hold_cards(self._holds, now=self._now)
         watching.watch(self._watch, now=self._now, at=next_watch(self._now, self._now) or self._now)
@@ -271,6 +273,8 @@ class Settlement:
                 detail["proposal"] = "refund"
                 if invoice.state == InvoiceState.OPEN:
                     invoice.next_attempt_at = None  # money is there: stop asking for more
+                if subscription := self._subscription(invoice):
+                    detail["subscription_state"] = subscription.state
             case S.REVERSED:
                 self._take_back(attempt, invoice, evidence_id)
             case S.SENDING:
@@ -299,6 +303,9 @@ class Settlement:
             if subscription and subscription.state in STOPPED:
                 self._found.append(watching.after_the_end(attempt))
         if subscription:
+            if subscription.state == SubscriptionState.INCOMPLETE:
+                self._first_payments.paid(subscription, attempt)
+                self._set_subscription(subscription, SubscriptionState.ACTIVE, Reason.FIRST_PAYMENT_PAID, evidence_id)
             if subscription.state == SubscriptionState.PAST_DUE and subscription.declined_invoices == 0:
                 self._set_subscription(subscription, SubscriptionState.ACTIVE, Reason.INVOICE_PAID, evidence_id)
             self._complete_if_over(subscription, evidence_id)
@@ -312,11 +319,14 @@ class Settlement:
             subscription.declined_invoices += 1
         invoice.tries += 1
         invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
+        failed = {"invoice": invoice.public_id, "attempt": attempt.public_id, "code": attempt.state_reason}
+        self._record_event("invoice.payment_failed", invoice, failed, occasion=str(attempt.number))
+        if subscription and subscription.state == SubscriptionState.INCOMPLETE:
+            self._first_payments.declined(subscription, invoice)
+            return
         account = self._locked.accounts[invoice.account_id]
         policy = DunningPolicy(tuple(account.retry_days), FinalAction(account.final_action))
         step = next_step(policy, tries=invoice.tries, first_tried_at=invoice.first_tried_at, now=self._now)
-        payload = {"invoice": invoice.public_id, "attempt": attempt.public_id, "code": attempt.state_reason}
-        self._record_event("invoice.payment_failed", invoice, payload, occasion=str(attempt.number))
         match step:
             case RetryAt(at):
                 self._try_again(invoice, at)
@@ -425,23 +435,8 @@ class Settlement:
         self, row: Row, before: str, after: str, reason: str, evidence_id: int | None, **detail: Any
     ) -> dict[str, Any]:
         """What the event of the move says besides, to be added to before it is written."""
-        self._history.append(
-            NewTransition(
-                account_id=row.account_id,
-                subject_type=SUBJECTS[type(row)],
-                subject_id=row.id,
-                from_state=str(before),
-                to_state=str(after),
-                reason=reason,
-                evidence_id=evidence_id,
-                detail=detail,
-            )
-        )
+        self._history.append(transition_of(row, before, after, reason, evidence_id, detail))
         return detail
 
     def _record_event(self, kind: str, row: Row, payload: Mapping[str, Any], *, occasion: str) -> None:
-        subject, account = SUBJECTS[type(row)], row.account_id
-        event = NewEvent(
-            account_id=account, kind=kind, subject_type=subject, subject_id=row.id, occasion=occasion, payload=payload
-        )
-        self._history.append(event)
+        self._history.append(event_of(kind, row, payload, occasion))

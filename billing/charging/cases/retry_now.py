@@ -7,6 +7,7 @@ from django.db.models import F
 
 from billing import doorbell
 from billing.charging.cases.approvals import refuse_while_proposed
+from billing.domain.arming import Refusal
 from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.domain.subscriptions import InvoiceState
@@ -32,10 +33,14 @@ def retry_now(*, invoice: Invoice, decision: Decision, now: datetime) -> datetim
         refuse_while_proposed(Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk))
         rows = Invoice.objects.filter(pk=invoice.pk, hold__isnull=True, amount_refunded_minor=0)
         # An open invoice without a next try has an attempt that is not resolved.
+        # Or it is a first charge that was declined, and is tried again only if somebody wants it.
         forward = rows.filter(state=InvoiceState.OPEN.value, next_attempt_at__isnull=False)
+        first = rows.filter(state=InvoiceState.OPEN.value, refusal=Refusal.FIRST_CHARGE_DECLINED.value)
         again = rows.filter(state=InvoiceState.UNCOLLECTIBLE.value)
         before = InvoiceState.OPEN
-        tried = forward.update(next_attempt_at=now, lease_token=F("lease_token") + 1)
+        tried = forward.update(next_attempt_at=now, lease_token=F("lease_token") + 1) or first.update(
+            next_attempt_at=now, refusal=None, refused_at=None, lease_token=F("lease_token") + 1
+        )
         if not tried:
             before = InvoiceState.UNCOLLECTIBLE
             tried = again.update(

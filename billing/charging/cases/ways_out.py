@@ -28,6 +28,7 @@ from billing.charging.cases.unexplained_payments import (
     read_payment,
     refuse_transaction,
 )
+from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState
 from billing.domain.closing import CLOSABLE, PaidBy, refuse_closing, refuse_payment
 from billing.domain.decisions import Decision
@@ -39,6 +40,7 @@ from billing.ids import new_id
 from billing.models import Invoice, OutsidePayment, PaymentAttempt, PaymentMethod, Proposal, Subscription
 from billing.models.bulk import watching
 from billing.models.bulk.history import record_transition
+from billing.subscriptions import first_payment
 
 ENDS: Mapping[ProposalKind, tuple[InvoiceState, str]] = {
     ProposalKind.PAID_ELSEWHERE: (InvoiceState.PAID, Reason.PAID_ELSEWHERE),
@@ -97,6 +99,21 @@ def write_off(*, invoice: Invoice, decision: Decision, now: datetime) -> Closing
     return _close(invoice, _Wish(ProposalKind.WRITE_OFF, _stated(decision).reason, {}), decision, now=now)
 
 
+def void_overdue(*, invoice: Invoice, now: datetime) -> None:
+    """The engine voids the first invoice of a subscription that was not paid in time, which expires by it. Inside the
+    caller's transaction, which holds `lock_for_closing` and has decided so. Raises ResolutionError."""
+    _refuse(invoice, InvoiceState.VOID, None)
+    wish = _Wish(ProposalKind.VOID, Reason.FIRST_PAYMENT_OVERDUE, {})
+    _end(
+        invoice,
+        InvoiceState.VOID,
+        Reason.FIRST_PAYMENT_OVERDUE,
+        wish,
+        Decision("engine", Reason.FIRST_PAYMENT_OVERDUE),
+        now,
+    )
+
+
 def confirm_closing(*, proposal: Proposal, decision: Decision, now: datetime) -> Closing:
     """Another person carries a proposal about an invoice out. Raises ResolutionError for the proposer, and for all
     that forbids it now; what was overtaken by a payment is closed as such."""
@@ -120,12 +137,13 @@ def reject_closing(*, proposal: Proposal, decision: Decision, now: datetime) -> 
     if fresh.invoice is None:
         raise ResolutionError("proposal", "not_here", "must be about an invoice")
     with transaction.atomic():
-        invoice = _lock(fresh.invoice)
+        invoice = lock_for_closing(fresh.invoice)
         approvals.decide(fresh, ProposalOutcome.REJECTED, _stated(decision), now)
         if invoice.hold == Hold.PROPOSAL:
             before, tried_at = fresh.details.get("hold_before"), fresh.details.get("next_attempt_before")
+            waits = before or (tried_at is None and invoice.refusal == Refusal.FIRST_CHARGE_DECLINED)
             invoice.hold = str(before) if before else None
-            invoice.next_attempt_at = None if before else max(now, datetime.fromisoformat(tried_at or now.isoformat()))
+            invoice.next_attempt_at = None if waits else max(now, datetime.fromisoformat(tried_at or now.isoformat()))
             invoice.save(update_fields=["hold", "next_attempt_at"])
             doorbell.ring_on_commit(doorbell.COLLECT)
 
@@ -174,7 +192,7 @@ def _close(
     to, state_reason = ENDS[wish.kind]
     try:
         with transaction.atomic():
-            locked = _lock(invoice, found.card_id if found else None)
+            locked = lock_for_closing(invoice, *([found.card_id] if found and found.card_id is not None else []))
             _refuse(locked, to, confirmed)
             if found is not None:
                 _raise(refuse_transaction(locked, found))
@@ -197,10 +215,9 @@ def _close(
     return Closing(to)
 
 
-def _lock(invoice: Invoice, card_id: int | None = None) -> Invoice:
+def lock_for_closing(invoice: Invoice, *card_ids: int) -> Invoice:
     """The invoice as it is now, locked with all that closing it touches, in the one order."""
-    if card_id is not None:
-        list(PaymentMethod.objects.select_for_update(no_key=True).filter(pk=card_id))
+    list(PaymentMethod.objects.select_for_update(no_key=True).filter(pk__in=card_ids).order_by("pk").only("pk"))
     if invoice.subscription_id is not None:
         list(Subscription.objects.select_for_update(no_key=True).filter(pk=invoice.subscription_id))
     locked = Invoice.objects.select_for_update(no_key=True, of=("self",)).select_related("account").get(pk=invoice.pk)
@@ -269,17 +286,24 @@ def _end(invoice: Invoice, to: InvoiceState, state_reason: str, wish: _Wish, dec
         detail=detail,
     )
     if invoice.subscription_id is not None:
-        _carry_on(Subscription.objects.get(pk=invoice.subscription_id), to, decision, now)
+        _carry_on(Subscription.objects.get(pk=invoice.subscription_id), to, state_reason, decision, now)
 
 
-def _carry_on(subscription: Subscription, to: InvoiceState, decision: Decision, now: datetime) -> None:
-    """The subscription after one of its invoices was closed, as after a payment. A write-off pays nothing: what was
-    past due stays so until something is paid."""
+def _carry_on(subscription: Subscription, to: InvoiceState, ended: str, decision: Decision, now: datetime) -> None:
+    """The subscription after one of its invoices was closed, as `ended` says, as after a payment. A write-off pays
+    nothing: what was past due stays so until something is paid. One that waits for its first payment starts when that
+    is paid, and expires when nothing is owed for it any more."""
+    if subscription.state == SubscriptionState.INCOMPLETE and to is InvoiceState.PAID:
+        first_payment.start(subscription, at=now, actor=decision.actor, now=now)
     still_open = subscription.invoices.filter(state=InvoiceState.OPEN.value)
     state = SubscriptionState(subscription.state)
     after = state
     over = subscription.repetitions is not None and subscription.periods_charged >= subscription.repetitions
-    if state in RUNNING and over and not still_open.exists():
+    if state is SubscriptionState.INCOMPLETE and to is InvoiceState.VOID:
+        overdue = ended == Reason.FIRST_PAYMENT_OVERDUE
+        after, why = SubscriptionState.EXPIRED, Reason.FIRST_PAYMENT_OVERDUE if overdue else Reason.INVOICE_VOIDED
+        subscription.ended_at = now
+    elif state in RUNNING and over and not still_open.exists():
         after, why = SubscriptionState.COMPLETED, Reason.REPETITIONS_OVER
         subscription.ended_at = now
     elif (

@@ -13,6 +13,7 @@ from django.db import Error, connection
 
 from billing.charging.cases.remind import remind
 from billing.charging.collecting.collect import Collected, collect
+from billing.charging.collecting.expire import expire_unpaid
 from billing.charging.collecting.sweep import sweep
 from billing.charging.reading.late_money import watch
 from billing.charging.reading.reconcile import Reconciled, reconcile
@@ -95,6 +96,7 @@ class _Round:
             ("open_due", self._open),
             ("collect", self._collect),
             ("sweep", self._sweep),
+            ("expire", self._expire),
             ("reconcile", self._reconcile),
             ("refund", self._refund),
             ("watch", self._watch),
@@ -122,6 +124,9 @@ class _Round:
 
     def _sweep(self) -> None:
         self._lost = sweep(limits=self._limits, now=read_clock())
+
+    def _expire(self) -> None:
+        expire_unpaid(now=read_clock())
 
     def _reconcile(self) -> None:
         self._read = reconcile(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)

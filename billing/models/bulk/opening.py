@@ -184,3 +184,39 @@ class Advance:
 
 def advance_subscriptions(advances: Sequence[Advance]) -> None:
     update(Subscription, by_name(advances))
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """How a subscription goes on whose first charge was paid. `next_due_at` is empty when it was the only one."""
+
+    id: int
+    activated_at: datetime
+    occurrence: int
+    next_due_at: datetime | None
+
+
+def write_started(started: Sequence[Started]) -> None:
+    """Beside the state and `next_due_at`, which whoever starts them writes."""
+    for one in started:  # almost always none
+        run(
+            "UPDATE billing_subscription SET activated_at = %s, occurrence = %s WHERE id = %s",
+            [one.activated_at, one.occurrence, one.id],
+        )
+
+
+def wait_for_another_card(first_invoices: Sequence[tuple[int, int]], *, now: datetime) -> None:
+    """The first charge of these (subscription, invoice) was declined: they are not tried again by themselves, and the
+    time for the payment begins anew."""
+    for subscription, invoice in first_invoices:  # almost always none
+        run(
+            """UPDATE billing_invoice SET next_attempt_at = NULL, refusal = 'first_charge_declined', refused_at = %s
+               WHERE id = %s""",
+            [now, invoice],
+        )
+        run(
+            """UPDATE billing_subscription s SET first_payment_ends_at =
+                   GREATEST(s.first_payment_ends_at, %s + make_interval(hours => a.first_payment_hours))
+               FROM billing_gatewayaccount a WHERE a.id = s.account_id AND s.id = %s""",
+            [now, subscription],
+        )

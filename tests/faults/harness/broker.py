@@ -17,7 +17,7 @@ from billing import doorbell
 from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval
-from billing.domain.subscriptions import InvoiceState
+from billing.domain.subscriptions import ActivatesOn, InvoiceState
 from billing.models import GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.models.clock import database_now
 from billing.subscriptions.plans import create_plan
@@ -126,6 +126,7 @@ def _make_due(number: int, charges: int) -> None:
         name="Coffee club",
         price=Price(1990),
         recurrence=Recurrence(Interval.DAILY, None),
+        activates_on=ActivatesOn.CARD,
         now=now,
     )
     cards = PaymentMethod.objects.order_by("id")[number * charges + half : (number + 1) * charges]
