@@ -16,6 +16,9 @@ from billing.charging.reading.reconcile import reconcile as reconcile_unknown
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import refund_due
 from billing.gateway.clock import read_clock
+from billing.mailing.digest import send_digest
+from billing.mailing.notices import announce as announce_charges
+from billing.mailing.send import send_due
 from billing.models.clock import database_now
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
@@ -85,6 +88,19 @@ def remind() -> None:
 @_noted
 def watch() -> None:
     watch_for_late_money(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.announce")
+@_noted
+def announce() -> None:
+    announce_charges(now=read_clock(), should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.mail")
+@_noted
+def mail() -> None:
+    send_due(clock=read_clock, should_stop=shutdown.requested)
+    send_digest(clock=read_clock)
 
 
 @shared_task(name="billing.heartbeat", bind=True)

@@ -24,6 +24,7 @@ TICK_SECONDS = 5
 HEARTBEAT_SECONDS = 15
 REMIND_SECONDS = 900
 WATCH_SECONDS = 60
+ANNOUNCE_SECONDS = 600
 
 
 def _tick(task: str, seconds: int, queue: str) -> dict[str, Any]:
@@ -59,6 +60,8 @@ app.conf.update(
         "billing.open_due": {"queue": HOUSEKEEPING},
         "billing.sweep": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
+        "billing.announce": {"queue": NOTIFY},
+        "billing.mail": {"queue": NOTIFY},
     },
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
@@ -73,6 +76,8 @@ app.conf.update(
         "reconcile": _tick("billing.reconcile", TICK_SECONDS, RECONCILE),
         "quarantine": _tick("billing.quarantine", TICK_SECONDS, RECONCILE),
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
+        "announce": _tick("billing.announce", ANNOUNCE_SECONDS, NOTIFY),
+        "mail": _tick("billing.mail", TICK_SECONDS, NOTIFY),
         "watch": _tick("billing.watch", WATCH_SECONDS, RECONCILE),
         **{
             f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue)

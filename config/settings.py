@@ -254,6 +254,27 @@ KITARAN_UNREADABLE_CARD_SECONDS = env.integer("KITARAN_UNREADABLE_CARD_SECONDS",
 # How far the database's clock may be from the gateway's; 0: they are not compared.
 KITARAN_CLOCK_TOLERANCE_SECONDS = env.integer("KITARAN_CLOCK_TOLERANCE_SECONDS", 10, least=0, most=60)
 
+# --- Mail ---------------------------------------------------------------------------------------------
+# SMTP; a provider's API by django-anymail; in production otherwise none, elsewhere a folder of .eml files.
+EMAIL_HOST = env.optional("EMAIL_HOST") or ""
+EMAIL_HOST_USER = env.optional("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", default=True)
+EMAIL_USE_SSL = env.boolean("EMAIL_USE_SSL")
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, least=1, most=65_535)
+EMAIL_TIMEOUT = env.integer("EMAIL_TIMEOUT", 15, least=1, most=20)
+KITARAN_MAIL_DIR = KITARAN_DATA_DIR / "mail"
+_smtp, _folder = "django.core.mail.backends.smtp.EmailBackend", "billing.mailing.folder.EmailBackend"
+_backend = env.optional("KITARAN_MAIL_BACKEND") or (_smtp if EMAIL_HOST else None if KITARAN_PRODUCTION else _folder)
+KITARAN_SENDS_MAIL = _backend is not None
+EMAIL_BACKEND = _backend or "django.core.mail.backends.dummy.EmailBackend"
+# Who writes to the staff, and to whom: what needs review, stops of accounts, audits that failed.
+DEFAULT_FROM_EMAIL = env.text("KITARAN_MAIL_FROM", "kitaran@localhost")
+KITARAN_STAFF_MAIL = env.names("KITARAN_STAFF_MAIL")
+KITARAN_STAFF_MAIL_SECONDS = env.integer("KITARAN_STAFF_MAIL_SECONDS", 900, least=60, most=86_400)
+# What the provider of django-anymail needs: ANYMAIL_MAILGUN_API_KEY becomes ANYMAIL["MAILGUN_API_KEY"].
+ANYMAIL = env.secrets_of("ANYMAIL_")
+
 if KITARAN_PRODUCTION:
     SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True

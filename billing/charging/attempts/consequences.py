@@ -22,7 +22,7 @@ from billing.domain.attempts import (
     next_check,
     wait_after_not_sent,
 )
-from billing.domain.dunning import DunningPolicy, FinalAction, GiveUp, RetryAt, next_step
+from billing.domain.dunning import DunningPolicy, FinalAction, GiveUp, RetryAt, next_step, outlook
 from billing.domain.late_money import may_become_money, next_watch
 from billing.domain.looks import look_from
 from billing.domain.outcomes import REFUSALS_BEFORE_HOLD, Fault, fault_of
@@ -315,8 +315,10 @@ class Settlement:
         account = self._locked.accounts[invoice.account_id]
         policy = DunningPolicy(tuple(account.retry_days), FinalAction(account.final_action))
         step = next_step(policy, tries=invoice.tries, first_tried_at=invoice.first_tried_at, now=self._now)
+        runs = bool(subscription and subscription.state in RUNNING)
+        then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)
         payload = {"invoice": invoice.public_id, "attempt": attempt.public_id, "code": attempt.state_reason}
-        self._record_event("invoice.payment_failed", invoice, payload, occasion=str(attempt.number))
+        self._record_event("invoice.payment_failed", invoice, payload | then, occasion=str(attempt.number))
         match step:
             case RetryAt(at):
                 self._try_again(invoice, at)

@@ -17,6 +17,9 @@ from billing.charging.reading.reconcile import Reconciled, reconcile
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import Refunded, refund_due
 from billing.gateway.clock import read_clock
+from billing.mailing.digest import send_digest
+from billing.mailing.notices import announce_sometimes
+from billing.mailing.send import send_due
 from billing.models.clock import database_now
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
@@ -29,8 +32,8 @@ from billing.subscriptions.renew import Opened, open_due
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, and find late payments: once, or every few seconds "
-        "with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, and send mail: once, or every few "
+        "seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -92,6 +95,8 @@ class _Round:
             ("watch", self._watch),
             ("remind", self._remind),
             ("quarantine", self._read_quarantined),
+            ("announce", self._announce),
+            ("mail", self._mail),
         ]
 
     def _beat(self) -> None:
@@ -127,6 +132,13 @@ class _Round:
 
     def _read_quarantined(self) -> None:
         read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+
+    def _announce(self) -> None:
+        announce_sometimes(now=read_clock(), should_stop=shutdown.requested)
+
+    def _mail(self) -> None:
+        send_due(clock=read_clock, should_stop=shutdown.requested)
+        send_digest(clock=read_clock)
 
     def words(self) -> str:
         """What was done, in a line; empty when there was nothing to do."""
