@@ -10,7 +10,7 @@ from django.db import connection
 from django.urls import reverse
 
 from billing.domain.counts import counted
-from billing.domain.messages import STAFF_NEWS, MessageState
+from billing.domain.messages import STAFF_NEWS, MessageKind, MessageState
 from billing.mailing.transport import AddressRefusedError, NotSentError, Transport
 from billing.models.bulk import mailing
 from billing.models.bulk.mailing import News, Outcome
@@ -29,6 +29,22 @@ _PAGES = {
     "account": "gatewayaccount",
     "orphan": "orphananswer",
 }
+
+
+def news_for_staff(*, event: str, account_id: int | None, occasion: str, now: datetime) -> None:
+    """What no event of an account says; once for each occasion. Nothing where nobody is to be written to."""
+    if not settings.KITARAN_STAFF_MAIL:
+        return
+    one = mailing.NewMessage(
+        account_id=account_id,
+        kind=MessageKind.STAFF,
+        occasion=occasion,
+        subject_type="installation",
+        subject_id=1,
+        details=json.dumps({"event": event}),
+        not_before=now,
+    )
+    mailing.write([one], now=now)
 
 
 def send_digest(*, clock: Callable[[], datetime]) -> int:
