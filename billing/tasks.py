@@ -20,6 +20,7 @@ from billing.mailing.digest import send_digest
 from billing.mailing.notices import announce as announce_charges
 from billing.mailing.send import send_due
 from billing.models.clock import database_now
+from billing.notifying.publish import publish as publish_events
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.heartbeats import beat, worker_name
@@ -88,6 +89,13 @@ def remind() -> None:
 @_noted
 def watch() -> None:
     watch_for_late_money(limits=Limits.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.publish")
+@_noted
+def publish() -> None:
+    while not shutdown.requested() and publish_events(now=database_now()):
+        pass
 
 
 @shared_task(name="billing.announce")

@@ -15,7 +15,7 @@ from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
 from billing.domain.schedule_rules import zone_facts
 from billing.models import GatewayAccount
-from billing.models.bulk.history import record_transition
+from billing.models.bulk.history import record_change, record_transition
 from billing.models.encryption import encrypt
 
 SETTINGS = frozenset(
@@ -91,7 +91,18 @@ def change_account(
             values["credentials_unproved_at"] = None if proved else now
         GatewayAccount.objects.filter(pk=locked.pk).update(**values)
         noted = "" if proved else " (unchecked)"
-        _record(locked, f"changed {', '.join(changed + secrets)}{noted}: {reason}", actor, now)
+        differs = {name: (getattr(locked, name), changes[name]) for name in changed}
+        record_change(
+            account_id=locked.pk,
+            subject_type="account",
+            subject_id=locked.pk,
+            state="running" if locked.stopped_at is None else "stopped",
+            kind="account.updated",
+            changes={**differs, **dict.fromkeys(secrets, ("", ""))},
+            reason=f"{reason}{noted}",
+            actor=actor,
+            now=now,
+        )
     return changed + secrets
 
 

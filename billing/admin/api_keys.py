@@ -13,7 +13,7 @@ from billing.admin.toolkit.base import RecordAdmin
 from billing.admin.toolkit.fields import ActionForm
 from billing.admin.toolkit.filters import AccountFilter
 from billing.admin.toolkit.formats import Label, code, link, list_of, moment, page_of, state_column
-from billing.admin.toolkit.pages import Cell, Facts, Page, Table
+from billing.admin.toolkit.pages import Cell, Facts, Page, Table, timeline
 from billing.admin.toolkit.search import Search
 from billing.models import ApiKey, GatewayAccount
 
@@ -43,14 +43,14 @@ class KeyForm(ActionForm):
 
 def _create_key(given: Given) -> Done:
     data = {name: given.data[name] for name in ("account", "name", "scopes")}
-    row, key = create_api_key(**data, now=given.now)
+    row, key = create_api_key(**data, actor=given.actor, now=given.now)
     return Done(
         "Copy the key now. Only its hash is stored, so it is never shown again.", page_of(row), ("API key", key)
     )
 
 
 def _revoke_key(row: ApiKey, given: Given) -> Done:
-    revoked = revoke_api_key(api_key=row, now=given.now)
+    revoked = revoke_api_key(api_key=row, actor=given.actor, now=given.now)
     return Done("Key revoked. Requests with it are refused." if revoked else "The key is already revoked.")
 
 
@@ -113,5 +113,9 @@ class ApiKeyAdmin(RecordAdmin):
             ("Id", code(row.public_id)),
         ]
         return Page(
-            row.name, "API key", KEY_LABELS["revoked" if row.revoked_at else "live"], main=[Facts("API key", facts)]
+            row.name,
+            "API key",
+            KEY_LABELS["revoked" if row.revoked_at else "live"],
+            main=[Facts("API key", facts)],
+            side=[timeline([("api_key", [row.pk])], zone)],
         )

@@ -83,7 +83,7 @@ class EmptyForm(ActionForm):
 
 def _create(given: Given) -> Done:
     data = {name: given.data[name] for name in ("account", "reference", "name", "email", "phone_number")}
-    customer = create_customer(**data, country_code=given.data["country_code"], now=given.now)
+    customer = create_customer(**data, country_code=given.data["country_code"], actor=given.actor, now=given.now)
     return Done(f"Customer {customer.name} added.", page_of(customer))
 
 
@@ -104,9 +104,8 @@ def charge(row: Customer | Subscription, given: Given) -> Done:
 
 
 def _edit(customer: Customer, given: Given) -> Done:
-    update_customer(
-        customer=customer, changes={name: given.data[name] for name in EditForm.base_fields if name != "token"}
-    )
+    changes = {name: given.data[name] for name in EditForm.base_fields if name != "token"}
+    update_customer(customer=customer, changes=changes, actor=given.actor, now=given.now)
     return Done("Details saved.")
 
 
@@ -202,7 +201,7 @@ class CustomerAdmin(RecordAdmin):
         ]
         begin = reverse("admin:billing_subscription_add") + f"?customer={row.pk}"
         subscriptions = tables.subscriptions(started, zone, list_of(Subscription, only))
-        history = timeline([("card", [card.pk for card in cards])], zone, "Card history")
+        history = timeline([("customer", [row.pk]), ("card", [card.pk for card in cards])], zone)
         side = [Facts("Customer", facts), tables.cards(cards, zone, list_of(PaymentMethod, only)), history]
         page = Page(row.name, row.email, main=[subscriptions, _owed(owed, zone, only)], side=side)
         if request.user.has_perm("billing.add_subscription"):
@@ -215,7 +214,7 @@ def _owed(found: list[Invoice], zone: str, only: str) -> Table:
 
 
 def _default(card: PaymentMethod, given: Given) -> Done:
-    make_default(card=card, now=given.now)
+    make_default(card=card, actor=given.actor, now=given.now)
     return Done("This is now the default card.")
 
 

@@ -101,6 +101,7 @@ def _create_plan(given: Given) -> Done:
         ),
         trial_days=data["trial_days"],
         repetitions=data["repetitions"],
+        actor=given.actor,
         now=given.now,
     )
     return Done(f"{plan.name}, version {plan.version}, created.", page_of(plan))
@@ -151,7 +152,9 @@ class PlanAdmin(RecordAdmin):
             ("Id", code(row.public_id)),
         ]
         table = tables.subscriptions(sold, zone, list_of(Subscription, f"plan__id__exact={row.pk}"))
-        return Page(row.name, price_words(row), main=[table], side=[Facts("Plan", facts)])
+        return Page(
+            row.name, price_words(row), main=[table], side=[Facts("Plan", facts), timeline([("plan", [row.pk])], zone)]
+        )
 
 
 class CardForm(ActionForm):

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from billing.audit import attempts, catalogue, money, periods, progress, refunds, requests
+from billing.audit import attempts, catalogue, feed, money, periods, progress, refunds, requests
 from billing.audit.at_the_gateway import gateway_violations
 from billing.audit.ledger import ledger_violations
 from billing.audit.violation import CATALOGUE, CATALOGUE_INVARIANT, INVARIANTS, Violation
@@ -46,6 +46,7 @@ def violations(*, now: datetime, account_id: int | None = None, limits: Limits |
         "refunds": lambda: refunds.violations(account_id, now=now, limits=chosen),
         "periods": lambda: periods.violations(account_id, now=now),
         "progress": lambda: progress.violations(account_id, now=now, limits=chosen),
+        "the feed": lambda: feed.violations(account_id),
         "troubles": lambda: _troubles(account_id, now),
     }
     with snapshot():

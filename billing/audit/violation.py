@@ -65,6 +65,11 @@ INVARIANTS: Mapping[str, Invariant] = MappingProxyType(
             "Every decline has a next step",
             "A decline has a next try or an end, and what is due and not charged says why.",
         ),
+        "E1": Invariant(
+            "The feed is whole",
+            "The events of an account, and those of each object, are numbered 1, 2, 3, … in the order in which they "
+            "happened, and each has its own body.",
+        ),
         "T1": Invariant(
             "No work keeps failing", "No account's work keeps failing, and the clock agrees with the gateway's."
         ),

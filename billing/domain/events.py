@@ -56,7 +56,7 @@ O = ObjectType  # noqa: E741
 KINDS: tuple[Kind, ...] = (
     *_of(
         O.CUSTOMER,
-        ("customer.created", "a customer is created", ()),
+        ("customer.created", "a customer is created", _to("customer", "created")),
         ("customer.updated", "a customer's name, address, phone number or metadata changes", ()),
     ),
     *_of(
@@ -75,7 +75,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     *_of(
         O.PLAN,
-        ("plan.created", "a plan, or the next version of one, is created", ()),
+        ("plan.created", "a plan, or the next version of one, is created", _to("plan", "created")),
     ),
     *_of(
         O.SUBSCRIPTION,
@@ -133,7 +133,7 @@ KINDS: tuple[Kind, ...] = (
         O.PROPOSAL,
         ("proposal.created", "a decision needs a second person", _to("proposal", "open")),
         ("proposal.still_waiting", "it still needs one, once a day", ()),
-        ("proposal.decided", "it is confirmed, rejected or withdrawn", _to("proposal", "confirmed", "rejected")),
+        ("proposal.decided", "it is confirmed or rejected", _to("proposal", "confirmed", "rejected")),
     ),
     *_of(
         O.ORPHAN_ANSWER,

@@ -11,7 +11,7 @@ worse than one that comes twice (ADR 0026)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
@@ -28,6 +28,8 @@ from billing.models.bulk.mailing import NO_ADDRESS, SILENCED, Claimed, Outcome
 from billing.operating import troubles
 
 BATCH = 10
+# Then others that share the worker have their turn; the rest goes with the next tick.
+SEND_FOR = timedelta(seconds=30)
 GIVEN_UP = "the mail server did not accept it for a day"
 Clock = Callable[[], datetime]
 
@@ -46,9 +48,10 @@ def send_due(*, clock: Clock, should_stop: Callable[[], bool]) -> int:
     if not settings.KITARAN_SENDS_MAIL:
         return 0
     mailing.give_up_interrupted(now=clock())
+    until = clock() + SEND_FOR
     sent, waiting = 0, mailing.accounts_with_mail(now=clock())
     with Transport() as transport:
-        while waiting and not should_stop():
+        while waiting and not should_stop() and clock() < until:
             more = []
             for account_id in waiting:
                 with troubles.isolated(account_id, "mail", clock):

@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 
 from billing.domain.late_money import REPORT_MISSING_AFTER, report_day
 from billing.models import (
+    Event,
     FoundPayment,
+    GatewayAccount,
     Heartbeat,
     Installation,
     Invoice,
@@ -19,6 +21,7 @@ from billing.operating import clocks, pauses, quarantine, troubles
 
 LATE = timedelta(minutes=10)
 PROPOSED_FOR_LONG = timedelta(days=1)
+UNPUBLISHED_FOR_LONG = timedelta(minutes=5)
 PULSE = timedelta(seconds=60)
 NAMED = 3
 QUEUES = ("charge", "housekeeping", "reconcile")
@@ -55,6 +58,7 @@ def check(now: datetime) -> Health:
         *_orphans(),
         *_proposals(now),
         *_without_reports(now),
+        *_unpublished(now),
         *clocks.sentences(now),
         *troubles.sentences(now),
     ]
@@ -113,6 +117,14 @@ def _proposals(now: datetime) -> list[str]:
     found = waiting_proposals().filter(proposed_at__lte=now - PROPOSED_FOR_LONG)
     waiting = list(found.values_list("public_id", "kind")[: NAMED + 1])
     return _named("proposal", "has waited for approval for more than a day", waiting)
+
+
+def _unpublished(now: datetime) -> list[str]:
+    """Accounts whose feed is behind: their own systems do not see what has happened."""
+    late = Event.objects.filter(sequence=None, created_at__lte=now - UNPUBLISHED_FOR_LONG).values("account_id")
+    names = GatewayAccount.objects.filter(pk__in=late).order_by("pk").values_list("name", flat=True)[: NAMED + 1]
+    minutes = UNPUBLISHED_FOR_LONG // timedelta(minutes=1)
+    return _named("account", "has a feed that is behind", [(name, f"no event for {minutes} minutes") for name in names])
 
 
 def _named(noun: str, what: str, found: list[tuple[str, str]]) -> list[str]:

@@ -17,7 +17,7 @@ from billing.gateway.order_rows import write_baseline
 from billing.ids import new_id
 from billing.models import Customer, PaymentMethod
 from billing.models.bulk import settling
-from billing.models.bulk.history import record_event, record_transition
+from billing.models.bulk.history import record_change, record_event, record_transition
 from billing.subscriptions.activate import activate_waiting
 from billing.subscriptions.update import charge_on_default
 
@@ -162,7 +162,7 @@ def record_claim(*, card: PaymentMethod, outcome: str, reason: str, now: datetim
             )
 
 
-def make_default(*, card: PaymentMethod, now: datetime) -> None:
+def make_default(*, card: PaymentMethod, now: datetime, actor: str = "engine") -> None:
     """Open invoices and later ones are charged on this card, unless they or their subscription name another."""
     with transaction.atomic():
         cards = PaymentMethod.objects.select_for_update().filter(customer_id=card.customer_id).order_by("id")
@@ -171,6 +171,18 @@ def make_default(*, card: PaymentMethod, now: datetime) -> None:
             raise CardError("payment_method", "state", f"must be an active card; this one is {chosen.state}")
         PaymentMethod.objects.filter(customer_id=card.customer_id, is_default=True).update(is_default=False)
         PaymentMethod.objects.filter(pk=card.pk).update(is_default=True)
+        if not chosen.is_default:
+            before = next((row.public_id for row in cards if row.is_default), None)
+            record_change(
+                account_id=chosen.account_id,
+                subject_type="card",
+                subject_id=chosen.pk,
+                state=chosen.state,
+                kind="payment_method.default_changed",
+                changes={"default_payment_method": (before, chosen.public_id)},
+                actor=actor,
+                now=now,
+            )
         activate_waiting(customer=chosen.customer, now=now)
 
 

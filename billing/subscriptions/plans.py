@@ -10,6 +10,7 @@ from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
 from billing.ids import new_id
 from billing.models import GatewayAccount, Plan
+from billing.models.bulk.history import record_transition
 
 
 class PlanError(RefusedError):
@@ -26,6 +27,7 @@ def create_plan(
     now: datetime,
     trial_days: int = 0,
     repetitions: int | None = None,
+    actor: str = "engine",
 ) -> Plan:
     """A new plan, or the next version of the code. Raises PlanError."""
     if trial_days < 0:
@@ -35,7 +37,7 @@ def create_plan(
     with transaction.atomic():
         GatewayAccount.objects.select_for_update().get(pk=account.pk)
         newest = Plan.objects.filter(account=account, code=code).aggregate(newest=Max("version"))["newest"] or 0
-        return Plan.objects.create(
+        plan = Plan.objects.create(
             public_id=new_id("plan", now),
             account=account,
             code=code,
@@ -52,3 +54,14 @@ def create_plan(
             repetitions=repetitions,
             created_at=now,
         )
+        record_transition(
+            account_id=account.pk,
+            subject_type="plan",
+            subject_id=plan.pk,
+            from_state="",
+            to_state="created",
+            reason=f"version {plan.version}",
+            actor=actor,
+            now=now,
+        )
+        return plan

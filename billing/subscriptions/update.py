@@ -8,7 +8,7 @@ from django.db import transaction
 from billing.domain.catch_up import CatchUp
 from billing.domain.subscriptions import ENDED, CardState, InvoiceState, SubscriptionState
 from billing.models import Invoice, PaymentMethod, Subscription
-from billing.models.bulk.history import record_transition
+from billing.models.bulk.history import record_change
 from billing.subscriptions.activate import activate, has_usable_card
 from billing.subscriptions.start import SubscriptionError
 
@@ -41,14 +41,37 @@ def update_subscription(
             raise SubscriptionError(
                 "state", "state", f"the subscription is {locked.state}; only its metadata can change"
             )
-        if metadata is not None:
-            locked.metadata = metadata
-        if catch_up is not None:
-            locked.catch_up = catch_up.value
-        locked.save(update_fields=["metadata", "catch_up"])
+        wanted = {"catch_up": catch_up.value if catch_up else None, "metadata": metadata}
+        _write(locked, {name: value for name, value in wanted.items() if value is not None}, actor=actor, now=now)
         if not isinstance(payment_method, Keep):
             _change_card(locked, payment_method, actor=actor, now=now)
     return locked
+
+
+def _write(subscription: Subscription, wanted: dict[str, Any], *, actor: str, now: datetime) -> None:
+    changes = {name: (getattr(subscription, name), value) for name, value in wanted.items()}
+    changes = {name: (before, after) for name, (before, after) in changes.items() if before != after}
+    for name, (_, after) in changes.items():
+        setattr(subscription, name, after)
+    if changes:
+        subscription.save(update_fields=list(changes))
+        _record(subscription, changes, actor=actor, now=now)
+
+
+def _record(
+    subscription: Subscription, changes: dict[str, tuple[Any, Any]], *, actor: str, now: datetime, words: str = ""
+) -> None:
+    record_change(
+        account_id=subscription.account_id,
+        subject_type="subscription",
+        subject_id=subscription.pk,
+        state=subscription.state,
+        kind="subscription.updated",
+        changes=changes,
+        actor=actor,
+        now=now,
+        words=words,
+    )
 
 
 def _check_card(subscription: Subscription, card: PaymentMethod) -> None:
@@ -59,21 +82,14 @@ def _check_card(subscription: Subscription, card: PaymentMethod) -> None:
 
 
 def _change_card(subscription: Subscription, card: PaymentMethod | None, *, actor: str, now: datetime) -> None:
-    before = subscription.payment_method_id
-    subscription.payment_method = card
-    if subscription.payment_method_id == before:
+    before = subscription.payment_method
+    if before == card:
         return
+    subscription.payment_method = card
     subscription.save(update_fields=["payment_method"])
-    record_transition(
-        account_id=subscription.account_id,
-        subject_type="subscription",
-        subject_id=subscription.pk,
-        from_state=subscription.state,
-        to_state=subscription.state,
-        reason=f"charged on {card.public_id}" if card else "charged on the default card",
-        actor=actor,
-        now=now,
-    )
+    words = f"charged on {card.public_id}" if card else "charged on the default card"
+    change = (before.public_id if before else None, card.public_id if card else None)
+    _record(subscription, {"payment_method": change}, actor=actor, now=now, words=words)
     if subscription.state == SubscriptionState.INCOMPLETE and has_usable_card(subscription):
         activate(subscription, now=now, actor=actor)
     Invoice.objects.filter(subscription=subscription, next_attempt_at__gt=now, refusal__isnull=False).update(

@@ -13,6 +13,7 @@ from billing.charging.cases.resolve import collect_held, release_card
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.doubts import Doubt
 from billing.models import Event, Invoice, PaymentAttempt, PaymentMethod, Subscription, Transition
+from billing.notifying.publish import publish
 from billing.operating import quarantine
 from billing.operating.troubles import note
 from billing.subscriptions import lifecycle
@@ -536,6 +537,25 @@ def test_l6_held_invoice_on_the_work_list(books: Books) -> None:
     without("only_open_unheld_invoices_are_collected", "billing_invoice")
     Invoice.objects.update(hold="catch_up")
     assert only(books) == ("L6", invoice.public_id, "is open, and is still on the work list.")
+
+
+@breaks("E1")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("DELETE FROM billing_event WHERE sequence = 1", "with a gap"),
+        ("UPDATE billing_event SET id = id + 1000 WHERE object_sequence = 1", "not in the order"),
+        ("UPDATE billing_event SET body = jsonb_set(body, '{id}', '\"evt_2\"') WHERE sequence = 1", "not its own"),
+    ],
+)
+def test_e1_a_feed_that_is_not_whole(books: Books, change: str, told: str) -> None:
+    books.pay(books.armed())
+    publish(now=books.now)
+    assert audit(books) == []
+    asleep(change)
+    found = audit(books)
+    assert {one.invariant for one in found} == {"E1"}
+    assert any(told in one.text for one in found)
 
 
 @breaks("T1")

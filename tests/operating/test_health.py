@@ -7,10 +7,12 @@ import pytest
 from billing.charging.cases import approvals
 from billing.domain.resolution import ProposalKind
 from billing.models import AccountPace, GatewayAccount, Installation, Invoice
+from billing.models.bulk.history import NewEvent, record_events
 from billing.models.clock import database_now
+from billing.notifying.publish import publish
 from billing.operating.health import QUEUES, check
 from billing.operating.heartbeats import beat
-from tests.factories import make_card, make_invoice, make_subscription
+from tests.factories import make_account, make_card, make_invoice, make_subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -95,7 +97,22 @@ def test_a_proposal_that_waits_for_more_than_a_day_is_a_problem() -> None:
     invoice = make_invoice(next_attempt_at=None, hold="proposal")
     kind, person = ProposalKind.VOID, approvals.Person("siti", 1)
     proposal = approvals.propose(invoice, kind, reason="r", person=person, now=now - timedelta(days=1))
+    publish(now=now)
     assert check(now - timedelta(seconds=1)).ok
     assert check(now).problems == (f"proposal {proposal.public_id} has waited for approval for more than a day: void",)
     Invoice.objects.update(state="void", closed_at=now, hold=None)
     assert check(now).ok, "nobody can decide it any more"
+
+
+def test_a_feed_that_is_behind_for_minutes_is_a_problem() -> None:
+    all_beat()
+    now = database_now()
+    account = make_account(name="Kedai Teh")
+    event = NewEvent(
+        account_id=account.pk, kind="account.updated", subject_type="account", subject_id=account.pk, payload={}
+    )
+    record_events([event], now=now - timedelta(minutes=5))
+    assert check(now - timedelta(seconds=1)).ok
+    assert check(now).problems == ("account Kedai Teh has a feed that is behind: no event for 5 minutes",)
+    publish(now=now)
+    assert check(now).ok

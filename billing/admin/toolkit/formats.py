@@ -187,11 +187,13 @@ def state_words(subject_type: str, state: str) -> str:
 
 
 def change_words(row: Transition) -> str:
-    """A change of state in words: `open → paid`, or just `open` for what began so. An attempt whose state stands has
-    evidence against it."""
+    """A change of state in words: `open → paid`, or just `open` for what began so; `changed` where the state stands.
+    An attempt whose state stands has evidence against it."""
     to = state_words(row.subject_type, row.to_state)
     if row.subject_type == "attempt" and row.from_state == row.to_state:
         return f"{to}, contradicted"
+    if row.from_state == row.to_state:
+        return "changed"
     return f"{state_words(row.subject_type, row.from_state)} → {to}" if row.from_state else to
 
 

@@ -31,6 +31,13 @@ class EventDataSerializer(Output):
     details = Members(read_only=True, help_text="The reason, and what else belongs to this type of event.")
 
 
+_data = EventDataSerializer()
+
+
+def _names(serializer: Output) -> list[str]:
+    return [str(name) for name in serializer.fields]
+
+
 @examples.output_example(examples.AN_EVENT)
 class EventSerializer(Output):
     """The same body is delivered to your endpoints."""
@@ -44,5 +51,4 @@ class EventSerializer(Output):
     def to_representation(self, instance: Any) -> dict[str, Any]:
         """The body as it was frozen, with its members in this order."""
         body = instance.body
-        inner = {name: body["data"][name] for name in self.fields["data"].fields}
-        return {**{name: body[name] for name in self.fields}, "data": inner}
+        return {**{name: body[name] for name in _names(self)}, "data": {n: body["data"][n] for n in _names(_data)}}

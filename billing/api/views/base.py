@@ -117,13 +117,13 @@ class ListView(AccountView):
     """An address of a list: filters and pages; newest first, unless its pagination says otherwise."""
 
     filter_backends = (StrictFilterBackend,)
-    pagination_class = KeysetPagination
+    pagination_class: Any = KeysetPagination
     filterset_class: ClassVar[Any]
 
     def parameters_known(self) -> frozenset[str]:
         if self.request.method not in ("GET", "HEAD"):
             return frozenset()
-        return frozenset(self.filterset_class.base_filters) | self.pagination_class.parameters
+        return frozenset({*self.filterset_class.base_filters, *self.pagination_class.parameters})
 
     def page(self) -> Response:
         rows = self.paginate_queryset(self.filter_queryset(self.get_queryset()))

@@ -41,7 +41,7 @@ class CustomerListView(ListView):
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         body = self.body(CustomerBody)
         try:
-            customer = create_customer(account=self.account, now=self.now, **body)
+            customer = create_customer(account=self.account, actor=self.caller.actor, now=self.now, **body)
         except ReferenceTakenError as error:
             raise taken(self.account, Customer, body["reference"], error) from error
         return self.answer(customer, status=201)
@@ -67,5 +67,6 @@ class CustomerView(AccountView):
     )
     def patch(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         customer = self.target()
-        update_customer(customer=customer, changes=self.body(CustomerChangeBody, partial=True))
+        changes = self.body(CustomerChangeBody, partial=True)
+        update_customer(customer=customer, changes=changes, actor=self.caller.actor, now=self.now)
         return self.answer(customer)

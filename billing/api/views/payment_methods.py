@@ -87,7 +87,7 @@ class MakeDefaultView(_OneView):
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         self.body(NoBody)
         card = self.target()
-        make_default(card=card, now=self.now)
+        make_default(card=card, actor=self.caller.actor, now=self.now)
         return self.answer(card)
 
 

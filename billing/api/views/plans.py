@@ -47,7 +47,14 @@ class PlanListView(ListView):
         zone = body.pop("time_zone", self.account.time_zone)
         price = Price(**_members(body, "amount_minor", "currency"))
         recurrence = Recurrence.parse(zone=zone, **_members(body, "interval", "target", "every", "charge_time"))
-        plan = create_plan(account=self.account, price=price, recurrence=recurrence, now=self.now, **body)
+        plan = create_plan(
+            account=self.account,
+            price=price,
+            recurrence=recurrence,
+            actor=self.caller.actor,
+            now=self.now,
+            **body,
+        )
         return self.answer(plan, status=201)
 
 

@@ -1,5 +1,6 @@
 """`manage.py create_api_key`: a key for a merchant's developer, shown once."""
 
+import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -31,7 +32,9 @@ class Command(BaseCommand):
             raise CommandError(f"--account: no such account: {account!r}")
         if not name.strip():
             raise CommandError("--name: must state what uses the key")
-        api_key, key = create_api_key(account=row, name=name.strip(), scopes=scopes, now=database_now())
+        api_key, key = create_api_key(
+            account=row, name=name.strip(), scopes=scopes, actor=getpass.getuser(), now=database_now()
+        )
         self.stderr.write(
             f"Key {api_key.public_id} of {row.name} ({row.environment}), scopes {', '.join(api_key.scopes)}. "
             "This is the only time that it is shown:"

@@ -1,5 +1,6 @@
 """`manage.py revoke_api_key KEY`: the key opens nothing from now on."""
 
+import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -23,5 +24,5 @@ class Command(BaseCommand):
             raise CommandError(
                 "key: no such key; must be an id (key_…) or the first characters of a key (kit_1a2b3c4d)"
             )
-        revoked = revoke_api_key(api_key=row, now=database_now())
+        revoked = revoke_api_key(api_key=row, actor=getpass.getuser(), now=database_now())
         self.stdout.write(f"{row.public_id} is revoked." if revoked else f"{row.public_id} is already revoked.")

@@ -21,6 +21,7 @@ from billing.mailing.digest import send_digest
 from billing.mailing.notices import announce_sometimes
 from billing.mailing.send import send_due
 from billing.models.clock import database_now
+from billing.notifying.publish import publish
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
 from billing.operating.health import QUEUES
@@ -32,8 +33,8 @@ from billing.subscriptions.renew import Opened, open_due
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, find late payments, and send mail: once, or every few "
-        "seconds with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events, and send mail: once, or "
+        "every few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -95,6 +96,7 @@ class _Round:
             ("watch", self._watch),
             ("remind", self._remind),
             ("quarantine", self._read_quarantined),
+            ("publish", self._publish),
             ("announce", self._announce),
             ("mail", self._mail),
         ]
@@ -129,6 +131,10 @@ class _Round:
 
     def _remind(self) -> None:
         remind(now=read_clock())
+
+    def _publish(self) -> None:
+        while not shutdown.requested() and publish(now=database_now()):
+            pass
 
     def _read_quarantined(self) -> None:
         read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)

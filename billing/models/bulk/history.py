@@ -14,6 +14,12 @@ from billing.ids import new_id
 from billing.models.bulk import mailing
 from billing.models.bulk.sql import columns, rows, run
 
+# Fields whose values are in no history and in no `changes`: secrets, and how a customer is reached.
+PRIVATE = frozenset(
+    {"email", "country_code", "phone_number", "client_id", "client_secret", "private_key_pem", "gateway_public_key"}
+)
+LONGEST_VALUE = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTransition:
@@ -86,6 +92,56 @@ def record_history(lines: Sequence[NewTransition | NewEvent], *, actor: str, now
     events = [_event_of(line, next(numbers)) if isinstance(line, NewTransition) else line for line in lines]
     record_events([event for event in events if event is not None], now=now)
     return ids
+
+
+def record_change(
+    *,
+    account_id: int,
+    subject_type: str,
+    subject_id: int,
+    state: str,
+    kind: str,
+    changes: Mapping[str, tuple[Any, Any]],
+    actor: str,
+    now: datetime,
+    reason: str = "",
+    words: str = "",
+) -> None:
+    """Records what changed of a row whose state stands: a line of history with the values before and after, and the
+    event `kind`. Of a field in PRIVATE both say only that it changed. `words` stand in history instead of values."""
+    shown = {
+        name: {"changed": True} if name in PRIVATE else {"from": before, "to": after}
+        for name, (before, after) in changes.items()
+    }
+    line = NewTransition(
+        account_id=account_id,
+        subject_type=subject_type,
+        subject_id=subject_id,
+        from_state=state,
+        to_state=state,
+        reason=": ".join(filter(None, [words or _words_of(shown), reason])),
+    )
+    event = NewEvent(
+        account_id=account_id,
+        kind=kind,
+        subject_type=subject_type,
+        subject_id=subject_id,
+        occasion=new_id("chg", now),
+        payload={"changes": shown, "reason": reason},
+    )
+    record_history([line, event], actor=actor, now=now)
+
+
+def _words_of(changes: Mapping[str, Mapping[str, Any]]) -> str:
+    """`catch_up: all → skip; email changed`."""
+    return "; ".join(
+        f"{name} changed" if "changed" in change else f"{name}: {_value(change['from'])} → {_value(change['to'])}"
+        for name, change in changes.items()
+    )
+
+
+def _value(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:LONGEST_VALUE]
 
 
 def lock_account(account_id: int) -> None:
