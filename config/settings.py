@@ -185,6 +185,7 @@ SPECTACULAR_SETTINGS = {
         "CardState": "billing.domain.subscriptions.CardState",
         "CollectorEnum": ["engine", "gateway"],
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
+        "Language": "billing.domain.messages.Language",
         "RefundKind": "billing.domain.refunds.RefundKind",
         "RefundState": "billing.domain.refunds.RefundState",
         "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",

@@ -33,6 +33,7 @@ CUSTOMER = _sent(
         "email": "aminah@example.com",
         "country_code": "60",
         "phone_number": "123456789",
+        "language": "ms",
         "metadata": {"branch": "Bangsar"},
     },
 )
@@ -115,6 +116,8 @@ A_CUSTOMER = {
     "email": "aminah@example.com",
     "country_code": "60",
     "phone_number": "123456789",
+    "language": "ms",
+    "silenced": False,
     "metadata": {"branch": "Bangsar"},
     "created_at": "2026-01-15T03:20:11.482913Z",
 }

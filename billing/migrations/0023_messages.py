@@ -85,7 +85,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='customer',
             name='language',
-            field=models.TextField(blank=True, db_default=''),
+            field=models.TextField(blank=True, choices=[('en', 'en'), ('ms', 'ms')], null=True),
         ),
         migrations.AddField(
             model_name='customer',
@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='customer',
-            constraint=models.CheckConstraint(condition=models.Q(('language__in', ['', 'en', 'ms'])), name='customer_language_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('language__isnull', True), ('language__in', ['en', 'ms']), _connector='OR'), name='customer_language_known'),
         ),
         migrations.AddField(
             model_name='mailsettings',

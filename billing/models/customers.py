@@ -11,7 +11,7 @@ from billing.models.choices import any_of, choices, only_if
 
 
 class Customer(models.Model):
-    """Who pays. `reference` is the merchant's own, unique within the account. `language` is that of their mail; empty:
+    """Who pays. `reference` is the merchant's own, unique within the account. `language` is that of their mail; None:
     the account's. One who is `silenced` gets no mail but what the card networks require."""
 
     public_id = models.TextField(unique=True)
@@ -21,7 +21,7 @@ class Customer(models.Model):
     email = models.TextField()
     country_code = models.TextField(db_default="60")
     phone_number = models.TextField()
-    language = models.TextField(blank=True, db_default="")
+    language = models.TextField(choices=choices(Language), null=True, blank=True)
     silenced = models.BooleanField(db_default=False)
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField()
@@ -29,10 +29,7 @@ class Customer(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("account", "reference"), name="customer_reference_once_per_account"),
-            models.CheckConstraint(
-                condition=Q(language__in=["", *(language.value for language in Language)]),
-                name="customer_language_known",
-            ),
+            only_if("language", Q(language__in=[one.value for one in Language]), name="customer_language_known"),
         )
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ from billing.models import (
     Host,
     Installation,
     Invoice,
+    MailSettings,
     OutsidePayment,
     PaymentAttempt,
     PaymentMethod,
@@ -35,7 +36,16 @@ from tests.factories import make_account, make_card, make_customer, make_subscri
 pytestmark = pytest.mark.django_db
 
 # Rows that are shown on the page of what they are about, and have none of their own.
-SHOWN_ELSEWHERE = {AccountDay, AccountPace, AccountTrouble, GatewayClock, Host, OutsidePayment, RunManifest}
+SHOWN_ELSEWHERE = {
+    AccountDay,
+    AccountPace,
+    AccountTrouble,
+    GatewayClock,
+    Host,
+    MailSettings,
+    OutsidePayment,
+    RunManifest,
+}
 NOUNS = sorted(set(apps.get_app_config("billing").get_models()) - SHOWN_ELSEWHERE, key=lambda model: model.__name__)
 CREATED = {ApiKey, Customer, GatewayAccount, Plan, Subscription}
 HISTORY = {name for name in NOUNS if isinstance(admin.site._registry.get(name), HistoryAdmin)}

@@ -81,7 +81,7 @@ def test_an_account_without_mail_writes_no_message() -> None:
 def test_the_language_is_the_customers_or_the_accounts(sink: Sink, customer: str, account: str, subject: str) -> None:
     invoice = paid_invoice()
     make_mail(invoice.account, language=account)
-    Customer.objects.update(language=customer)
+    Customer.objects.update(language=customer or None)
     happen("invoice.paid", invoice)
     send()
     assert sink.to(invoice.customer.email)[0].startswith(subject)

@@ -33,8 +33,8 @@ from billing.subscriptions.renew import Opened, open_due
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events, and send mail: once, or "
-        "every few seconds with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events, and send mail: once, "
+        "or every few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -41,7 +41,7 @@ def write(messages: Sequence[NewMessage], *, now: datetime) -> int:
         """INSERT INTO billing_message (public_id, account_id, customer_id, kind, occasion, subject_type, subject_id,
              details, language, state, state_reason, created_at, next_try_at)
            SELECT n.public_id, n.account, c.id, n.kind, n.occasion, n.subject, n.subject_id, n.details,
-             COALESCE(NULLIF(c.language, ''), m.language), x.state,
+             COALESCE(c.language, m.language), x.state,
              CASE x.state WHEN 'canceled' THEN %(no_address)s WHEN 'silenced' THEN %(silenced)s ELSE '' END,
              %(now)s, CASE x.state WHEN 'pending' THEN n.not_before END
            FROM unnest(%(ids)s::text[], %(accounts)s::bigint[], %(kinds)s::text[], %(occasions)s::text[],
