@@ -1,4 +1,4 @@
-"""What happened, read-only: changes of state, the gateway's side, events, runs, workers and repeated requests."""
+"""What happened, read-only: changes of state, the gateway's side, runs, workers and repeated requests."""
 
 import json
 from datetime import timedelta
@@ -28,7 +28,6 @@ from billing.admin.toolkit.search import Search
 from billing.models import (
     ChargeRun,
     Customer,
-    Event,
     Evidence,
     GatewayAccount,
     GatewayOrder,
@@ -39,6 +38,8 @@ from billing.models import (
     Invoice,
     PaymentAttempt,
     PaymentMethod,
+    Plan,
+    Proposal,
     Refund,
     RefundEvidence,
     Subscription,
@@ -51,6 +52,8 @@ SUBJECTS: dict[str, tuple[str, type[Model]]] = {
     "card": ("pm", PaymentMethod),
     "customer": ("cus", Customer),
     "invoice": ("inv", Invoice),
+    "plan": ("plan", Plan),
+    "proposal": ("prop", Proposal),
     "refund": ("ref", Refund),
     "subscription": ("sub", Subscription),
 }
@@ -134,36 +137,6 @@ class TransitionAdmin(SubjectAdmin):
             ("When", moment(row.at, row.shown_zone or "UTC")),
         ]
         return Page(f"{row.subject_type.capitalize()}: {self.what(row)}", main=[Facts("Change of state", facts)])
-
-
-@admin.register(Event)
-class EventAdmin(SubjectAdmin):
-    noun, nouns = "event", "events"
-    list_display = ("when", "kind", "about", "named")
-    list_display_links = ("when",)
-    list_filter = (days("created", prefix="evt"),)
-    noted_at = "created_at"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        if search_term.strip().startswith("evt_"):
-            return queryset.filter(public_id=search_term.strip()), False
-        return super().get_search_results(request, queryset, search_term)
-
-    @admin.display(description="Id")
-    def named(self, row: Event) -> str:
-        return row.public_id
-
-    def page(self, request: HttpRequest, row: Any) -> Page:
-        facts = [
-            ("Kind", row.kind),
-            ("About", subject_link(row)),
-            ("When", moment(row.created_at, row.shown_zone or "UTC")),
-            ("Id", code(row.public_id)),
-        ]
-        told = Verbatim("Content", json.dumps(row.payload, indent=2, ensure_ascii=False))
-        return Page(row.kind, main=[Facts("Event", facts), told])
 
 
 @admin.register(GatewayOrder)

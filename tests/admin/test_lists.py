@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
 from billing.admin.site import MENU
 from billing.admin.toolkit import formats
+from billing.admin.toolkit.base import HAVE_EVENTS
 from billing.domain.attempts import AttemptState
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 from billing.ids import new_id
@@ -27,7 +30,16 @@ from billing.models import (
 )
 from tests.admin.conftest import World, make_world
 from tests.admin.test_pages import url
-from tests.factories import NOW, make_account, make_card, make_customer, make_invoice, make_subscription, move_attempt
+from tests.factories import (
+    NOW,
+    make_account,
+    make_card,
+    make_customer,
+    make_invoice,
+    make_published_event,
+    make_subscription,
+    move_attempt,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -165,3 +177,37 @@ def test_list_is_called_what_the_menu_calls_it(admin_client: Client, title: str,
     context = admin_client.get(reverse(f"admin:billing_{model}_changelist")).context
     named = context["opts"].verbose_name_plural
     assert f"{named[:1].upper()}{named[1:]}" == title
+
+
+def test_events_are_narrowed_by_account_type_and_object(boss: Client, world: World) -> None:
+    other = make_published_event(make_invoice(), "invoice.voided")
+    second = make_published_event(world.rows[Invoice], "invoice.voided")
+    first = world.rows[Event].pk
+    account = world.rows[Event].account_id
+    assert found(boss, Event, account=account) == {first, second.pk}
+    assert found(boss, Event, account="no number") == found(boss, Event)
+    assert found(boss, Event, type="invoice.voided") == {other.pk, second.pk}
+    assert found(boss, Event, type="invoice.voided", account=account) == {second.pk}
+    assert found(boss, Event, q=world.rows[Invoice].public_id) == {first, second.pk}
+
+
+def test_each_object_leads_to_its_events(boss: Client, viewer: Client, world: World) -> None:
+    published = make_published_event(world.rows[Invoice])
+    for model in HAVE_EVENTS:
+        row = world.rows[model]
+        address = f"{url(Event, 'changelist')}?q={row.public_id}"
+        for who in (boss, viewer):
+            assert f'href="{address}"' in who.get(url(model, "change", row.pk)).content.decode(), model
+        assert boss.get(address).status_code == 200
+    page = boss.get(url(Event, "change", published.pk)).content.decode()
+    assert "Place in the feed" in page
+    assert "object_sequence" in page
+
+
+def test_who_may_not_see_events_is_not_led_there(world: World, client: Client) -> None:
+    user = get_user_model().objects.create_user("nur", password="x", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_invoice"))
+    client.force_login(user)
+    page = client.get(url(Invoice, "change", world.rows[Invoice].pk)).content.decode()
+    assert url(Event, "changelist") not in page
+    assert client.get(url(Event, "changelist")).status_code == 403

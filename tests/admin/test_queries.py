@@ -45,7 +45,7 @@ OF_A_LIST = {
     "Subscription": 2,
     # Lists without accounts.
     "ChargeRun": 1,
-    "Event": 1,
+    "Event": 2,  # the accounts of its filter
     "Evidence": 1,
     "GatewayAccount": 1,
     "Heartbeat": 1,
@@ -54,7 +54,7 @@ OF_A_LIST = {
 }
 OF_A_PAGE = {
     "OrphanAnswer": 1,
-    "ApiKey": 1,
+    "ApiKey": 2,  # the key, timeline
     "ChargeRun": 1,
     "Customer": 7,  # the customer, cards, subscriptions, invoices, their attempts, messages, timeline
     "Event": 1,
@@ -73,7 +73,7 @@ OF_A_PAGE = {
     "Message": 1,
     "PaymentAttempt": 4,  # the attempt, evidence, orders, timeline
     "PaymentMethod": 3,  # the card, attempts, timeline
-    "Plan": 2,  # the plan, subscriptions
+    "Plan": 3,  # the plan, subscriptions, timeline
     "Refund": 3,  # the refund, evidence, timeline
     "RefundEvidence": 1,
     "ReportDay": 1,

@@ -1,5 +1,6 @@
 """publish: what has committed gets its place and its body, once."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -7,10 +8,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from billing import tasks
+from billing.management.commands.tick import _Round
 from billing.models import AccountTrouble, Event
 from billing.models.bulk.history import NewEvent, record_events
 from billing.notifying import bodies
 from billing.notifying.publish import publish, publish_account
+from billing.operating.timings import Limits
 from tests.factories import NOW, make_account, make_card, make_invoice
 
 pytestmark = pytest.mark.django_db
@@ -112,3 +116,14 @@ def test_an_account_that_cannot_be_published_waits_alone(monkeypatch: pytest.Mon
 
 def test_an_account_without_events_has_nothing_to_publish() -> None:
     assert publish_account(make_account().pk, now=NOW, wait=True) == 0
+
+
+@pytest.mark.parametrize(
+    "work", [tasks.publish, lambda: dict(_Round(Limits.from_settings()).parts())["publish"]()], ids=["celery", "tick"]
+)
+def test_workers_publish_all_that_waits(work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(publish.__kwdefaults__, "limit", 2)
+    invoice = make_invoice()
+    record_events([paid(invoice, str(number)) for number in range(5)], now=NOW)
+    work()
+    assert [sequence for _, sequence, _ in places(invoice.account_id)] == [1, 2, 3, 4, 5]

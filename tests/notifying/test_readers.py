@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from billing.models import Event, Invoice
+from billing.models import AccountTrouble, Event, Invoice
 from billing.models.bulk.history import record_transition
 from billing.notifying.publish import publish
 from tests.api.calls import Api, api_for
@@ -129,6 +129,7 @@ def test_readers_see_every_event_once_and_in_one_order() -> None:
         for writer in writers:
             writer.join(60)
     assert world.failures == [], SEED
+    assert not AccountTrouble.objects.exists(), "publishers do not get in each other's way"
     committed = {event.public_id: event for event in Event.objects.all()}
     assert 60 < len(committed) < WRITERS * TURNS, "some were rolled back"
     assert seen[0] == seen[1], SEED

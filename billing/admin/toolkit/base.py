@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -16,9 +17,21 @@ from django.urls import URLPattern, reverse
 from django.utils.functional import cached_property
 
 from billing.admin.toolkit.actions import Button, Creation, PersonAction, action_urls, create
-from billing.admin.toolkit.formats import NOTHING, page_of
+from billing.admin.toolkit.formats import NOTHING, list_of, page_of
 from billing.admin.toolkit.pages import Page
 from billing.admin.toolkit.search import Search
+from billing.models import (
+    Customer,
+    Event,
+    GatewayAccount,
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    Plan,
+    Proposal,
+    Refund,
+    Subscription,
+)
 from billing.models.clock import database_now
 
 if TYPE_CHECKING:
@@ -27,6 +40,10 @@ else:
     from unfold.admin import ModelAdmin as ThemedAdmin
 
 MOST_PAGES = 200
+# What events are about; each has a public id, by which the list of events is searched.
+HAVE_EVENTS = (
+    Customer, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Plan, Proposal, Refund, Subscription,
+)  # fmt: skip
 
 
 class OpenPage(DjangoPage):  # type: ignore[type-arg]
@@ -148,7 +165,12 @@ class RecordAdmin(ThemedAdmin):
             for action in self.person_actions
             if action.allowed(request) and action.offered(row) and action.offered_to(row, request)
         ]
-        return self.render(request, "billing/admin/record.html", page=page, row=row, title=page.title)
+        events = self.events_url(row) if request.user.has_perm("billing.view_event") else None
+        return self.render(request, "billing/admin/record.html", page=page, row=row, title=page.title, events=events)
+
+    def events_url(self, row: Any) -> str | None:
+        """The list of the row's events; None for what has none."""
+        return list_of(Event, urlencode({"q": row.public_id})) if isinstance(row, HAVE_EVENTS) else None
 
     def row(self, object_id: str) -> Any:
         """The row of that key; None when there is none."""

@@ -4,6 +4,7 @@ from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
     arming,
     deciding,
+    feed,
     isolation,
     late_money,
     pacing,
@@ -27,4 +28,5 @@ MUTATIONS: list[Mutation] = [
     *people.MUTATIONS,
     *isolation.MUTATIONS,
     *quarantine.MUTATIONS,
+    *feed.MUTATIONS,
 ]
