@@ -28,8 +28,8 @@ class Sink:
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        time.sleep(self.slow)  # noqa: ASYNC251  (one client at a time)
         self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        time.sleep(self.slow)  # noqa: ASYNC251  (one client at a time)
         return "250 accepted"
 
     def start(self) -> None:
