@@ -82,8 +82,9 @@ def test_every_parameter_that_a_view_reads_is_in_the_document(schema: dict[str, 
 
 
 def _parameters(view: Any) -> set[str]:
-    filters = set(view.filterset_class.base_filters) | {"limit", "cursor"} if issubclass(view, ListView) else set()
-    return filters | set(view.parameters)
+    if not issubclass(view, ListView):
+        return set(view.parameters)
+    return {*view.filterset_class.base_filters, *view.pagination_class.parameters, *view.parameters}
 
 
 def test_every_member_of_every_object_is_described(schema: dict[str, Any]) -> None:

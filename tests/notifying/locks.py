@@ -22,6 +22,7 @@ from billing.models import (
     Subscription,
 )
 from billing.models.bulk import history
+from billing.models.bulk.sql import run as insert
 
 MODELS: dict[str, Any] = {
     "account": GatewayAccount,
@@ -44,7 +45,6 @@ def watching_locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     A row that its writer inserted is not there for anybody else. Only tests that commit can see a difference."""
     kinds: set[str] = set()
     other = connections.create_connection("default")
-    insert = history.run
 
     def checked(query: str, parameters: Any) -> int:
         if "INSERT INTO billing_event" in query:

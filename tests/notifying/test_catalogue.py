@@ -88,6 +88,13 @@ def test_a_move_of_an_invoice_has_its_own_event(before: str, after: str, kind: s
     assert kind_of_move("invoice", before, after) == kind
 
 
+@pytest.mark.parametrize(
+    ("subject", "state"), [("attempt", "succeeded"), ("subscription", "active"), ("account", "running")]
+)
+def test_a_line_that_changes_no_state_is_no_event(subject: str, state: str) -> None:
+    assert kind_of_move(subject, state, state) is None
+
+
 def test_the_page_lists_the_kinds_of_the_code() -> None:
     text = events_page.PAGE.read_text(encoding="utf-8")
     assert events_page.with_table(text) == text, "run python -m tests.house.events_page"

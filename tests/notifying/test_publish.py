@@ -5,13 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from billing import tasks
 from billing.management.commands.tick import _Round
 from billing.models import AccountTrouble, Event
 from billing.models.bulk.history import NewEvent, record_events
+from billing.models.bulk.publishing import FEED
 from billing.notifying import bodies
 from billing.notifying.publish import publish, publish_account
 from billing.operating.timings import Limits
@@ -127,3 +128,18 @@ def test_workers_publish_all_that_waits(work: Callable[[], None], monkeypatch: p
     record_events([paid(invoice, str(number)) for number in range(5)], now=NOW)
     work()
     assert [sequence for _, sequence, _ in places(invoice.account_id)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_feed_that_somebody_publishes_is_left_to_them() -> None:
+    invoice = make_invoice()
+    record_events([paid(invoice)], now=NOW)
+    other = connections.create_connection("default")
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"{FEED} {invoice.account_id}"])
+        assert publish(now=NOW) == 0
+        assert not AccountTrouble.objects.exists()
+    finally:
+        other.close()
+    assert publish(now=NOW) == 1

@@ -39,7 +39,6 @@ def record(read: CardRead, findings: Sequence[AttemptFinding], *, limits: Limits
         record_seen(read.paid, limits=limits, now=now)
         write_orders(read, now)
         write_transactions(read, now)
-        went_back.note(read.card.account_id, list(read.transactions.values()), now=now)
         read.unexplained = _still_unexplained(read)
         if read.unexplained:
             settling.hold_cards([(read.card.id, Reason.UNEXPLAINED_ORDER)], now=now)
@@ -47,6 +46,8 @@ def record(read: CardRead, findings: Sequence[AttemptFinding], *, limits: Limits
         checking.note_read(read.card.id)
         if read.inactive:
             _switch_off(read, now)
+        # Last, for it locks invoices: after the card, as everywhere.
+        went_back.note(read.card.account_id, list(read.transactions.values()), now=now)
     return counts
 
 

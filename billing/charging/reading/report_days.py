@@ -304,6 +304,7 @@ def _named_invoices(account_id: int, transactions: Sequence[ReadTransaction]) ->
 def _list(found: watching.NewFound, now: datetime) -> None:
     """Puts the payment before a person, has the card read on which its order is, and charges the invoice that it names
     on no card of the customer until the person has decided."""
+    lock_account(found.account_id)  # before the cards, as when a charge is armed
     watching.list_found([found], now=now)
     invoice = _hold_customer(found, now)
     cards = GatewayOrder.objects.filter(account_id=found.account_id, gateway_order_id=found.gateway_order_id)
@@ -316,7 +317,6 @@ def _list(found: watching.NewFound, now: datetime) -> None:
         "currency": found.currency,
         "invoice": invoice,
     }
-    lock_account(found.account_id)
     record_event(
         account_id=found.account_id,
         kind="payment.unexplained",

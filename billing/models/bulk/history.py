@@ -146,7 +146,7 @@ def _value(value: Any) -> str:
 
 def lock_account(account_id: int) -> None:
     """For an event of an account by a writer that does not change its row: the events of one account follow each
-    other. Taken last, for charges are armed under a shared lock of the same row."""
+    other. Taken before cards and invoices, for charges are armed under a shared lock of the same row."""
     rows("SELECT id FROM billing_gatewayaccount WHERE id = %s FOR NO KEY UPDATE", [account_id])
 
 

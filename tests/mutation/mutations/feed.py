@@ -7,7 +7,6 @@ PUBLISHING = "billing/models/bulk/publishing.py"
 HISTORY = "billing/models/bulk/history.py"
 HOLDING = "billing/models/bulk/holding.py"
 
-TEST_READERS = "tests/notifying/test_readers.py"
 TEST_PUBLISH = "tests/notifying/test_publish.py"
 TEST_WRITERS = "tests/notifying/test_writers.py"
 TEST_EVENTS = "tests/api/test_events.py"
@@ -16,7 +15,7 @@ TEST_CATALOGUE = "tests/notifying/test_catalogue.py"
 
 MUTATIONS: list[Mutation] = [
     one("publish: one at a time in a feed", PUBLISH, "        if not publishing.lock_feed(account_id, wait=wait):\n",
-        "        if False:\n", *named(TEST_READERS, "every_event_once")),
+        "        if False:\n", *named(TEST_PUBLISH, "left_to_them")),
     one("publish: in the order of ids", PUBLISHING, "AND sequence IS NULL ORDER BY id LIMIT %s",
         "AND sequence IS NULL ORDER BY id DESC LIMIT %s", *named(TEST_PUBLISH, "numbered_from_one")),
     one("publish: continues after what was published", PUBLISH, "    last = publishing.last_sequence(account_id)\n",
@@ -35,7 +34,7 @@ MUTATIONS: list[Mutation] = [
     one("history: what is private is not shown", HISTORY, 'name: {"changed": True} if name in PRIVATE else',
         'name: {"changed": True} if False else', *named(TEST_CHANGES, "no_address")),
     one("history: a line that changes no state is no event", "billing/domain/events.py", "    if before == after:\n",
-        "    if False:\n", *named(TEST_CATALOGUE, "move_of_an_invoice")),
+        "    if False:\n", *named(TEST_CATALOGUE, "changes_no_state")),
     one("remind: a case is locked", HOLDING, "           FOR NO KEY UPDATE OF a SKIP LOCKED", "",
         *named(TEST_WRITERS, "reminders_hold")),
     one("remind: a proposal is locked", "billing/charging/cases/remind.py",
