@@ -186,6 +186,8 @@ SPECTACULAR_SETTINGS = {
         "CollectorEnum": ["engine", "gateway"],
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
         "Language": "billing.domain.messages.Language",
+        "MessageKind": "billing.domain.messages.MessageKind",
+        "MessageState": "billing.domain.messages.MessageState",
         "RefundKind": "billing.domain.refunds.RefundKind",
         "RefundState": "billing.domain.refunds.RefundState",
         "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",
@@ -200,6 +202,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Invoices", "description": "What is owed for one period, or once."},
         {"name": "Attempts", "description": "Every attempt to collect an invoice."},
         {"name": "Refunds", "description": "Refunds and reversals of payments."},
+        {"name": "Messages", "description": "E-mails to your customers."},
         {"name": "Account", "description": "The account of the key, and its stop switch."},
     ],
 }
@@ -269,6 +272,8 @@ _smtp, _folder = "django.core.mail.backends.smtp.EmailBackend", "billing.mailing
 _backend = env.optional("KITARAN_MAIL_BACKEND") or (_smtp if EMAIL_HOST else None if KITARAN_PRODUCTION else _folder)
 KITARAN_SENDS_MAIL = _backend is not None
 EMAIL_BACKEND = _backend or "django.core.mail.backends.dummy.EmailBackend"
+if (_backend or "").startswith("anymail."):
+    INSTALLED_APPS.append("anymail")
 # Who writes to the staff, and to whom: what needs review, stops of accounts, audits that failed.
 DEFAULT_FROM_EMAIL = env.text("KITARAN_MAIL_FROM", "kitaran@localhost")
 KITARAN_STAFF_MAIL = env.names("KITARAN_STAFF_MAIL")

@@ -1,5 +1,6 @@
 """The addresses that the web process answers."""
 
+from django.apps import apps
 from django.contrib import admin
 from django.urls import include, path
 
@@ -16,3 +17,5 @@ urlpatterns = [
     path("card/<str:token>/", save_card, name="save-card"),
     path("callbacks/rm/notify/", notify, name="notify"),
 ]
+if apps.is_installed("anymail"):  # a provider reports there what came back: /mail/<provider>/tracking/
+    urlpatterns.append(path("mail/", include("anymail.urls")))

@@ -11,6 +11,7 @@ from billing.models import (
     Event,
     GatewayAccount,
     Invoice,
+    Message,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -29,6 +30,7 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Invoice: ("customer", "subscription", "payment_method"),
     PaymentAttempt: ("invoice", "payment_method"),
     Refund: ("attempt", "invoice"),
+    Message: ("customer",),
 }
 # What it names of rows that point to it, in one more query for all.
 PREFETCHED: dict[type[Model], tuple[str, ...]] = {
@@ -44,10 +46,11 @@ PREFIXES: dict[type[Model], str] = {
     Invoice: "inv",
     PaymentAttempt: "att",
     Refund: "ref",
+    Message: "msg",
     Event: "evt",
 }
-# What is not there for a merchant's system yet.
-HIDDEN: dict[type[Model], Q] = {Event: Q(sequence__isnull=True)}
+# What is not there for a merchant's system: yet, or ever, as news for the staff.
+HIDDEN: dict[type[Model], Q] = {Event: Q(sequence__isnull=True), Message: Q(customer__isnull=True)}
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 
 

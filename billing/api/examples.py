@@ -386,3 +386,15 @@ OUTCOMES = {
         },
     ]
 }
+A_MESSAGE = {
+    "id": "msg_06cs5zg4t9x2m6p1v7c3k8hjn5",
+    "customer": _CUSTOMER_ID,
+    "kind": "receipt",
+    "language": "en",
+    "state": "sent",
+    "state_reason": "",
+    "subject": "Receipt for RM 19.90: Coffee club",
+    "text": "Thank you for your payment\n\nHello Aminah binti Ali, we have received your payment.\n",
+    "created_at": "2026-01-16T01:00:04.117352Z",
+    "sent_at": "2026-01-16T01:00:09.530471Z",
+}

@@ -15,6 +15,7 @@ from billing.api.objects import subject_named
 from billing.api.problems import FieldError, Problem
 from billing.domain.attempts import AttemptState
 from billing.domain.events import BY_NAME, KINDS
+from billing.domain.messages import MessageState
 from billing.domain.refunds import RefundState
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 
@@ -152,3 +153,8 @@ class RefundFilters(Created):
     attempt = named("attempt__public_id", "Only of this attempt (`att_…`).")
     invoice = named("invoice__public_id", "Only of this invoice (`inv_…`).")
     customer = named("invoice__customer__public_id", "Only this customer's (`cus_…`).")
+
+
+class MessageFilters(Created):
+    state = states(MessageState)
+    customer = named("customer__public_id", "Only to this customer (`cus_…`).")

@@ -153,6 +153,7 @@ def test_history_is_what_happened() -> None:
         "GatewayTransaction",
         "Heartbeat",
         "IdempotencyRecord",
+        "Message",
         "RefundEvidence",
         "ReportDay",
         "Proposal",

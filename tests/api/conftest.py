@@ -9,6 +9,7 @@ from billing.models import (
     Event,
     GatewayAccount,
     Invoice,
+    Message,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -17,11 +18,13 @@ from billing.models import (
 )
 from tests.api.calls import Api, api_for
 from tests.factories import (
+    NOW,
     make_account,
     make_attempt,
     make_card,
     make_customer,
     make_invoice,
+    make_message,
     make_plan,
     make_published_event,
     make_refund,
@@ -44,6 +47,7 @@ class Merchant:
     attempt: PaymentAttempt
     refund: Refund
     event: Event
+    message: Message
 
 
 def make_merchant() -> Merchant:
@@ -56,7 +60,9 @@ def make_merchant() -> Merchant:
     attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
     refund = make_refund(attempt)
     event = make_published_event(invoice)
-    return Merchant(account, api_for(account), customer, card, plan, subscription, invoice, attempt, refund, event)
+    message = make_message(invoice, state="sent", next_try_at=None, sent_at=NOW)
+    rows = (customer, card, plan, subscription, invoice, attempt, refund, event, message)
+    return Merchant(account, api_for(account), *rows)
 
 
 @pytest.fixture

@@ -2,18 +2,20 @@
 
 import logging
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from billing.domain.messages import RETRY_WAITS, MessageKind
 from billing.mailing import send as sending
+from billing.mailing.bounces import note
 from billing.mailing.letters import letter_of
 from billing.mailing.send import send_due
 from billing.models import AccountTrouble, Customer, MailSettings, Message
 from billing.models.bulk import mailing
 from billing.models.bulk.history import NewEvent, record_events
-from tests.factories import NOW, make_card, make_customer, make_invoice, make_mail, make_subscription
+from tests.factories import NOW, make_card, make_customer, make_invoice, make_mail, make_message, make_subscription
 from tests.mailing.sink import Sink
 
 pytestmark = pytest.mark.django_db
@@ -247,3 +249,20 @@ def test_a_line_break_in_the_senders_name_sends_nothing(sink: Sink, name: str) -
     happen("invoice.paid", invoice)
     assert send() == 0
     assert not sink.mails
+
+
+@pytest.mark.parametrize(
+    ("event_type", "message_id", "state"),
+    [("bounced", "<1@provider>", "bounced"), ("delivered", "<1@provider>", "sent"), ("bounced", "<2@provider>", "sent"),
+     ("bounced", None, "sent")],
+)  # fmt: skip
+def test_a_mail_that_comes_back_is_bounced(event_type: str, message_id: str | None, state: str) -> None:
+    columns = {"next_try_at": None, "state": "sent", "sent_at": NOW}
+    message = make_message(**columns, provider_id="<1@provider>")
+    other = make_message(**columns)
+    event = SimpleNamespace(event_type=event_type, message_id=message_id, description="550 gone", reject_reason=None)
+    note(sender=None, event=event, esp_name="Provider")
+    message.refresh_from_db()
+    other.refresh_from_db()
+    assert (message.state, other.state) == (state, "sent")
+    assert message.state_reason == ("550 gone" if state == "bounced" else "")
