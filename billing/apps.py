@@ -19,8 +19,8 @@ class BillingConfig(AppConfig):
             bounces.connect()
 
 
-def _show(object_type: str, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:
+def _show(account_id: int, object_type: str, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:
     """Imported when it is first needed: most processes never publish."""
     from billing.api.objects import show
 
-    return show(object_type, ids)
+    return show(account_id, object_type, ids)

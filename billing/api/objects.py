@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from billing.api.access import PREFIXES, with_related
 from billing.api.serializers.account import AccountSerializer
@@ -47,17 +47,23 @@ PUBLIC_PREFIXES = {
 def subject_named(account: GatewayAccount, public_id: str) -> tuple[str, int] | None:
     """The subject of history that a public id of the account names; None when there is none."""
     for object_type, (model, _) in SHOWN.items():
-        own = {"pk" if model is GatewayAccount else "account_id": account.pk}
         if public_id.partition("_")[0] == PUBLIC_PREFIXES[object_type]:
-            number = model._default_manager.filter(public_id=public_id, **own).values_list("pk", flat=True).first()  # noqa: SLF001
+            named = _rows(model, account.pk).filter(public_id=public_id)
+            number = named.values_list("pk", flat=True).first()
             return None if number is None else (subject_of(object_type), number)
     return None
 
 
-def show(object_type: str, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:
-    """The objects of one type by row id; none of a type that the API does not show."""
+def show(account_id: int, object_type: str, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:
+    """The account's objects of one type by row id; none of a type that the API does not show."""
     if object_type not in SHOWN:
         return {}
     model, serializer = SHOWN[ObjectType(object_type)]
-    rows = list(with_related(model).filter(pk__in=ids))
+    rows = list(_rows(model, account_id).filter(pk__in=ids))
     return dict(zip((row.pk for row in rows), serializer(rows, many=True).data, strict=True))
+
+
+def _rows(model: type[Model], account_id: int) -> QuerySet[Any]:
+    """The account's own rows, itself included."""
+    rows = with_related(model)
+    return rows.filter(pk=account_id) if model is GatewayAccount else rows.filter(account_id=account_id)

@@ -9,8 +9,9 @@ from typing import Any
 from billing.domain.events import object_type
 from billing.models.bulk.publishing import Unpublished
 
-# Shows objects of one type, by their row ids. A type that the API does not show, and a row that is gone, is left out.
-Show = Callable[[str, Sequence[int]], Mapping[int, dict[str, Any]]]
+# Shows an account's objects of one type, by their row ids. A type that the API does not show is left out, and so is a
+# row that is not the account's.
+Show = Callable[[int, str, Sequence[int]], Mapping[int, dict[str, Any]]]
 Objects = Mapping[tuple[str, int], dict[str, Any]]
 _shown_with: list[Show] = []
 
@@ -20,8 +21,8 @@ def show_objects_with(show: Show) -> None:
     _shown_with[:] = [show]
 
 
-def objects_of(events: Sequence[Unpublished]) -> Objects:
-    """The objects of these events as the API shows them now: read set by set, one for each type."""
+def objects_of(account_id: int, events: Sequence[Unpublished]) -> Objects:
+    """The objects of these events of the account as the API shows them now: read set by set, one for each type."""
     ids: dict[str, set[int]] = {}
     for event in events:
         ids.setdefault(event.subject_type, set()).add(event.subject_id)
@@ -29,7 +30,7 @@ def objects_of(events: Sequence[Unpublished]) -> Objects:
     return {
         (subject, number): shown
         for subject, numbers in ids.items()
-        for number, shown in show(object_type(subject), sorted(numbers)).items()
+        for number, shown in show(account_id, object_type(subject), sorted(numbers)).items()
     }
 
 

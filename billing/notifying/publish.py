@@ -54,7 +54,7 @@ def publish_now(account_id: int, *, now: datetime) -> None:
 
 
 def _places(account_id: int, events: list[publishing.Unpublished]) -> list[publishing.Place]:
-    shown = objects_of(events)
+    shown = objects_of(account_id, events)
     last = publishing.last_sequence(account_id)
     of_object = publishing.last_object_sequences(sorted({(one.subject_type, one.subject_id) for one in events}))
     places = []

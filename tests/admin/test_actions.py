@@ -522,7 +522,7 @@ def test_secrets_are_never_shown_after_opening_an_account(boss: Client, monkeypa
     account.refresh_from_db()
     assert decrypt(account.client_secret_encrypted) == "new-canary"
     change = last_change("account", account)
-    assert change.reason == f"changed client_secret: {WHY}"
+    assert change.reason == f"client_secret changed: {WHY}"
 
 
 def refuse_credentials(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:

@@ -148,10 +148,10 @@ def test_the_start_page_asks_the_same_however_much_there_is(boss: Client, world:
     assert len(queries) == LOGIN + START_PAGE, "\n".join(queries)
 
 
-# clock, accounts, installation, 16 of health, unresolved, due subscriptions, due invoices, settled today,
+# clock, accounts, installation, 17 of health, unresolved, due subscriptions, due invoices, settled today,
 # unresolved rows, money to give back, proposals, refunds with a person, found payments, held invoices, held cards,
 # unreadable cards, next due, pulses
-START_PAGE = 32
+START_PAGE = 33
 
 
 def planned(address: Callable[[], None]) -> list[str]:

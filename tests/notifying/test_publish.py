@@ -1,6 +1,7 @@
 """publish: what has committed gets its place and its body, once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -100,10 +101,10 @@ def test_an_account_that_cannot_be_published_waits_alone(monkeypatch: pytest.Mon
     record_events([paid(broken), paid(well)], now=NOW)
     objects_of = bodies.objects_of
 
-    def failing(events: Any) -> Any:
+    def failing(account_id: int, events: Any) -> Any:
         if events[0].subject_id == broken.pk:
             raise RuntimeError("cannot be shown")
-        return objects_of(events)
+        return objects_of(account_id, events)
 
     monkeypatch.setattr("billing.notifying.publish.objects_of", failing)
     assert publish(now=NOW) == 1
@@ -113,6 +114,15 @@ def test_an_account_that_cannot_be_published_waits_alone(monkeypatch: pytest.Mon
     monkeypatch.undo()
     assert publish(now=NOW) == 1
     assert not AccountTrouble.objects.exists()
+
+
+def test_an_event_shows_no_object_of_another_account() -> None:
+    invoice, stranger = make_invoice(), make_account()
+    record_events([replace(paid(invoice), account_id=stranger.pk)], now=NOW)
+    publish(now=NOW)
+    body = Event.objects.get().body
+    assert body is not None
+    assert (body["data"]["object"], body["data"]["object_id"]) == (None, None)
 
 
 def test_an_account_without_events_has_nothing_to_publish() -> None:
@@ -134,12 +144,13 @@ def test_workers_publish_all_that_waits(work: Callable[[], None], monkeypatch: p
 def test_a_feed_that_somebody_publishes_is_left_to_them() -> None:
     invoice = make_invoice()
     record_events([paid(invoice)], now=NOW)
-    other = connections.create_connection("default")
+    other, key = connections.create_connection("default"), [f"{FEED} {invoice.account_id}"]
     try:
         with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"{FEED} {invoice.account_id}"])
-        assert publish(now=NOW) == 0
-        assert not AccountTrouble.objects.exists()
+            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
+            assert publish(now=NOW) == 0
+            assert not AccountTrouble.objects.exists()
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
     finally:
         other.close()
     assert publish(now=NOW) == 1
