@@ -1,7 +1,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class BillingConfig(AppConfig):
@@ -10,10 +10,13 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from billing import checks
+        from billing.mailing import bounces
         from billing.notifying import bodies
 
         checks.register_all()
         bodies.show_objects_with(_show)
+        if apps.is_installed("anymail"):
+            bounces.connect()
 
 
 def _show(account_id: int, object_type: str, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:

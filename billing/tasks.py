@@ -17,6 +17,9 @@ from billing.charging.reading.reconcile import reconcile as reconcile_unknown
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import refund_due
 from billing.gateway.sending_clock import read_clock
+from billing.mailing.digest import send_digest
+from billing.mailing.notices import announce as announce_charges
+from billing.mailing.send import send_due
 from billing.models.clock import database_now
 from billing.notifying.deliver import Delivering
 from billing.notifying.deliver import deliver as deliver_webhooks
@@ -108,6 +111,19 @@ def deliver() -> None:
 def publish() -> None:
     while not shutdown.requested() and publish_events(now=database_now()):
         pass
+
+
+@shared_task(name="billing.announce")
+@_noted
+def announce() -> None:
+    announce_charges(now=read_clock(), should_stop=shutdown.requested)
+
+
+@shared_task(name="billing.mail")
+@_noted
+def mail() -> None:
+    send_due(clock=read_clock, should_stop=shutdown.requested)
+    send_digest(clock=read_clock)
 
 
 @shared_task(name="billing.heartbeat", bind=True)

@@ -25,6 +25,7 @@ HEARTBEAT_SECONDS = 15
 REMIND_SECONDS = 900
 EXPIRE_SECONDS = 60
 WATCH_SECONDS = 60
+ANNOUNCE_SECONDS = 600
 
 
 def _tick(task: str, seconds: int, queue: str) -> dict[str, Any]:
@@ -63,6 +64,8 @@ app.conf.update(
         "billing.expire": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
         "billing.publish": {"queue": NOTIFY},
+        "billing.announce": {"queue": NOTIFY},
+        "billing.mail": {"queue": NOTIFY},
     },
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
@@ -80,6 +83,8 @@ app.conf.update(
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
         "deliver": _tick("billing.deliver", TICK_SECONDS, NOTIFY),
         "publish": _tick("billing.publish", TICK_SECONDS, NOTIFY),
+        "announce": _tick("billing.announce", ANNOUNCE_SECONDS, NOTIFY),
+        "mail": _tick("billing.mail", TICK_SECONDS, NOTIFY),
         "watch": _tick("billing.watch", WATCH_SECONDS, RECONCILE),
         **{f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue) for queue in QUEUES},
     },

@@ -35,6 +35,12 @@ def secret(name: str) -> str | None:
         raise ImproperlyConfigured(f"{name}_FILE={path!r} cannot be read: {error.strerror}.") from error
 
 
+def secrets_of(prefix: str) -> dict[str, str]:
+    """The secrets whose names begin with `prefix`, by the rest of their names."""
+    found = {name.removesuffix("_FILE") for name in os.environ if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name in sorted(found) if (value := secret(name))}
+
+
 def boolean(name: str, *, default: bool = False) -> bool:
     value = os.environ.get(name, "").strip().lower()
     if not value:

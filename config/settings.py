@@ -185,6 +185,9 @@ SPECTACULAR_SETTINGS = {
         "CardState": "billing.domain.subscriptions.CardState",
         "CollectorEnum": ["engine", "gateway"],
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
+        "Language": "billing.domain.messages.Language",
+        "MessageKind": "billing.domain.messages.MessageKind",
+        "MessageState": "billing.domain.messages.MessageState",
         "RefundKind": "billing.domain.refunds.RefundKind",
         "RefundState": "billing.domain.refunds.RefundState",
         "SubscriptionState": "billing.domain.subscriptions.SubscriptionState",
@@ -201,6 +204,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Attempts", "description": "Every attempt to collect an invoice."},
         {"name": "Refunds", "description": "Refunds and reversals of payments."},
         {"name": "Webhooks", "description": "Where events are sent, and what became of each."},
+        {"name": "Messages", "description": "E-mails to your customers."},
         {"name": "Account", "description": "The account of the key, and its stop switch."},
     ],
 }
@@ -256,21 +260,36 @@ KITARAN_UNREADABLE_CARD_SECONDS = env.integer("KITARAN_UNREADABLE_CARD_SECONDS",
 # How far the database's clock may be from the gateway's; 0: they are not compared.
 KITARAN_CLOCK_TOLERANCE_SECONDS = env.integer("KITARAN_CLOCK_TOLERANCE_SECONDS", 10, least=0, most=60)
 
-# --- Webhooks and mail --------------------------------------------------------------------------------
+# --- Webhooks -----------------------------------------------------------------------------------------
 # How long one request to an endpoint may last in all, and how many are under way in a process, and at one endpoint.
 KITARAN_WEBHOOK_SECONDS = env.integer("KITARAN_WEBHOOK_SECONDS", 15, least=1, most=60)
 KITARAN_WEBHOOKS_AT_ONCE = env.integer("KITARAN_WEBHOOKS_AT_ONCE", 64, least=1, most=512)
 KITARAN_WEBHOOKS_AT_ONCE_PER_ENDPOINT = env.integer("KITARAN_WEBHOOKS_AT_ONCE_PER_ENDPOINT", 4, least=1, most=64)
 # Endpoints on this machine and in private networks, also without TLS. For a developer's machine only.
 KITARAN_WEBHOOKS_ALLOW_PRIVATE = env.boolean("KITARAN_WEBHOOKS_ALLOW_PRIVATE")
-KITARAN_SENDS_MAIL = env.optional("KITARAN_MAIL_HOST") is not None
-EMAIL_HOST = env.optional("KITARAN_MAIL_HOST") or "localhost"
-EMAIL_PORT = env.integer("KITARAN_MAIL_PORT", 587, least=1, most=65_535)
-EMAIL_HOST_USER = env.optional("KITARAN_MAIL_USER") or ""
-EMAIL_HOST_PASSWORD = env.secret("KITARAN_MAIL_PASSWORD") or ""
-EMAIL_USE_TLS = env.boolean("KITARAN_MAIL_TLS", default=True)
-EMAIL_TIMEOUT = 10
+
+# --- Mail ---------------------------------------------------------------------------------------------
+# SMTP; a provider's API by django-anymail; in production otherwise none, elsewhere a folder of .eml files.
+EMAIL_HOST = env.optional("EMAIL_HOST") or ""
+EMAIL_HOST_USER = env.optional("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", default=True)
+EMAIL_USE_SSL = env.boolean("EMAIL_USE_SSL")
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, least=1, most=65_535)
+EMAIL_TIMEOUT = env.integer("EMAIL_TIMEOUT", 15, least=1, most=20)
+KITARAN_MAIL_DIR = KITARAN_DATA_DIR / "mail"
+_smtp, _folder = "django.core.mail.backends.smtp.EmailBackend", "billing.mailing.folder.EmailBackend"
+_backend = env.optional("KITARAN_MAIL_BACKEND") or (_smtp if EMAIL_HOST else None if KITARAN_PRODUCTION else _folder)
+KITARAN_SENDS_MAIL = _backend is not None
+EMAIL_BACKEND = _backend or "django.core.mail.backends.dummy.EmailBackend"
+if (_backend or "").startswith("anymail."):
+    INSTALLED_APPS.append("anymail")
+# Who writes to the staff, and to whom: what needs review, stops of accounts, audits that failed.
 DEFAULT_FROM_EMAIL = env.text("KITARAN_MAIL_FROM", "kitaran@localhost")
+KITARAN_STAFF_MAIL = env.names("KITARAN_STAFF_MAIL")
+KITARAN_STAFF_MAIL_SECONDS = env.integer("KITARAN_STAFF_MAIL_SECONDS", 900, least=60, most=86_400)
+# What the provider of django-anymail needs: ANYMAIL_MAILGUN_API_KEY becomes ANYMAIL["MAILGUN_API_KEY"].
+ANYMAIL = env.secrets_of("ANYMAIL_")
 
 if KITARAN_PRODUCTION:
     SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)

@@ -1,16 +1,21 @@
 """The addresses that the web process answers."""
 
+from django.apps import apps
 from django.contrib import admin
 from django.urls import include, path
 
 from billing.api.health import HealthView
 from billing.callbacks.bind_return import bind_return
 from billing.callbacks.notify import notify
+from billing.callbacks.save_card import save_card
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/", HealthView.as_view(), name="health"),
     path("api/", include("billing.api.urls")),
     path("bind/<str:token>/", bind_return, name="bind-return"),
+    path("card/<str:token>/", save_card, name="save-card"),
     path("callbacks/rm/notify/", notify, name="notify"),
 ]
+if apps.is_installed("anymail"):  # a provider reports there what came back: /mail/<provider>/tracking/
+    urlpatterns.append(path("mail/", include("anymail.urls")))

@@ -19,6 +19,8 @@ from billing.models import (
     FoundPayment,
     GatewayAccount,
     Invoice,
+    MailSettings,
+    Message,
     OutsidePayment,
     PaymentAttempt,
     PaymentMethod,
@@ -79,6 +81,41 @@ def make_customer(account: GatewayAccount | None = None, **columns: Any) -> Cust
             "country_code": "60",
             "phone_number": "123456789",
             "created_at": NOW,
+            **columns,
+        }
+    )
+
+
+def make_mail(account: GatewayAccount | None = None, **columns: Any) -> MailSettings:
+    """Mail that is on, in English."""
+    return MailSettings.objects.create(
+        **{
+            "account": account or make_account(),
+            "enabled": True,
+            "sender_name": "Kedai Kopi",
+            "sender_address": "billing@kedai.example",
+            **columns,
+        }
+    )
+
+
+def make_message(invoice: Invoice | None = None, **columns: Any) -> Message:
+    """A receipt that is due at NOW."""
+    invoice = invoice or make_invoice()
+    number = next(_numbers)
+    return Message.objects.create(
+        **{
+            "public_id": new_id("msg", NOW),
+            "account": invoice.account,
+            "customer": invoice.customer,
+            "kind": "receipt",
+            "occasion": f"occasion-{number}",
+            "subject_type": "invoice",
+            "subject_id": invoice.pk,
+            "language": "en",
+            "state": "pending",
+            "created_at": NOW,
+            "next_try_at": NOW,
             **columns,
         }
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 
 from billing.accounts.add_account import add_account
@@ -18,6 +18,7 @@ from billing.accounts.gateway_accounts import (
 )
 from billing.admin import quarantine
 from billing.admin.api_keys import keys_of
+from billing.admin.messages import MAIL_ACTIONS, mail_table, preview_urls
 from billing.admin.pace import LET_RUN, pace_facts, pace_notice, pace_of, runs
 from billing.admin.toolkit import fields
 from billing.admin.toolkit.actions import Creation, Done, Given, PersonAction
@@ -264,7 +265,11 @@ class AccountAdmin(RecordAdmin):
         ),
         LET_RUN,
         quarantine.LIFT,
+        *MAIL_ACTIONS,
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*preview_urls(self), *super().get_urls()]
 
     @admin.display(description="Since")
     def since(self, row: GatewayAccount) -> str:
@@ -307,7 +312,11 @@ class AccountAdmin(RecordAdmin):
                 *pace_notice(row),
                 Facts("Account", facts),
                 runs(row),
-                timeline([("account", [row.pk]), ("pace", [row.pk]), ("quarantine", [row.pk])], row.time_zone),
+                mail_table(row),
+                timeline(
+                    [("account", [row.pk]), ("pace", [row.pk]), ("quarantine", [row.pk]), ("mail", [row.pk])],
+                    row.time_zone,
+                ),
             ],
             side=[pace_facts(row, database_now()), Facts("When a charge is declined", dunning), keys_of(row)],
         )

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from billing.admin.held_cards import HOLD_ACTIONS, open_card_proposal, what_it_charges
+from billing.admin.messages import LANGUAGES, mail_facts, messages_of
 from billing.admin.toolkit import fields, tables
 from billing.admin.toolkit.actions import Button, Creation, Done, Given, PersonAction, Shortcut
 from billing.admin.toolkit.base import RecordAdmin
@@ -58,6 +59,10 @@ class EditForm(ActionForm):
     email = fields.email("E-mail")
     country_code = fields.text("Country code", most=4)
     phone_number = fields.text("Phone number", help_text="Without the country code.", most=20)
+    language = fields.choice("Language of mail", [("", "that of the account"), *LANGUAGES.items()], required=False)
+    silenced = fields.tick(
+        "Send only what card networks require", help_text="The enrolment, and notices before a charge."
+    )
 
     def prepare(self, row: Any) -> None:
         self.initial.update({name: getattr(row, name) for name in self.fields if name != "token"})
@@ -105,6 +110,7 @@ def charge(row: Customer | Subscription, given: Given) -> Done:
 
 def _edit(customer: Customer, given: Given) -> Done:
     changes = {name: given.data[name] for name in EditForm.base_fields if name != "token"}
+    changes["language"] = changes["language"] or None
     update_customer(customer=customer, changes=changes, actor=given.actor, now=given.now)
     return Done("Details saved.")
 
@@ -193,6 +199,7 @@ class CustomerAdmin(RecordAdmin):
         facts = [
             ("E-mail", row.email),
             ("Phone", f"+{row.country_code} {row.phone_number}"),
+            *mail_facts(row),
             ("Reference", row.reference),
             ("Account", link(row.account, row.account.name)),
             ("Since", moment(row.created_at, zone)),
@@ -202,7 +209,8 @@ class CustomerAdmin(RecordAdmin):
         begin = reverse("admin:billing_subscription_add") + f"?customer={row.pk}"
         subscriptions = tables.subscriptions(started, zone, list_of(Subscription, only))
         history = timeline([("customer", [row.pk]), ("card", [card.pk for card in cards])], zone)
-        side = [Facts("Customer", facts), tables.cards(cards, zone, list_of(PaymentMethod, only)), history]
+        mail = messages_of(row, zone, most=tables.MOST_ROWS)
+        side = [Facts("Customer", facts), tables.cards(cards, zone, list_of(PaymentMethod, only)), mail, history]
         page = Page(row.name, row.email, main=[subscriptions, _owed(owed, zone, only)], side=side)
         if request.user.has_perm("billing.add_subscription"):
             page.actions.append(Button(begin, Shortcut("Start a subscription", "autorenew")))

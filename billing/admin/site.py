@@ -22,6 +22,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Cards", "credit_card", "paymentmethod"),
             ("Subscriptions", "autorenew", "subscription"),
             ("Plans", "sell", "plan"),
+            ("Messages", "mail", "message"),
         ),
     ),
     (

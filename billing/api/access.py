@@ -11,6 +11,7 @@ from billing.models import (
     Event,
     GatewayAccount,
     Invoice,
+    Message,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -33,6 +34,7 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Refund: ("attempt", "invoice"),
     WebhookEndpoint: (),
     WebhookDelivery: ("endpoint",),
+    Message: ("customer",),
 }
 # What it names of rows that point to it, in one more query for all.
 PREFETCHED: dict[type[Model], tuple[str, ...]] = {
@@ -50,10 +52,11 @@ PREFIXES: dict[type[Model], str] = {
     Refund: "ref",
     WebhookEndpoint: "whe",
     WebhookDelivery: "whd",
+    Message: "msg",
     Event: "evt",
 }
-# What is not there for a merchant's system yet.
-HIDDEN: dict[type[Model], Q] = {Event: Q(sequence__isnull=True)}
+# What is not there for a merchant's system: yet, or ever, as news for the staff.
+HIDDEN: dict[type[Model], Q] = {Event: Q(sequence__isnull=True), Message: Q(customer__isnull=True)}
 _ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}", re.ASCII)
 
 

@@ -33,6 +33,7 @@ CUSTOMER = _sent(
         "email": "aminah@example.com",
         "country_code": "60",
         "phone_number": "123456789",
+        "language": "ms",
         "metadata": {"branch": "Bangsar"},
     },
 )
@@ -115,6 +116,8 @@ A_CUSTOMER = {
     "email": "aminah@example.com",
     "country_code": "60",
     "phone_number": "123456789",
+    "language": "ms",
+    "silenced": False,
     "metadata": {"branch": "Bangsar"},
     "created_at": "2026-01-15T03:20:11.482913Z",
 }
@@ -386,4 +389,16 @@ OUTCOMES = {
             "error": {"field": "attempt", "rule": "state", "message": "must need review; it is declined"},
         },
     ]
+}
+A_MESSAGE = {
+    "id": "msg_06cs5zg4t9x2m6p1v7c3k8hjn5",
+    "customer": _CUSTOMER_ID,
+    "kind": "receipt",
+    "language": "en",
+    "state": "sent",
+    "state_reason": "",
+    "subject": "Receipt for RM 19.90: Coffee club",
+    "text": "Thank you for your payment\n\nHello Aminah binti Ali, we have received your payment.\n",
+    "created_at": "2026-01-16T01:00:04.117352Z",
+    "sent_at": "2026-01-16T01:00:09.530471Z",
 }

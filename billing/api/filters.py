@@ -15,6 +15,7 @@ from billing.api.objects import subject_named
 from billing.api.problems import FieldError, Problem
 from billing.domain.attempts import AttemptState
 from billing.domain.events import BY_NAME, KINDS
+from billing.domain.messages import MessageState
 from billing.domain.refunds import RefundState
 from billing.domain.subscriptions import CardState, InvoiceState, SubscriptionState
 from billing.domain.webhooks import DeliveryState, EndpointState
@@ -158,3 +159,8 @@ class WebhookDeliveryFilters(Created):
     endpoint = named("endpoint__public_id", "Only to this endpoint (`whe_…`).")
     event = named("event_public_id", "Only of this event (`evt_…`).")
     type = named("kind", "Only of this type of event, such as `invoice.paid`.")
+
+
+class MessageFilters(Created):
+    state = states(MessageState)
+    customer = named("customer__public_id", "Only to this customer (`cus_…`).")

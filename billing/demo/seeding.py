@@ -17,12 +17,14 @@ from billing.domain.money import Price
 from billing.domain.recurrence import Recurrence
 from billing.domain.schedules import Interval, Schedule, occurrences
 from billing.domain.subscriptions import ActivatesOn, CardState
+from billing.mailing.change_settings import change_mail_settings
 from billing.models import Customer, GatewayAccount, PaymentMethod, Plan, Subscription
 from billing.subscriptions.cards import confirm_binding, start_binding
 from billing.subscriptions.customers import create_customer
 from billing.subscriptions.plans import create_plan
 from billing.subscriptions.start import start_subscription
 
+SENDER = "hello@kedai.example"
 LONGEST_INTERVAL = timedelta(days=40)
 # A subscription that is due has started so long before its occurrence: on the same day, and before it.
 LEAD = timedelta(minutes=40)
@@ -55,6 +57,8 @@ def create_account(hello: Hello, *, now: datetime) -> GatewayAccount:
     )
     changes, reason = {"list_lag_seconds": 0}, "the simulator's lists do not lag"
     change_account(account=account, changes=changes, reason=reason, actor="demo", now=now)
+    mail, why = {"enabled": True, "sender_address": SENDER}, "the mail of a demo goes to a folder"
+    change_mail_settings(account=account, changes=mail, reason=why, actor="demo", now=now)
     account.refresh_from_db()
     return account
 

@@ -19,6 +19,7 @@ CHARGE, NOTIFY, BACKGROUND = "charge worker", "notify worker", "background worke
 SHORTENED = {
     "KITARAN_CHECK_LADDER_SECONDS": "2,4,8,12",
     "KITARAN_REPORT_LADDER_SECONDS": "none",
+    "KITARAN_MAIL_BACKEND": "billing.mailing.folder.EmailBackend",
     "KITARAN_GATEWAY_TOTAL_SECONDS": "6",
     "KITARAN_SEND_WINDOW_SECONDS": "4",
     "KITARAN_REVERSED_CHECK_SECONDS": "8",

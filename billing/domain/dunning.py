@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from billing.domain.errors import RefusedError
 
@@ -70,3 +71,16 @@ def next_step(policy: DunningPolicy, *, tries: int, first_tried_at: datetime, no
         if at > now:
             return RetryAt(at)
     return GiveUp(policy.final_action)
+
+
+def outlook(
+    step: RetryAt | GiveUp, policy: DunningPolicy, *, first_tried_at: datetime, subscription_runs: bool
+) -> dict[str, Any]:
+    """What follows a decline, for its event: when the next try is, how many are left, whether the subscription ends."""
+    match step:
+        case RetryAt(at):
+            later = [day for day in policy.retry_days if first_tried_at + timedelta(days=day) > at]
+            return {"next_attempt_at": at.isoformat(), "tries_left": 1 + len(later), "ends_subscription": False}
+        case GiveUp(action):
+            ends = subscription_runs and action is not FinalAction.KEEP
+            return {"next_attempt_at": None, "tries_left": 0, "ends_subscription": ends}

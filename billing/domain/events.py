@@ -86,6 +86,7 @@ KINDS: tuple[Kind, ...] = (
         ("subscription.past_due", "an invoice of it was declined", _to("subscription", "past_due")),
         ("subscription.paused", "it is paused", _to("subscription", "paused")),
         ("subscription.canceled", "it is cancelled", _to("subscription", "canceled")),
+        ("subscription.expired", "its first payment was not made in time", _to("subscription", "expired")),
         ("subscription.completed", "its last period is over", _to("subscription", "completed")),
         ("subscription.updated", "its card, its catch-up policy or its metadata changes", ()),
         ("subscription.not_opened", "a due period could not be opened", ()),

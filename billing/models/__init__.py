@@ -7,6 +7,7 @@ from billing.models.gateway_records import GatewayOrder, GatewayTransaction
 from billing.models.history import Event, Transition
 from billing.models.invoices import Invoice
 from billing.models.late_money import FoundPayment, ReportDay
+from billing.models.messages import MailSettings, Message
 from billing.models.orphans import OrphanAnswer
 from billing.models.outside_payments import OutsidePayment
 from billing.models.pace import AccountDay, AccountPace, RunManifest
@@ -36,6 +37,8 @@ __all__ = [
     "IdempotencyRecord",
     "Installation",
     "Invoice",
+    "MailSettings",
+    "Message",
     "OrphanAnswer",
     "OutsidePayment",
     "PaymentAttempt",

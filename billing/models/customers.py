@@ -4,13 +4,15 @@ from django.db import models
 from django.db.models import Q
 
 from billing.domain.arming import Environment
+from billing.domain.messages import Language
 from billing.domain.subscriptions import CardKind, CardState
 from billing.models.accounts import GatewayAccount
 from billing.models.choices import any_of, choices, only_if
 
 
 class Customer(models.Model):
-    """Who pays. `reference` is the merchant's own, unique within the account."""
+    """Who pays. `reference` is the merchant's own, unique within the account. `language` is that of their mail; None:
+    the account's. One who is `silenced` gets no mail but what the card networks require."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -19,12 +21,15 @@ class Customer(models.Model):
     email = models.TextField()
     country_code = models.TextField(db_default="60")
     phone_number = models.TextField()
+    language = models.TextField(choices=choices(Language), null=True, blank=True)
+    silenced = models.BooleanField(db_default=False)
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("account", "reference"), name="customer_reference_once_per_account"),
+            only_if("language", Q(language__in=[one.value for one in Language]), name="customer_language_known"),
         )
 
     def __str__(self) -> str:
@@ -57,6 +62,8 @@ class PaymentMethod(models.Model):
     bind_reason = models.TextField(blank=True, db_default="")
     bind_outcome_at = models.DateTimeField(null=True, blank=True)
     is_default = models.BooleanField(db_default=False)
+    # Saved by the link of a message: it becomes the card for all that the customer pays.
+    takes_over = models.BooleanField(db_default=False)
     baseline_read_at = models.DateTimeField(null=True, blank=True)
     held_at = models.DateTimeField(null=True, blank=True)
     held_reason = models.TextField(blank=True, db_default="")

@@ -5,7 +5,7 @@ the card's first charge its orders are read, so that what was there before is ne
 """
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -19,11 +19,13 @@ from billing.models import Customer, PaymentMethod
 from billing.models.bulk import settling
 from billing.models.bulk.history import record_change, record_event, record_transition
 from billing.subscriptions.activate import activate_waiting
+from billing.subscriptions.update import charge_on_default
 
 # What the gateway answers about a card holder who has bound no card yet.
 _NOT_BOUND_YET = frozenset({"INVALID_REQUEST"})
 
-# Why a customer's cards are held whose payment was found in the daily reports.
+# A page that the customer opened so long ago is opened again, and not another one.
+PAGE_IS_REUSED_FOR = timedelta(hours=1)
 
 
 class CardError(RefusedError):
@@ -31,14 +33,20 @@ class CardError(RefusedError):
 
 
 def start_binding(
-    *, customer: Customer, return_url: str, now: datetime, merchant_return_url: str = "", actor: str = "engine"
+    *,
+    customer: Customer,
+    return_url: str,
+    now: datetime,
+    merchant_return_url: str = "",
+    actor: str = "engine",
+    takes_over: bool = False,
 ) -> PaymentMethod:
     """Asks the gateway for a page where the customer binds a card; the card is *pending* until `confirm_binding`.
 
     `return_url` is where the gateway sends the browser afterwards, with the card's secret return token added as
     the last part of its path; `merchant_return_url` is where it goes from there, when the merchant has a page of
-    its own. Raises GatewayUnavailableError; then there may be a card holder at the gateway
-    that nobody uses, which costs nothing."""
+    its own. With `takes_over` the card is charged for all that the customer pays, once it is saved. Raises
+    GatewayUnavailableError; then there may be a card holder at the gateway that nobody uses, which costs nothing."""
     account = customer.account
     token = secrets.token_urlsafe(24)
     info = gateway_for(account).create_tokenized_card(
@@ -62,10 +70,23 @@ def start_binding(
             payment_url=info.payment_url,
             return_token=token,
             merchant_return_url=merchant_return_url,
+            takes_over=takes_over,
             created_at=now,
         )
         _log(card, "", CardState.PENDING, Reason.BINDING_STARTED, now, actor=actor)
     return card
+
+
+def page_to_save_a_card(*, customer: Customer, return_url: str, now: datetime) -> str:
+    """Where the customer enters a card that is charged from then on for all that they pay; for whoever has the link of
+    a message. One who returns soon gets the same page. Raises GatewayUnavailableError."""
+    opened = PaymentMethod.objects.filter(
+        customer=customer, takes_over=True, state=CardState.PENDING.value, created_at__gt=now - PAGE_IS_REUSED_FOR
+    )
+    card = opened.exclude(payment_url="").order_by("-pk").first()
+    if card is None:
+        card = start_binding(customer=customer, return_url=return_url, now=now, actor="customer", takes_over=True)
+    return card.payment_url
 
 
 def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
@@ -85,19 +106,26 @@ def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
         return False
     orders = gateway.read_orders(info.gateway_customer_id) if card.baseline_read_at is None else []
     with transaction.atomic():
+        if card.takes_over:
+            list(PaymentMethod.objects.select_for_update().filter(customer_id=card.customer_id).order_by("id"))
         locked = PaymentMethod.objects.select_for_update().get(pk=card.pk)
         if locked.state in (CardState.ACTIVE, CardState.REVOKED):
             return locked.state == CardState.ACTIVE
         write_baseline(locked, orders, now)
         before = CardState(locked.state)
+        takes_over = locked.takes_over and before is CardState.PENDING
         locked.state = CardState.ACTIVE.value
         locked.label = info.label
         locked.baseline_read_at = locked.baseline_read_at or now
         locked.activated_at = now
+        if takes_over:
+            PaymentMethod.objects.filter(customer_id=locked.customer_id, is_default=True).update(is_default=False)
         locked.is_default = not PaymentMethod.objects.filter(customer=locked.customer, is_default=True).exists()
         locked.save(update_fields=["state", "label", "baseline_read_at", "activated_at", "is_default"])
         _log(locked, before.value, CardState.ACTIVE, Reason.BOUND, now)
         _hold_like_the_others(locked, now)
+        if takes_over:
+            charge_on_default(customer_id=locked.customer_id, actor="customer", now=now)
         activate_waiting(customer=locked.customer, now=now, saved=locked)
     return True
 

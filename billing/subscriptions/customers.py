@@ -13,7 +13,7 @@ from billing.models import Customer, GatewayAccount
 from billing.models.bulk.history import record_change, record_transition
 
 CREATED = "created"  # the one state of a customer in history
-CHANGEABLE = frozenset({"name", "email", "country_code", "phone_number", "metadata"})
+CHANGEABLE = frozenset({"name", "email", "country_code", "phone_number", "language", "silenced", "metadata"})
 
 
 class ReferenceTakenError(RefusedError):
@@ -29,6 +29,8 @@ def create_customer(
     phone_number: str,
     now: datetime,
     country_code: str = "60",
+    language: str | None = None,
+    silenced: bool = False,
     metadata: dict[str, Any] | None = None,
     actor: str = "engine",
 ) -> Customer:
@@ -43,6 +45,8 @@ def create_customer(
                 email=email,
                 country_code=country_code,
                 phone_number=phone_number,
+                language=language,
+                silenced=silenced,
                 metadata=metadata or {},
                 created_at=now,
             )

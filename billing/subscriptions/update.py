@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from billing.domain.catch_up import CatchUp
-from billing.domain.subscriptions import ENDED, CardState, SubscriptionState
+from billing.domain.subscriptions import ENDED, CardState, InvoiceState, SubscriptionState
 from billing.models import Invoice, PaymentMethod, Subscription
 from billing.models.bulk.history import record_change
 from billing.subscriptions.activate import activate, has_usable_card
@@ -98,3 +98,12 @@ def _change_card(subscription: Subscription, card: PaymentMethod | None, *, acto
     Invoice.objects.filter(subscription=subscription, next_attempt_at__gt=now, refusal__isnull=False).update(
         next_attempt_at=now
     )
+
+
+def charge_on_default(*, customer_id: int, actor: str, now: datetime) -> None:
+    """What names a card of the customer, and has not ended, names none any more. In the caller's transaction."""
+    named = Subscription.objects.select_for_update().filter(customer_id=customer_id, payment_method__isnull=False)
+    for subscription in named.exclude(state__in=[state.value for state in ENDED]).order_by("id"):
+        _change_card(subscription, None, actor=actor, now=now)
+    one_offs = Invoice.objects.filter(customer_id=customer_id, subscription=None, state=InvoiceState.OPEN.value)
+    one_offs.filter(payment_method__isnull=False).update(payment_method=None)

@@ -32,6 +32,7 @@ from tests.factories import (
     make_evidence,
     make_found_payment,
     make_invoice,
+    make_message,
     make_plan,
     make_proposal,
     make_refund,
@@ -108,7 +109,7 @@ def make_world(account: GatewayAccount | None = None) -> World:
             "surplus",
         )
     )
-    found.add(refund, make_refund_evidence(refund))
+    found.add(refund, make_refund_evidence(refund), make_message(invoice))
     found.add(
         Transition.objects.create(
             account_id=account.pk,

@@ -21,6 +21,7 @@ from billing.models import (
     Host,
     Installation,
     Invoice,
+    MailSettings,
     OutsidePayment,
     PaymentAttempt,
     PaymentMethod,
@@ -38,7 +39,17 @@ from tests.factories import make_account, make_card, make_customer, make_subscri
 pytestmark = pytest.mark.django_db
 
 # Rows that are shown on the page of what they are about, and have none of their own.
-SHOWN_ELSEWHERE = {AccountDay, AccountPace, AccountTrouble, GatewayClock, Host, OutsidePayment, RunManifest, WebhookTry}
+SHOWN_ELSEWHERE = {
+    AccountDay,
+    AccountPace,
+    AccountTrouble,
+    GatewayClock,
+    Host,
+    MailSettings,
+    OutsidePayment,
+    RunManifest,
+    WebhookTry,
+}
 NOUNS = sorted(set(apps.get_app_config("billing").get_models()) - SHOWN_ELSEWHERE, key=lambda model: model.__name__)
 CREATED = {ApiKey, Customer, GatewayAccount, Plan, Subscription, WebhookEndpoint}
 HISTORY = {name for name in NOUNS if isinstance(admin.site._registry.get(name), HistoryAdmin)}
@@ -146,6 +157,7 @@ def test_history_is_what_happened() -> None:
         "GatewayTransaction",
         "Heartbeat",
         "IdempotencyRecord",
+        "Message",
         "RefundEvidence",
         "ReportDay",
         "Proposal",

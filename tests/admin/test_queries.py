@@ -44,6 +44,7 @@ OF_A_LIST = {
     "Invoice": 2,
     "PaymentAttempt": 2,
     "PaymentMethod": 2,
+    "Message": 2,
     "Plan": 2,
     "Refund": 2,
     "OrphanAnswer": 1,
@@ -65,12 +66,12 @@ OF_A_PAGE = {
     "OrphanAnswer": 1,
     "ApiKey": 2,  # the key, timeline
     "ChargeRun": 1,
-    "Customer": 6,  # the customer, cards, subscriptions, invoices, their attempts, timeline
+    "Customer": 7,  # the customer, cards, subscriptions, invoices, their attempts, messages, timeline
     "Event": 1,
     "Evidence": 1,
     "FoundPayment": 1,
-    # the account, troubles, pace (asked for three times while there is none), runs, clock, keys, timeline
-    "GatewayAccount": 7,
+    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline
+    "GatewayAccount": 8,
     "GatewayOrder": 1,
     "GatewayTransaction": 1,
     "Heartbeat": 1,
@@ -79,6 +80,7 @@ OF_A_PAGE = {
     # the invoice, attempts, proposal, timeline; clock, attempts, changes, evidence, refunds, payments from elsewhere,
     # switches of its explanation, and what can be done
     "Invoice": 13,
+    "Message": 1,
     "PaymentAttempt": 4,  # the attempt, evidence, orders, timeline
     "PaymentMethod": 3,  # the card, attempts, timeline
     "Plan": 3,  # the plan, subscriptions, timeline

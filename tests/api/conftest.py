@@ -9,6 +9,7 @@ from billing.models import (
     Event,
     GatewayAccount,
     Invoice,
+    Message,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -19,11 +20,13 @@ from billing.models import (
 )
 from tests.api.calls import Api, api_for
 from tests.factories import (
+    NOW,
     make_account,
     make_attempt,
     make_card,
     make_customer,
     make_invoice,
+    make_message,
     make_plan,
     make_published_event,
     make_refund,
@@ -49,6 +52,7 @@ class Merchant:
     event: Event
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
+    message: Message
 
 
 def make_merchant() -> Merchant:
@@ -63,7 +67,8 @@ def make_merchant() -> Merchant:
     event = make_published_event(invoice)
     endpoint = make_endpoint(account)
     delivery = make_try(make_delivery(endpoint, event)).delivery
-    rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery)
+    message = make_message(invoice, state="sent", next_try_at=None, sent_at=NOW)
+    rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery, message)
     return Merchant(account, api_for(account), *rows)
 
 

@@ -52,6 +52,8 @@ ROUTES = [
     ("GET", "/attempts/{attempt}/", "read"),
     ("GET", "/events/", "read"),
     ("GET", "/events/{event}/", "read"),
+    ("GET", "/messages/", "read"),
+    ("GET", "/messages/{message}/", "read"),
     ("GET", "/refunds/", "read"),
     ("POST", "/refunds/", "charge"),
     ("GET", "/refunds/{refund}/", "read"),
@@ -104,6 +106,7 @@ def named(path: str, merchant: Merchant) -> str:
         endpoint=merchant.endpoint.public_id,
         delivery=merchant.delivery.public_id,
         event=merchant.event.public_id,
+        message=merchant.message.public_id,
     )
 
 
@@ -161,6 +164,7 @@ def test_a_list_shows_the_own_rows_only(path: str, merchant: Merchant, stranger:
         ("/refunds/", "invoice"),
         ("/refunds/", "customer"),
         ("/webhook-deliveries/", "endpoint"),
+        ("/messages/", "customer"),
     ],
 )
 def test_filters_reach_no_other_account(path: str, filter_by: str, merchant: Merchant, stranger: Merchant) -> None:

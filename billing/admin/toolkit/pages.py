@@ -79,10 +79,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Data as it is kept, for those who look closely; folded."""
+    """Data as it is kept, for those who look closely; folded unless the page is about it."""
 
     title: str
     text: str
+    folded: bool = True
     template: str = "verbatim"
 
 

@@ -1,8 +1,9 @@
 """Customers."""
 
 from billing.api import examples
-from billing.api.fields import Body, Email, Instant, Metadata, Text
-from billing.api.serializers.common import Output, identifier, string
+from billing.api.fields import Body, Email, Flag, Instant, Metadata, Text
+from billing.api.serializers.common import Output, identifier, string, word
+from billing.domain.messages import Language
 
 
 class CustomerChangeBody(Body):
@@ -17,6 +18,15 @@ class CustomerChangeBody(Body):
         rule="must be 5 to 14 digits without the country code and its leading zero",
         help_text="Without the country code and its leading zero: 123456789.",
     )  # fmt: skip
+    language = word(
+        Language, "Of the e-mails that Kitaran sends: `en` or `ms` (Malay); null: the account's.", allow_null=True,
+        required=False,
+    )  # fmt: skip
+    silenced = Flag(
+        required=False,
+        help_text="Whether the customer gets only the e-mails that card networks require: the enrolment, and notices "
+        "before a charge.",
+    )
     metadata = Metadata(required=False, help_text="Any data of yours. Stored and returned, never interpreted.")
 
 
@@ -32,5 +42,9 @@ class CustomerSerializer(Output):
     email = string("As sent.")
     country_code = string("Country code of the phone number, without a plus.")
     phone_number = string("Without the country code.")
+    language = word(
+        Language, "Of the e-mails that Kitaran sends; null: the account's.", allow_null=True, read_only=True
+    )
+    silenced = Flag(read_only=True, help_text="Whether the customer gets only the e-mails that are required.")
     metadata = Metadata(read_only=True, help_text="As sent.")
     created_at = Instant(help_text="When it was created.")

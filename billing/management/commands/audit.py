@@ -21,6 +21,7 @@ from billing.audit.invariants import (
     gateway_violations,
     violations,
 )
+from billing.mailing.digest import news_for_staff
 from billing.models import GatewayAccount
 from billing.models.clock import database_now
 
@@ -30,16 +31,19 @@ MOST_ROWS = 20  # of one invariant on a terminal; --json has all
 
 
 class Command(BaseCommand):
-    help = "Check that nobody was charged twice and no due charge was missed. Only reads; exits 1 if a check fails."
+    help = "Check that nobody was charged twice and no due charge was missed. Exits 1 if a check fails."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object, with every row")
         parser.add_argument(
             "--gateway", action="store_true", help="also compare with the gateway: reads every card's orders"
         )
+        parser.add_argument(
+            "--mail", action="store_true", help="write to KITARAN_STAFF_MAIL when a check fails, once a day"
+        )
         parser.add_argument("--account", metavar="acct_…", help="only this account (default: all)")
 
-    def handle(self, *, as_json: bool, gateway: bool, account: str | None, **_: Any) -> None:
+    def handle(self, *, as_json: bool, gateway: bool, account: str | None, mail: bool, **_: Any) -> None:
         now = database_now()
         account_id = _account_id(account)
         found = violations(now=now, account_id=account_id)
@@ -55,6 +59,8 @@ class Command(BaseCommand):
             width = None if self.stdout.isatty() else WIDTH_OF_A_FILE
             console = Console(file=self.stdout, highlight=False, width=width)  # type: ignore[arg-type]
             _show(console, by_code, now, account, gateway=gateway)
+        if found and mail:
+            news_for_staff(event="audit.failed", account_id=account_id, occasion=f"audit {now:%Y-%m-%d}", now=now)
         if found:
             sys.exit(1)
 

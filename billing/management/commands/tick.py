@@ -20,6 +20,9 @@ from billing.charging.reading.reconcile import Reconciled, reconcile
 from billing.charging.recovery.from_cards import read_quarantined
 from billing.charging.refunds.worker import Refunded, refund_due
 from billing.gateway.sending_clock import read_clock
+from billing.mailing.digest import send_digest
+from billing.mailing.notices import announce_sometimes
+from billing.mailing.send import send_due
 from billing.models.clock import database_now
 from billing.notifying.deliver import Delivered, Delivering, deliver
 from billing.notifying.publish import publish
@@ -37,8 +40,8 @@ DELIVER_FOR = timedelta(seconds=3)
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events and deliver webhooks: "
-        "once, or every few seconds with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events, deliver webhooks and "
+        "send mail: once, or every few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -104,6 +107,8 @@ class _Round:
             ("quarantine", self._read_quarantined),
             ("publish", self._publish),
             ("deliver", self._deliver),
+            ("announce", self._announce),
+            ("mail", self._mail),
         ]
 
     def _beat(self) -> None:
@@ -150,6 +155,13 @@ class _Round:
 
     def _read_quarantined(self) -> None:
         read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+
+    def _announce(self) -> None:
+        announce_sometimes(now=read_clock(), should_stop=shutdown.requested)
+
+    def _mail(self) -> None:
+        send_due(clock=read_clock, should_stop=shutdown.requested)
+        send_digest(clock=read_clock)
 
     def words(self) -> str:
         """What was done, in a line; empty when there was nothing to do."""

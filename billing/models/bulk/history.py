@@ -3,11 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from billing.domain.events import kind_of_move, subject_of
+from billing.domain.messages import STAFF_NEWS, WAITS, MessageKind, message_of
 from billing.ids import new_id
+from billing.models.bulk import mailing
 from billing.models.bulk.sql import rows
 from billing.models.bulk.writing import by_name, insert
 from billing.models.history import Event, Transition
@@ -192,6 +196,29 @@ def record_event(
 
 
 def record_events(events: Sequence[NewEvent], *, now: datetime) -> None:
-    """Records events; one that is recorded already is left alone."""
+    """Records events, and the messages that they cause; one that is recorded already is left alone."""
     columns = {**by_name(events), "public_id": [new_id("evt", now) for _ in events], "created_at": now}
     insert(Event, columns, conflict="ON CONFLICT ON CONSTRAINT an_event_is_told_once DO NOTHING")
+    mailing.write([message for one in events for message in _messages_of(one, now)], now=now)
+
+
+def _messages_of(event: NewEvent, now: datetime) -> list[mailing.NewMessage]:
+    """A customer is written to once about each event, and once for ever about having enrolled."""
+    kind = message_of(event.kind, event.payload)
+    once = kind is MessageKind.ENROLLED
+    occasion = " ".join((event.subject_type, str(event.subject_id), "" if once else f"{event.kind} {event.occasion}"))
+    kinds = [kind] if kind else []
+    if event.kind in STAFF_NEWS and settings.KITARAN_STAFF_MAIL:
+        kinds.append(MessageKind.STAFF)
+    return [
+        mailing.NewMessage(
+            account_id=event.account_id,
+            kind=one,
+            occasion=occasion.strip(),
+            subject_type=event.subject_type,
+            subject_id=event.subject_id,
+            details=json.dumps({**event.payload, "event": event.kind}),
+            not_before=now + WAITS.get(one, timedelta(0)),
+        )
+        for one in kinds
+    ]

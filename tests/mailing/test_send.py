@@ -1,0 +1,268 @@
+"""Messages are written with their cause, and sent once, whatever the server, the customer and the worker do."""
+
+import logging
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from billing.domain.messages import RETRY_WAITS, MessageKind
+from billing.mailing import send as sending
+from billing.mailing.bounces import note
+from billing.mailing.letters import letter_of
+from billing.mailing.send import send_due
+from billing.models import AccountTrouble, Customer, MailSettings, Message
+from billing.models.bulk import mailing
+from billing.models.bulk.history import NewEvent, record_events
+from tests.factories import NOW, make_card, make_customer, make_invoice, make_mail, make_message, make_subscription
+from tests.mailing.sink import Sink
+
+pytestmark = pytest.mark.django_db
+LATER = NOW + timedelta(minutes=30)
+
+
+def happen(kind: str, subject: Any, occasion: str = "1", **payload: Any) -> None:
+    subject_type = {"Invoice": "invoice", "Subscription": "subscription", "PaymentMethod": "card", "Refund": "refund"}
+    event = NewEvent(
+        account_id=subject.account_id,
+        kind=kind,
+        subject_type=subject_type[type(subject).__name__],
+        subject_id=subject.pk,
+        occasion=occasion,
+        payload=payload,
+    )
+    record_events([event], now=NOW)
+
+
+def send(now: datetime = LATER) -> int:
+    return send_due(clock=lambda: now, should_stop=lambda: False)
+
+
+def paid_invoice(**columns: Any) -> Any:
+    return make_invoice(make_card(**columns), state="paid", closed_at=NOW, next_attempt_at=None)
+
+
+def state_of(kind: str = "receipt") -> tuple[str, str]:
+    message = Message.objects.get(kind=kind)
+    return message.state, message.state_reason
+
+
+def test_a_payment_causes_one_receipt(sink: Sink) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account, reply_to="help@kedai.example")
+    for _ in range(2):
+        happen("invoice.paid", invoice)
+    assert send() == 1
+    assert send() == 0
+    (mail,) = sink.mails
+    assert (mail["To"], mail["From"]) == (invoice.customer.email, "Kedai Kopi <billing@kedai.example>")
+    assert (mail["Reply-To"], mail["Auto-Submitted"]) == ("help@kedai.example", "auto-generated")
+    message = Message.objects.get()
+    assert mail["Message-ID"] == f"<{message.public_id}@kedai.example>"
+    assert (message.state, message.sent_at, message.to_address) == ("sent", LATER, invoice.customer.email)
+    assert message.subject == mail["Subject"] == "Receipt for RM 19.90: Coffee club"
+    assert message.text.strip() == mail.get_body(("plain",)).get_content().replace("\r\n", "\n").strip()
+    assert "RM 19.90" in mail.get_body(("html",)).get_content()
+
+
+def test_an_account_without_mail_writes_no_message() -> None:
+    happen("invoice.paid", paid_invoice())
+    invoice = paid_invoice()
+    make_mail(invoice.account, enabled=False)
+    happen("invoice.paid", invoice)
+    third = paid_invoice()
+    make_mail(third.account, kinds_off=["receipt"])
+    happen("invoice.paid", third)
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("customer", "account", "subject"), [("ms", "en", "Resit"), ("", "ms", "Resit"), ("", "en", "Receipt")]
+)
+def test_the_language_is_the_customers_or_the_accounts(sink: Sink, customer: str, account: str, subject: str) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account, language=account)
+    Customer.objects.update(language=customer or None)
+    happen("invoice.paid", invoice)
+    send()
+    assert sink.to(invoice.customer.email)[0].startswith(subject)
+
+
+def test_a_customer_without_an_address_gets_none(sink: Sink) -> None:
+    invoice = paid_invoice(customer=make_customer(email=""))
+    make_mail(invoice.account)
+    happen("invoice.paid", invoice)
+    assert state_of() == ("canceled", "no e-mail address")
+    assert send() == 0
+
+
+def test_a_silenced_customer_gets_what_the_law_wants(sink: Sink) -> None:
+    subscription = make_subscription()
+    make_mail(subscription.account)
+    Customer.objects.update(silenced=True)
+    invoice = make_invoice(subscription=subscription, state="paid", closed_at=NOW, next_attempt_at=None)
+    happen("invoice.paid", invoice)
+    happen("subscription.active", subscription, changes={"state": {"from": "incomplete", "to": "active"}})
+    assert state_of() == ("silenced", "the customer is silenced")
+    assert send() == 1
+    assert state_of("enrolled")[0] == "sent"
+
+
+def test_a_customer_silenced_meanwhile_gets_none(sink: Sink) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    happen("invoice.paid", invoice)
+    Customer.objects.update(silenced=True)
+    assert send() == 0
+    assert state_of()[0] == "silenced"
+
+
+def test_what_is_no_longer_true_is_not_sent(sink: Sink) -> None:
+    subscription = make_subscription(state="paused", next_due_at=None)
+    make_mail(subscription.account)
+    happen("subscription.paused", subscription)
+    type(subscription).objects.update(state="active")
+    assert send() == 0
+    assert state_of("paused") == ("canceled", "the subscription is not paused any more")
+
+
+def test_mail_switched_off_meanwhile_is_not_sent(sink: Sink) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    happen("invoice.paid", invoice)
+    MailSettings.objects.update(enabled=False)
+    assert send() == 0
+    assert state_of() == ("canceled", "the account does not send it")
+
+
+def test_a_refused_address_is_final_and_shown(sink: Sink, caplog: Any) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    address = invoice.customer.email
+    sink.refuses[address] = f"550 5.1.1 <{address}> no such user"
+    happen("invoice.paid", invoice)
+    assert send() == 0
+    assert state_of() == ("refused", f"550 5.1.1 <{address}> no such user")
+    assert send(LATER + timedelta(days=3)) == 0
+    assert not AccountTrouble.objects.exists()
+    assert address not in caplog.text
+
+
+def test_a_temporary_refusal_is_tried_for_a_day(sink: Sink, caplog: Any) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    address, now = invoice.customer.email, LATER
+    sink.refuses[address] = f"451 <{address}> greylisted"
+    happen("invoice.paid", invoice)
+    for wait in RETRY_WAITS:
+        assert send(now) == 0
+        assert state_of()[0] == "pending"
+        assert send(now + wait - timedelta(seconds=1)) == 0
+        now += wait
+    assert Message.objects.get().tries == len(RETRY_WAITS)
+    assert timedelta(hours=12) < now - LATER < timedelta(days=2)
+    send(now)
+    assert state_of() == ("refused", "the mail server did not accept it for a day")
+    assert not AccountTrouble.objects.exists()
+    assert address not in caplog.text
+
+
+def test_a_server_that_is_away_is_a_trouble_and_tried_again(sink: Sink, caplog: Any) -> None:
+    caplog.set_level(logging.DEBUG)
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    happen("invoice.paid", invoice)
+    sink.stop()
+    assert send() == 0
+    assert AccountTrouble.objects.get().account_id == invoice.account_id
+    sink.start()
+    assert send(LATER + RETRY_WAITS[0]) == 1
+    assert not AccountTrouble.objects.exists()
+    assert invoice.customer.email not in caplog.text
+    assert "Aminah" not in caplog.text
+
+
+def test_one_account_does_not_wait_for_another(sink: Sink, monkeypatch: Any) -> None:
+    broken, whole = paid_invoice(), paid_invoice()
+    for invoice in (broken, whole):
+        make_mail(invoice.account)
+        happen("invoice.paid", invoice)
+
+    def failing(message: Any, look: Any) -> Any:
+        if message.account_id == broken.account_id:
+            raise RuntimeError("cannot be written")
+        return letter_of(message, look)
+
+    monkeypatch.setattr(sending, "letter_of", failing)
+    assert send() == 1
+    assert sink.to(whole.customer.email)
+    assert Message.objects.get(account=broken.account).state == "pending"
+
+
+def test_more_than_a_batch_is_sent_in_one_go(sink: Sink) -> None:
+    card = make_card()
+    make_mail(card.account)
+    for _ in range(23):
+        happen("invoice.paid", make_invoice(card, state="paid", closed_at=NOW, next_attempt_at=None))
+    assert send() == 23
+    assert set(sink.ids().values()) == {1}
+
+
+@pytest.mark.parametrize(("kind", "again"), [("invoice.paid", 0), ("subscription.paused", 1)])
+def test_a_worker_that_dies_while_sending(sink: Sink, monkeypatch: Any, kind: str, again: int) -> None:
+    subscription = make_subscription(state="paused", next_due_at=None)
+    make_mail(subscription.account)
+    invoice = make_invoice(subscription=subscription, state="paid", closed_at=NOW, next_attempt_at=None)
+    happen(kind, invoice if kind == "invoice.paid" else subscription)
+    with monkeypatch.context() as dying:
+        dying.setattr(mailing, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            send()
+    assert len(sink.mails) == 1
+    assert send() == 0
+    assert send(LATER + mailing.LEASE + timedelta(seconds=1)) == again
+    assert Message.objects.get().state == ("sent" if again else "unknown")
+    assert set(sink.ids().values()) == {1 + again}
+
+
+@pytest.mark.parametrize(
+    ("details", "kind"),
+    [
+        ({"tries_left": 3, "ends_subscription": False}, MessageKind.PAYMENT_FAILED),
+        ({"tries_left": 1, "ends_subscription": False}, MessageKind.LAST_WARNING),
+        ({"tries_left": 0, "ends_subscription": False}, MessageKind.PAYMENT_FAILED),
+        ({"tries_left": 0, "ends_subscription": True}, None),
+    ],
+)
+def test_a_decline_says_what_follows(details: dict[str, Any], kind: MessageKind | None) -> None:
+    invoice = make_invoice()
+    make_mail(invoice.account)
+    happen("invoice.payment_failed", invoice, **details)
+    assert [message.kind for message in Message.objects.all()] == ([kind.value] if kind else [])
+
+
+@pytest.mark.parametrize("name", ["Kedai\r\nBcc: all@example.com", "Kedai\nKopi"])
+def test_a_line_break_in_the_senders_name_sends_nothing(sink: Sink, name: str) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account, sender_name=name)
+    happen("invoice.paid", invoice)
+    assert send() == 0
+    assert not sink.mails
+
+
+@pytest.mark.parametrize(
+    ("event_type", "message_id", "state"),
+    [("bounced", "<1@provider>", "bounced"), ("delivered", "<1@provider>", "sent"), ("bounced", "<2@provider>", "sent"),
+     ("bounced", None, "sent")],
+)  # fmt: skip
+def test_a_mail_that_comes_back_is_bounced(event_type: str, message_id: str | None, state: str) -> None:
+    columns = {"next_try_at": None, "state": "sent", "sent_at": NOW}
+    message = make_message(**columns, provider_id="<1@provider>")
+    other = make_message(**columns)
+    event = SimpleNamespace(event_type=event_type, message_id=message_id, description="550 gone", reject_reason=None)
+    note(sender=None, event=event, esp_name="Provider")
+    message.refresh_from_db()
+    other.refresh_from_db()
+    assert (message.state, other.state) == (state, "sent")
+    assert message.state_reason == ("550 gone" if state == "bounced" else "")
