@@ -11,6 +11,7 @@ from django.db import transaction
 from billing.domain.addresses import check_url
 from billing.domain.errors import RefusedError
 from billing.domain.events import BY_NAME
+from billing.domain.reasons import Reason
 from billing.domain.webhooks import BOTH_SECRETS_FOR, TEST_KIND, EndpointState
 from billing.doorbell import DELIVER, ring_on_commit
 from billing.ids import new_id
@@ -62,7 +63,7 @@ def create_endpoint(
             secret_encrypted=encrypt(secret),
             created_at=now,
         )
-        _record_move(endpoint, "", EndpointState.ACTIVE, reason="created", actor=actor, now=now)
+        _record_move(endpoint, "", EndpointState.ACTIVE, reason=Reason.CREATED, actor=actor, now=now)
     return endpoint, secret
 
 

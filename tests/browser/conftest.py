@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 CHROMIUM = Path("/usr/bin/chromium")
+WAIT_MILLISECONDS = 15_000  # for whatever a page shows; a busy machine takes its time
 PASSWORD = "correct horse battery staple"
 ARGUMENTS = [
     "--no-sandbox",
@@ -32,6 +33,7 @@ def browser() -> Iterator[Browser]:
     # Playwright's loop runs in this thread from now on; what tests ask of the database is quick.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
+        expect.set_options(timeout=WAIT_MILLISECONDS)
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield chromium
         chromium.close()
@@ -99,7 +101,7 @@ def open_page(browser: Browser, site: str, watch: Watch, *, width: int = 1280, d
         color_scheme="dark" if dark else "light",
         locale="en-GB",
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(WAIT_MILLISECONDS)
     page = context.new_page()
     watch.over(page)
     return page

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from billing.charging.refunds.ask import RefundError
+from billing.domain.decisions import Decision
 from billing.gateway import connection as gateway_connection
 from billing.models import Invoice, Refund, RefundEvidence, Transition
 from billing.models.clock import database_now
@@ -55,7 +56,7 @@ def test_all_of_a_payment_goes_back(shop: Shop, profile: str) -> None:
 
 
 def test_request_is_frozen_without_the_token_or_the_reason(shop: Shop, profile: str) -> None:
-    refund = ask(paid(shop), reason="Aminah is angry")
+    refund = ask(paid(shop), decision=Decision("mei", "Aminah is angry"))
     shop.refund()
     refund.refresh_from_db()
     body = bytes(refund.request_body).decode()

@@ -40,7 +40,7 @@ from billing.subscriptions.renew import open_before_ending
 S = AttemptState
 COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
 # A late payment of one of these does not start it again: a person gives the money back, or goes on with the customer.
-WAITS_FOR_ANOTHER_CARD = {"next_attempt_at": None, "tries_left": 0, "ends_subscription": False}
+NO_OTHER_TRY = {"next_attempt_at": None, "tries_left": 0, "ends_subscription": False}
 STOPPED = frozenset({SubscriptionState.CANCELED, SubscriptionState.PAUSED})
 
 
@@ -320,22 +320,17 @@ class Settlement:
             subscription.declined_invoices += 1
         invoice.tries += 1
         invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
-        failed: dict[str, Any] = {
-            "invoice": invoice.public_id,
-            "attempt": attempt.public_id,
-            "code": attempt.state_reason,
-        }
+        payload = {"invoice": invoice.public_id, "attempt": attempt.public_id, "code": attempt.state_reason}
         if subscription and subscription.state == SubscriptionState.INCOMPLETE:
             self._first_payments.declined(subscription, invoice)
-            failed |= WAITS_FOR_ANOTHER_CARD
-            self._record_event("invoice.payment_failed", invoice, failed, occasion=str(attempt.number))
+            self._record_event("invoice.payment_failed", invoice, payload | NO_OTHER_TRY, occasion=str(attempt.number))
             return
         account = self._locked.accounts[invoice.account_id]
         policy = DunningPolicy(tuple(account.retry_days), FinalAction(account.final_action))
         step = next_step(policy, tries=invoice.tries, first_tried_at=invoice.first_tried_at, now=self._now)
         runs = bool(subscription and subscription.state in RUNNING)
-        failed |= outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)
-        self._record_event("invoice.payment_failed", invoice, failed, occasion=str(attempt.number))
+        then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)
+        self._record_event("invoice.payment_failed", invoice, payload | then, occasion=str(attempt.number))
         match step:
             case RetryAt(at):
                 self._try_again(invoice, at)
