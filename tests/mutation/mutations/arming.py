@@ -178,7 +178,8 @@ _ARM = [
     } | {
         "the subscription does not run": never("refusal", "facts.subscription_state not in USABLE_SUBSCRIPTIONS"),
         "the subscription ended":
-            swap("USABLE_SUBSCRIPTIONS", "frozenset({...})", "frozenset({SubscriptionState.PAUSED, ...})"),
+            swap("refusal", "facts.subscription_state not in USABLE_SUBSCRIPTIONS",
+                 "facts.subscription_state not in {SubscriptionState.PAUSED, *USABLE_SUBSCRIPTIONS}"),
         "the cards were read long ago":
             swap("_fresh", "timedelta(0) <= now - at <= PREFLIGHT_FRESH", "timedelta(0) <= now - at"),
         "the cards are read in the future":
