@@ -98,7 +98,7 @@ _ARM = [
     one("arm: a refusal is written down", ARM, drop("_choose", "arming.refuse(refusals, now=self.now)"),
         TEST_ARM, "card_that_may_not"),
     one("arm: what is refused waits as long as its reason says", ARM,
-        swap("_choose", "self.now + LOOK_AGAIN[outcome]", "self.now"), TEST_ARM, "card_that_may_not"),
+        swap("_refused", "now + LOOK_AGAIN[why]", "now"), TEST_ARM, "card_that_may_not"),
     one("arm: the card is still the one to be charged", ARM,
         never("_choose", "not _still_the_card(invoice, subscription, card)"), TEST_GUARDS, "card_changed"),
     *each("arm: the card is still the one to be charged", ARM, {
@@ -178,7 +178,8 @@ _ARM = [
     } | {
         "the subscription does not run": never("refusal", "facts.subscription_state not in USABLE_SUBSCRIPTIONS"),
         "the subscription ended":
-            swap("USABLE_SUBSCRIPTIONS", "frozenset({...})", "frozenset({SubscriptionState.PAUSED, ...})"),
+            swap("refusal", "facts.subscription_state not in USABLE_SUBSCRIPTIONS",
+                 "facts.subscription_state not in {SubscriptionState.PAUSED, *USABLE_SUBSCRIPTIONS}"),
         "the cards were read long ago":
             swap("_fresh", "timedelta(0) <= now - at <= PREFLIGHT_FRESH", "timedelta(0) <= now - at"),
         "the cards are read in the future":
@@ -247,13 +248,13 @@ _LOCKS = [
     one("arm: tries are counted", ARM_SQL, swap_sql("insert_attempts", "attempt_count = attempt_count + 1",
         "attempt_count = attempt_count"), TEST_GUARDS, "leaves_the_work_list"),
     one("arm: a refusal puts nothing back on the work list", ARM_SQL,
-        drop_sql("refuse", "AND i.next_attempt_at IS NOT NULL"), TEST_LIST, "puts_nothing_back"),
+        drop("refuse", 'where="t.next_attempt_at IS NOT NULL"'), TEST_LIST, "puts_nothing_back"),
 ]  # fmt: skip
 
 _SEND = [
     one("send: not after the window", "rm_gateway/client.py",
         never("_send", "abs(age) > self._settings.window_seconds"), TEST_KILLS, "wakes_late"),
-    one("send: only listed refusals are certain", "billing/gateway/answers.py", never("finding_from_error",
+    one("send: only listed refusals are certain", "billing/gateway/findings.py", never("finding_from_error",
         "not isinstance(error, (NotSent, Rejected))"), TEST_CHARGE, "absence_never_permits"),
     one("collect: a sender that fails has an unknown outcome", JOBS,
         swap("send", "Verdict.UNCLEAR", "Verdict.NOT_SENT"), TEST_GUARDS, "sender_that_fails"),

@@ -6,9 +6,9 @@ from tests.mutation.harness import Mutation, each, one
 ATTEMPTS = "billing/domain/attempts.py"
 MATCHING = "billing/domain/matching.py"
 DUNNING = "billing/domain/dunning.py"
-LOOKS = "billing/domain/looks.py"
+READ_RULES = "billing/domain/reads.py"
 
-TEST_LOOKS = "tests/domain/test_looks.py"
+TEST_READ_RULES = "tests/domain/test_reads.py"
 TEST_READS = "tests/hostile/test_reads.py"
 TEST_ATTEMPTS = "tests/domain/test_attempts.py"
 TEST_MATCHING = "tests/domain/test_matching.py"
@@ -114,21 +114,21 @@ MUTATIONS: list[Mutation] = [
         "from the first try": swap("next_step", "first_tried_at", "now",
             of="at = first_tried_at + timedelta(days=day)\nif at > now: ..."),
     }, TEST_DUNNING),
-    *each("looks: a rung", LOOKS, {
+    *each("looks: a rung", READ_RULES, {
         "is reached by the time since arming": swap("due", "armed_at + self.rungs[done]", "armed_at"),
         "is one first rung after the last": swap("due", "max(at, last + self.rungs[0])", "at"),
         "of a clock that was set back is counted by its gap": drop("due", "armed_at > now"),
         "that was read by that clock is not waited for": drop("due", "rung_at <= now"),
         "beyond the last comes now and then": drop("due", "done >= len(self.rungs)"),
-    }, TEST_LOOKS, "rung or clock"),
-    *each("looks: money is excluded", LOOKS, {
+    }, TEST_READ_RULES, "rung or clock"),
+    *each("looks: money is excluded", READ_RULES, {
         "only when the lists must show it": always("look_from", "spoken_of or nothing_left"),
         "at once by a transaction's own word": drop("look_from", "spoken_of", of="spoken_of or nothing_left"),
         "at once where nothing left": drop("look_from", "nothing_left", of="spoken_of or nothing_left"),
         "by a word that is final": drop("look_from", "finding.verdict in (Verdict.DECLINED, Verdict.REVERSED)"),
-    }, TEST_LOOKS, "excludes_money"),
-    one("looks: a refusal is no proof that nothing left", "billing/gateway/answers.py",
+    }, TEST_READ_RULES, "excludes_money"),
+    one("looks: a refusal is no proof that nothing left", "billing/gateway/findings.py",
         always("finding_from_error", "isinstance(error, NotSent)"), TEST_READS, "lies_charges"),
-    one("looks: what never left waits for no list", "billing/gateway/answers.py",
+    one("looks: what never left waits for no list", "billing/gateway/findings.py",
         never("finding_from_error", "isinstance(error, NotSent)"), TEST_READS, "never_left"),
 ]  # fmt: skip

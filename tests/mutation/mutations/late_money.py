@@ -124,12 +124,12 @@ MUTATIONS: list[Mutation] = [
     one("late money: the audit forgets payments that somebody decided about", MONEY,
         drop_sql("_reported_payments_are_explained", "f.decided_at IS NULL AND"), TEST_AUDIT, "nobody_has_decided"),
     one("recorded payments: are read with their card", "billing/charging/reading/fetch.py",
-        drop("fetch", "look_at_recorded(gateway, read)"), TEST_RECORDED, "next_read_of_the_card"),
+        drop("fetch", "read_recorded(gateway, read)"), TEST_RECORDED, "next_read_of_the_card"),
     one("recorded payments: their card is read again", "billing/charging/cases/ways_out.py",
         drop("_close", "watching.watch([found.card_id], now=now, at=next_watch(now, now) or now)"),
         TEST_RECORDED, "next_read_of_the_card"),
     one("recorded payments: one that cannot be read holds nothing up", "billing/charging/reading/payments.py",
-        swap("look_at_recorded", "continue", "raise"), TEST_RECORDED, "holds_nothing_up"),
+        swap("read_recorded", "continue", "raise"), TEST_RECORDED, "holds_nothing_up"),
     one("recorded payments: what a card's read shows of them is told", "billing/charging/reading/record.py",
         drop("record", "went_back.note(read.card.account_id, list(read.transactions.values()), now=now)"),
         TEST_RECORDED, "next_read_of_the_card"),
@@ -150,7 +150,7 @@ MUTATIONS: list[Mutation] = [
     one("recorded payments: the audit names what was told to nobody", MONEY, swap_sql("_refund_has_its_event",
         "seen.status = ANY(%(back)s)", "false"), "tests/audit/test_ways_out.py", "s10_refunded_outside"),
     *each("late money: a decision about a payment", FOUND, {
-        "has a reason": never("decide_found", "not reason.strip()"),
+        "has a reason": never("decide_found", "not decision.reason"),
         "is made once": never("decide_found", "not decided"),
     }, TEST_CARDS, "decided_once"),
 ]  # fmt: skip

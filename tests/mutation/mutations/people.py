@@ -27,14 +27,14 @@ TEST_SETTLE = "tests/charging/test_settle.py"
 
 _WORDS = [
     *each("person: said", RESOLVE, {
-        "why": never("_check_words", "not reason.strip()"),
+        "why": never("_check_words", "not decision.reason"),
         "which transaction": never("_check_words", "resolution in TOOK_MONEY and not transaction_id"),
         "no transaction where there is no money":
             never("_check_words", "resolution not in TOOK_MONEY and transaction_id"),
     }, TEST_RESOLVE, "invalid_decision"),
     one("person: only a case is decided", RESOLVE, never("_case", "current.state != AttemptState.NEEDS_REVIEW"),
         TEST_RESOLVE, "only_an_attempt and states2"),
-    one("person: a release says why", RESOLVE, never("release_card", "not reason.strip()"),
+    one("person: a release says why", RESOLVE, never("release_card", "not decision.reason"),
         TEST_RESOLVE, "several_cards"),
     Mutation("person: a card is released once", (
         Edit(RESOLVE, never("release_card", "current.released_at is not None")),
@@ -45,13 +45,13 @@ _WORDS = [
 
 _LOOK = [
     one("person: looks at the gateway before deciding", RESOLVE, swap("resolve",
-        "wish = _Wish(..., frozenset(despite_orders)); return _act_on(current, wish, seen or look(current, "
+        "wish = _Wish(..., frozenset(despite_orders)); return _act_on(current, wish, seen or read_before(current, "
         "transaction_id), ...)",
-        'wish = _Wish(..., frozenset({"card_not_known"})); return _act_on(current, wish, seen or Look(None, (), '
+        'wish = _Wish(..., frozenset({"card_not_known"})); return _act_on(current, wish, seen or Shown(None, (), '
         "None), ...)"), TEST_RESOLVE, "decision_cannot_deny and declined"),
     one("person: looks at the gateway before confirming", RESOLVE, swap("confirm",
-        "seen = look(..., wish.transaction_id)",
-        "seen = Look(None, (), None); wish = _Wish(wish.kind, wish.reason, wish.transaction_id, "
+        "seen = read_before(..., wish.transaction_id)",
+        "seen = Shown(None, (), None); wish = _Wish(wish.kind, wish.reason, wish.transaction_id, "
         'frozenset({"card_not_known"}))'), TEST_RESOLVE, "gateway_is_read"),
     one("person: what the gateway shows forbids", RESOLVE,
         swap("_act_on", "object_to(attempt, resolution, wish.transaction_id, seen, despite=wish.despite)", "None"),
@@ -88,8 +88,8 @@ _LOOK = [
         TEST_RESOLVE, "unexplained_order_is_named and default"),
     one("look: a decision is despite the orders that are named", LOOKING, swap("_object_to_no_money",
         "order.order_id not in despite", "not despite"), TEST_RESOLVE, "unexplained_order_is_named and default"),
-    one("look: a part that cannot be read is no look", LOOKING, swap("look", "raise seen",
-        "return Look(None, (), None)"), TEST_RESOLVE, "cannot_be_asked_nothing and not_charged"),
+    one("look: a part that cannot be read is no look", LOOKING, swap("read_before", "raise seen",
+        "return Shown(None, (), None)"), TEST_RESOLVE, "cannot_be_asked_nothing and not_charged"),
 ]  # fmt: skip
 
 _RULES = each("resolution", RULES, {
@@ -138,12 +138,13 @@ _SECOND = [
         TEST_RESOLVE, "release_above"),
     *each("person", SECOND, {
         "nobody confirms their own": never("refuse_same_person",
-            "proposal.proposed_by_user_id == person.user_id or proposal.proposed_by == person.name"),
+            "proposal.proposed_by_user_id == decision.user_id or proposal.proposed_by == decision.actor"),
         "nobody confirms their own under another name":
-            drop("refuse_same_person", "proposal.proposed_by_user_id == person.user_id"),
-        "nobody confirms under the proposer's name": drop("refuse_same_person", "proposal.proposed_by == person.name"),
+            drop("refuse_same_person", "proposal.proposed_by_user_id == decision.user_id"),
+        "nobody confirms under the proposer's name":
+            drop("refuse_same_person", "proposal.proposed_by == decision.actor"),
         "who confirms may decide": never("refuse_same_person",
-            "person.user_id is None or not who_may_decide().filter(pk=person.user_id).exists()"),
+            "decision.user_id is None or not who_may_decide().filter(pk=decision.user_id).exists()"),
     }, TEST_RESOLVE, "of_their_own"),
     one("person: only staff decides", SECOND,
         swap("who_may_decide", "User.objects.with_perm(...).filter(is_staff=True)", "User.objects.with_perm(...)"),
@@ -162,12 +163,12 @@ _SECOND = [
         drop("decide", "outcome=ProposalOutcome.OPEN.value"), TEST_GUARDS, "decided_meanwhile"),
     one("person: who is too late is told", SECOND, never("decide", "not decided"), TEST_GUARDS, "decided_meanwhile"),
     one("person: a confirmation decides the proposal", RESOLVE,
-        drop("_act_on", "approvals.decide(confirmed, ProposalOutcome.CONFIRMED, confirmed_why, person, now)"),
+        drop("_act_on", "approvals.decide(confirmed, ProposalOutcome.CONFIRMED, decision, now)"),
         TEST_RESOLVE, "proposes_and_another"),
     one("person: a confirmed release decides the proposal", RESOLVE,
-        drop("confirm", "approvals.decide(proposal, ProposalOutcome.CONFIRMED, reason, person, now)"),
+        drop("confirm", "approvals.decide(proposal, ProposalOutcome.CONFIRMED, decision, now)"),
         TEST_GUARDS, "confirmed_release"),
-    one("person: who rejects says why", RESOLVE, never("reject", "not reason.strip()"),
+    one("person: who rejects says why", RESOLVE, never("reject", "not decision.reason"),
         TEST_RESOLVE, "keeps_others_out"),
     one("person: both are in the evidence", RESOLVE, drop("_decision_detail", '"proposed_by": confirmed.proposed_by'),
         TEST_RESOLVE, "proposes_and_another"),
@@ -207,7 +208,7 @@ _DECIDE = [
     one("person: of several one refusal holds up nobody", MANY,
         swap("_outcome", "return OneOfMany(attempt, refused=error)", "raise"), TEST_RESOLVE, "bulk_decisions"),
     *each("person: a card is freed", CLEAR, {
-        "with a reason": never("_required_reason", "not reason.strip()"),
+        "with a reason": never("_stated", "not decision.reason"),
         "when it is held": never("_clear", "locked.held_at is None"),
         "not by the way where an order may be a payment":
             never("_refuse", 'if left: ...; raise ResolutionError("charge_although", ...)'),
@@ -269,7 +270,7 @@ _WAYS = [
         "GatewayOrder.objects.filter(...).update(in_baseline=True)", "GatewayOrder.objects.filter(...).count()"),
         TEST_WAYS, "found_payment_pays"),
     one("proposal: is told at once", SECOND, drop("propose",
-        'record_events([event_of(proposal, CREATED, "")], now=now)'), TEST_REMIND, "proposal_is_announced"),
+        '_log(proposal, "", decision, now)'), TEST_REMIND, "proposal_is_announced"),
     *each("proposal: is told again", "billing/charging/cases/remind.py", {
         "every day": swap("_of_account", "_proposals(...)", "0 * _proposals(...)"),
         "not on its first day": drop("_proposals", "proposed_at__lt=midnight"),
@@ -292,7 +293,7 @@ _WAYS = [
     one("settle: a reversed surplus leaves what was paid elsewhere paid", "billing/charging/attempts/consequences.py",
         drop("_take_back", "invoice.state_reason != Reason.PAID_ELSEWHERE"), TEST_WAYS, "reversed_overpayment_leaves"),
     one("person: what was given back is written down with its charge", RESOLVE,
-        drop("_act_on", "record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=person.name)"),
+        drop("_act_on", "record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=decision.actor)"),
         TEST_WAYS, "charged_and_refunded"),
     one("look: nobody denies money that was given back", LOOKING,
         never("_object_to_no_money", 'if back is not None: return Refused("resolution", "money_was_given_back", ...)'),

@@ -113,7 +113,7 @@ MUTATIONS: list[Mutation] = [
         "only what no attempt has": drop("found_payments_of", "~Exists(attempts)"),
     }, TEST_OPEN_ENDS, "waits_only_while"),
     one("found payments: recorded as an invoice's payment, one is decided", WAYS_OUT, drop("_close",
-        "close_found(locked, found.transaction_id, actor=person.name, now=now)"), TEST_OPEN_ENDS, "by_the_way"),
+        "close_found(locked, found.transaction_id, actor=decision.actor, now=now)"), TEST_OPEN_ENDS, "by_the_way"),
     one("free a card: not while a payment was found that may be its invoice's", UNEXPLAINED,
         drop("mark_as_explained", "found_payments_of(card.customer_id).exists()"), TEST_OPEN_ENDS, "keeps_its_hold"),
     one("free a card in quarantine: not while a payment was found", CARDS,

@@ -140,7 +140,7 @@ _RECONCILE = [
         TEST_READS, "odd_record_stands"),
     one("reconcile: after a clock was set back", CHECKING,
         swap_sql("claim", "next_check_at > %s", "next_check_at + '99 years' < %s"), TEST_READS, "check_planned"),
-    one("hints: one read in a while", HINTS, swap("look_sooner", "Greatest", "lambda at_once, _: at_once"),
+    one("hints: one read in a while", HINTS, swap("check_sooner", "Greatest", "lambda at_once, _: at_once"),
         TEST_READS, "forged"),
 ]  # fmt: skip
 
@@ -166,7 +166,7 @@ _CARDS = [
         "checking.wait_for_lists(now=now, invoice_id=invoice.pk)"), TEST_READS, "retry_request_waits"),
     one("preflight: what waits for a clock that was set back", CHECKING,
         swap_sql("pull_back", "%(latest)s", "%(latest)s + '99 years'"), TEST_READS, "invoice_planned"),
-    one("look: a card that could be read is no card that cannot", LOOKING, never("_look", "not card.unreadable"),
+    one("look: a card that could be read is no card that cannot", LOOKING, never("_read", "not card.unreadable"),
         TEST_READS, "unknown_attempt"),
     one("hold: only an unreadable card is gone on without", HOLDS,
         drop("to_go_on_without", "unreadable_at__isnull=False"), TEST_READS, "block_the_new_one"),

@@ -10,7 +10,7 @@ SETTLE = "billing/charging/refunds/settle.py"
 WORKER = "billing/charging/refunds/worker.py"
 RULES = "billing/domain/refunds.py"
 SQL = "billing/models/bulk/refunding.py"
-ANSWERS = "billing/gateway/answers.py"
+ANSWERS = "billing/gateway/findings.py"
 SEEN = "billing/charging/reading/payments.py"
 
 TEST_RULES = "tests/domain/test_refunds.py"
@@ -92,7 +92,7 @@ _ASK = [
     one("refund: a reversal is asked for within its window", ASK,
         swap("request_reverse", "cannot_reverse(locked.gateway_order_id, locked.armed_at, now)", "None"),
         TEST_REQUESTS, "needs_the_gateways_order"),
-    one("refund: a reason is given", ASK, never("_required_reason", "not reason.strip()"),
+    one("refund: a reason is given", ASK, never("_stated", "not decision.reason"),
         TEST_REQUESTS, "reason_is_needed"),
     one("refund: only what was not sent is withdrawn", ASK,
         swap("withdraw", "settle_refund_in_transaction(...) is None", "settle_refund_in_transaction(...) and False"),
@@ -100,7 +100,7 @@ _ASK = [
     one("refund: a person's word is compared with the gateway's", ASK,
         drop("resolve_refund", "_refuse_against(seen, now_open, resolution)"), TEST_REQUESTS, "nobody_denies"),
     one("refund: nobody decides while the gateway cannot be asked", ASK,
-        never("_look", "refund.state_reason != Reason.READS_KEEP_FAILING"), TEST_REQUESTS, "nobody_denies"),
+        never("_read", "refund.state_reason != Reason.READS_KEEP_FAILING"), TEST_REQUESTS, "nobody_denies"),
     *each("refund: against", RULES, {
         "what went back nobody denies it": always("contradicted", "refunded", of="None if refunded else ..."),
         "too little nobody claims it": always("contradicted", "seen.refunded_minor >= least"),
@@ -164,25 +164,18 @@ _SETTLE = [
     one("refund settle: what was told is not told again", SETTLE, never("apply", "evidence_id is None"),
         TEST_SETTLE, "repeated_finding_changes"),
     one("refund settle: an alarm is told", SETTLE, drop("apply",
-        '_record_event(self._refund, self._attempt, "refund.alarm", reason, self._now)'), TEST_SETTLE, "after_all"),
+        "_record_alarm(self._refund, self._attempt, reason, self._now)"), TEST_SETTLE, "after_all"),
     one("refund settle: what is over is looked at no more", SETTLE, swap("_move",
         "self._first_check(finding) if to is R.UNKNOWN else None", "self._now"), TEST_SETTLE, "moves_once"),
     one("refund settle: what is unknown is looked into", SETTLE,
         swap("_move", "self._first_check(finding) if to is R.UNKNOWN else None", "None"), TEST_SETTLE, "swept"),
     one("refund settle: a move is in the history", SETTLE,
-        drop("_move", "_log(refund, before, reason, evidence_id, self._actor, self._now)"), TEST_SETTLE, "moves_once"),
+        drop("_move", "_log(refund, self._attempt, before, reason, evidence_id, self._actor, self._now)"),
+        TEST_SETTLE, "moves_once"),
     one("refund settle: a reversal takes the payment back", SETTLE, drop("_carry_out", "self._reverse(finding)"),
         TEST_REFUNDS, "fresh_payment_is_reversed and default"),
     one("refund settle: what went back is counted", SETTLE,
         drop("_carry_out", "_count(self._attempt, self._refund.amount_minor)"), TEST_SETTLE, "moves_once"),
-    *each("refund settle: told", SETTLE, {
-        "when it succeeds":
-            drop("_carry_out", '_record_event(self._refund, self._attempt, "refund.succeeded", "", self._now)'),
-        "when it fails":
-            drop("_carry_out", '_record_event(self._refund, self._attempt, "refund.failed", "", self._now)'),
-        "when a person has to decide":
-            drop("_carry_out", '_record_event(self._refund, self._attempt, "refund.needs_review", "", self._now)'),
-    }, TEST_SETTLE, "moves_once"),
     *each("refund settle: while nothing is decided", SETTLE, {
         "only what is unknown is looked at again": drop("_stay", "refund.state != R.UNKNOWN"),
         "only a query is a rung": drop("_stay", "finding.source is not RefundSource.TRANSACTION_QUERY"),
@@ -191,8 +184,8 @@ _SETTLE = [
     }, TEST_SETTLE, "undecided"),
     one("refund settle: a lost sender is asked about at once", SETTLE,
         drop("_first_check", "finding.source is RefundSource.SWEEPER"), TEST_SETTLE, "swept"),
-    one("refund settle: told twice is recorded once", "billing/models/bulk/evidence.py", drop_sql("_insert",
-        "ON CONFLICT ON CONSTRAINT {constraint} DO NOTHING"), TEST_SETTLE, "repeated_finding_changes"),
+    one("refund settle: told twice is recorded once", "billing/models/bulk/evidence.py", drop_sql("REPEATED",
+        "ON CONFLICT ON CONSTRAINT refund_evidence_is_told_once DO NOTHING"), TEST_SETTLE, "repeated_finding_changes"),
     one("refund settle: money from a surplus was never the invoice's", SQL,
         always("add_refunded", "if pays_its_invoice:"), TEST_SETTLE, "refund_of_an_overpayment"),
     one("refund settle: what went back counts on the invoice", SQL, never("add_refunded", "if pays_its_invoice:"),
@@ -215,15 +208,13 @@ _SEEN = [
         "and says how much is left":
             swap("cannot", '{"refunded_minor": refunded_minor, "still_owed_minor": left}', "{}"),
         "is counted": drop("_write_seen", "_count(attempt, amount_minor)"),
-        "is told": drop("_write_seen", '_record_event(refund, attempt, "refund.succeeded", "", now)'),
-        "is in the history":
-            drop("_write_seen", '_log(refund, "", Reason.SEEN_AT_THE_GATEWAY, refund.last_evidence_id, actor, now)'),
+        "is in the history": drop("_write_seen", "_log(...)"),
         "as a payment that was reversed": never("write_down", "reads[attempt.pk].money.reversed"),
     }, TEST_SETTLE, "gateway_refund or gateway_reversal_takes"),
     one("refund seen: a payment that cannot be read holds nothing up", SEEN,
-        swap("look_at_payments", "if attempt.id in look_at: raise", "raise"), TEST_SEEN, "holds_no_other_reading_up"),
+        swap("read_payments", "if attempt.id in payments_of: raise", "raise"), TEST_SEEN, "holds_no_other_reading_up"),
     one("refund seen: who looks is told what cannot be read", SEEN,
-        drop("look_at_payments", "if attempt.id in look_at:"), TEST_SEEN, "holds_no_other_reading_up"),
+        drop("read_payments", "if attempt.id in payments_of:"), TEST_SEEN, "holds_no_other_reading_up"),
     *each("refund answered", ANSWERS, {
         "what is not on the list is unknown":
             swap("finding_from_refund_error", "RefundVerdict.UNCLEAR", "RefundVerdict.NOT_SENT"),
@@ -256,7 +247,7 @@ _WORK = [
     *each("refund work: beside an account that hangs", WORKER, {
         "it has few readers": swap("_busy_accounts", "OF_ONE_ACCOUNT", "SENDERS"),
         "nobody waits for its readers":
-            swap("_carry_on", "[one for one in self._looking if one.look.done()]", "list(self._looking)"),
+            swap("_carry_on", "[one for one in self._reading if one.read.done()]", "list(self._reading)"),
     }, TEST_WORKER, "hang_hold_up_nobody"),
     one("refund work: an answer that cannot be settled is its account's trouble", WORKER,
         swap("_settle", "armed.asked.account_id", "None"), TEST_WORKER, "trouble_of_its_account"),

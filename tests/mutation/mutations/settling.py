@@ -5,6 +5,7 @@ from tests.mutation.harness import Edit, Mutation, each, one
 
 SETTLE = "billing/charging/attempts/settle.py"
 CONSEQUENCES = "billing/charging/attempts/consequences.py"
+HISTORY = "billing/models/bulk/history.py"
 EVIDENCE = "billing/charging/protocol/evidence.py"
 SETTLE_SQL = "billing/models/bulk/settling.py"
 
@@ -80,7 +81,10 @@ _LOCKS = [
         "the attempts": drop_sql("lock_for_settlement", "FOR NO KEY UPDATE OF a"),
     }, TEST_MORE, "simultaneous_findings_wait"),
     one("settle: who leaves the place is written first", SETTLE_SQL, swap("write_attempts",
-        "_write_attempts(leaving); _write_attempts(...)", "_write_attempts(...); _write_attempts(leaving)"),
+        "_write_attempts([one for one in attempts if AttemptState(one.state) not in HOLDS_PLACE]); "
+        "_write_attempts([one for one in attempts if AttemptState(one.state) in HOLDS_PLACE])",
+        "_write_attempts([one for one in attempts if AttemptState(one.state) in HOLDS_PLACE]); "
+        "_write_attempts([one for one in attempts if AttemptState(one.state) not in HOLDS_PLACE])"),
         TEST_SETTLE, "overpayment_pays_in_the_settle"),
     one("settle: a held card keeps its first reason", SETTLE_SQL, drop_sql("hold_cards", "AND c.held_at IS NULL"),
         TEST_MORE, "first_reason"),
@@ -89,10 +93,11 @@ _LOCKS = [
 ]  # fmt: skip
 
 _ATTEMPT = [
-    *each("settle: written", CONSEQUENCES, {
-        "the history": drop("write", "record_transitions(self._transitions, actor=self._actor, now=self._now)"),
-        "what the merchant is told": drop("write", "record_events(self._events, now=self._now)"),
-    }, TEST_MORE, "history_and_its_event"),
+    one("settle: written: the history", CONSEQUENCES,
+        drop("write", "record_history(self._history, actor=self._actor, now=self._now)"),
+        TEST_MORE, "history_and_its_event"),
+    one("history: a move writes its event", HISTORY, always("_event_of", "kind is None"),
+        TEST_MORE, "history_and_its_event"),
     one("settle: a case that is closed takes its proposal with it", CONSEQUENCES,
         drop("write", "attempts=self._from_a_person"), TEST_RESOLVE, "overtaken"),
     one("settle: an invoice that is paid takes its proposal with it", CONSEQUENCES,
@@ -102,7 +107,7 @@ _ATTEMPT = [
     one("settle: a person is told what the case holds up", CONSEQUENCES, drop("_alert_cases",
         "payload |= holding.payload_of(row.payment_method_id, found)"), TEST_SETTLE, "case_is_alerted"),
     one("settle: a case comes to a person", CONSEQUENCES,
-        drop("_carry_out", "self._to_a_person.append((attempt, payload | amount))"), TEST_SETTLE, "case_is_alerted"),
+        drop("_carry_out", "self._to_a_person.append((attempt, detail))"), TEST_SETTLE, "case_is_alerted"),
     one("settle: the place is taken", CONSEQUENCES,
         never("_facts", "any(AttemptState(other.state) in HOLDS_PLACE for other in self._others(attempt))"),
         TEST_SETTLE, "overpayment_pays_in_the_settle"),
@@ -213,7 +218,7 @@ _AROUND = [
     *each("settle: what the gateway always refuses", CONSEQUENCES, {
         "waits for a person": never("_not_sent", "fault_of(finding) is Fault.INVOICE"),
         "leaves the work list": drop("_hold_if_always_refused", "invoice.next_attempt_at = None; invoice.hold = hold"),
-        "is told": swap("_hold_if_always_refused", "self._record_event", "lambda *_: None"),
+        "is told": drop("_hold_if_always_refused", "self._log(...)"),
     }, TEST_CHARGE, "invoice_refused"),
     one("settle: what the gateway always refuses: is held for its own refusals alone", CONSEQUENCES,
         drop("_hold_if_always_refused", "other.state_reason == attempt.state_reason"),
@@ -239,17 +244,16 @@ _AROUND = [
         drop("_try_again", "invoice.state == InvoiceState.OPEN"), TEST_MORE, "held_or_closed"),
     one("settle: a contradiction holds the card", CONSEQUENCES,
         never("_carry_out", "finding.verdict is Verdict.CONTRADICTION"), TEST_GUARDS, "contradiction"),
-    one("settle: surplus stops the asking", CONSEQUENCES, drop("_surplus", "invoice.next_attempt_at = None"),
+    one("settle: surplus stops the asking", CONSEQUENCES,
+        drop("_carry_out", "invoice.next_attempt_at = None", of="case S.SURPLUS:"),
         TEST_MORE, "overpayment_stops_collection"),
-    one("settle: surplus is told", CONSEQUENCES,
-        drop("_surplus", 'self._record_event("attempt.surplus", attempt, payload)'), TEST_SETTLE, "second_payment"),
+    one("settle: surplus is to be refunded", CONSEQUENCES,
+        drop("_carry_out", 'detail["proposal"] = "refund"'), TEST_SETTLE, "second_payment"),
     one("settle: a reversed invoice waits for a person", CONSEQUENCES, swap("_take_back",
         "invoice.hold = Hold.REVERSED.value", "invoice.next_attempt_at = self._now"), TEST_SETTLE, "reversal_opens"),
     one("settle: a reversed surplus opens no paid invoice", CONSEQUENCES,
         drop("_take_back", "not any(o.state == S.SUCCEEDED.value for o in self._others(attempt))"),
         TEST_MORE, "reversed_overpayment_reopens"),
-    one("settle: a reversal is told", CONSEQUENCES, drop("_take_back", "self._record_event(...)"),
-        TEST_SETTLE, "reversal_opens"),
     one("settle: completed when nothing is open any more", CONSEQUENCES,
         drop("_complete_if_over", "subscription.open_invoices == 0"), TEST_MORE, "completed"),
     one("settle: completed when all periods were opened", CONSEQUENCES,
