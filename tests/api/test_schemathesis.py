@@ -23,7 +23,7 @@ from billing.notifying.publish import publish
 from config.wsgi import application
 from tests.api.calls import api_for, snapshot
 from tests.conftest import Shop
-from tests.factories import make_plan, make_subscription
+from tests.factories import make_message, make_plan, make_subscription
 from tests.house.source import ROOT
 from tests.notifying.rows import make_delivery, make_endpoint
 
@@ -68,6 +68,7 @@ PREFIXES = {
     "webhook-endpoints": "whe",
     "webhook-deliveries": "whd",
     "events": "evt",
+    "messages": "msg",
 }
 pytestmark = pytest.mark.slow
 BOUNDED = settings(
@@ -105,7 +106,7 @@ def known(shop: Shop) -> dict[str, str]:
     delivery = make_delivery(make_endpoint(shop.account), event)
     rows = (
         *(card, card.customer, subscription, subscription.plan, invoice, attempt, refund, event),
-        *(delivery, delivery.endpoint),
+        *(delivery, delivery.endpoint, make_message(invoice)),
     )
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 
