@@ -4,7 +4,7 @@
 #   migrate     bring the database up to date, and end
 #   web         API, admin, bind pages and /health/ on port 8000 (gunicorn reads PORT)
 #   charge      the worker that charges what is due
-#   notify      the worker that delivers webhooks
+#   notify      the worker that delivers webhooks and sends mail
 #   background  the worker for everything else
 #   beat        rings the workers every few seconds
 #   simulator   the gateway's twin; it prints one line of JSON about itself
