@@ -23,8 +23,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 FULL = bool(os.environ.get("FULL"))
 CHOSEN = {"SEED", "SEEDS", "FIRST"}  # whoever names seeds need not come to everything
-# As many as it takes to come to all of MUST_BE_REACHED, and together about a minute on two cores.
+# About a minute on two cores. More are tried, up to MOST_SEEDS, where these do not come to all of MUST_BE_REACHED: what a
+# seed draws changes with the names of the rules.
 FIXED_SEEDS = {"charges": 10, "refunds": 14, "people": 5, "disasters": 10}
+MOST_SEEDS = 30
 STEPS = 50
 # Of each seed the simplest example, in which nothing happens, and one at random: what fails is then soon seen again.
 EXAMPLES_OF_A_SEED = 2
@@ -141,6 +143,9 @@ def test_nobody_is_charged_twice_in_any_order_of_events(
     chosen = seeds(machine.kind)
     for each in chosen:
         run(machine, each)
+    while not CHOSEN & set(os.environ) and MUST_BE_REACHED[machine.kind] - machine.reached and len(chosen) < MOST_SEEDS:
+        chosen = range(chosen.start, chosen.stop + 1)
+        run(machine, chosen[-1])
     with capsys.disabled():
         sys.stdout.write(f"\n{machine.kind}: seeds {chosen[0]} to {chosen[-1]}, {machine.steps} steps\n")
 
