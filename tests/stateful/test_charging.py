@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 FULL = bool(os.environ.get("FULL"))
 CHOSEN = {"SEED", "SEEDS", "FIRST"}  # whoever names seeds need not come to everything
-# About a minute on two cores. More are tried, up to MOST_SEEDS, where these do not come to all of MUST_BE_REACHED: what a
-# seed draws changes with the names of the rules.
+# About a minute on two cores. More are tried, up to MOST_SEEDS, where these do not come to all of MUST_BE_REACHED: what
+# a seed draws changes with the names of the rules.
 FIXED_SEEDS = {"charges": 10, "refunds": 14, "people": 5, "disasters": 10}
 MOST_SEEDS = 30
 STEPS = 50
