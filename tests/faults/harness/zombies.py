@@ -3,7 +3,9 @@
 import os
 import random
 import signal
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -15,6 +17,7 @@ from billing.charging.collecting.collect import collect
 from billing.models import Evidence, PaymentAttempt, Transition
 from billing.models.clock import database_now
 from billing.operating.tuning import Tuning
+from rm_gateway import connections
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.faults.deaths import arrange, stop_process
 from tests.faults.harness import oracle
@@ -52,9 +55,39 @@ def run(world: World, *, point: str, profile: str, kills: int, seed: int) -> tup
 
 
 def _work_and_stop(point: str, number: int) -> None:
-    arrange(point, die=stop_process)
+    arrange(point, die=_between_departures(stop_process))
     limits = replace(Tuning.from_settings(), senders=SENDERS)
     collect(limits=limits, clock=database_now, should_stop=lambda: False, worker=f"zombie-{number}")
+
+
+def _between_departures(stop: Callable[[], None]) -> Callable[[], None]:
+    """Stops while no other thread is between the question whether its time is over and its bytes: nothing holds those
+    back any more, and they are the request that is on the wire already."""
+    leaving: set[int] = set()
+    change = threading.Condition()
+    ask, request = connections.Flight.about_to_send, connections._Departing.request
+
+    def about_to_send(flight: connections.Flight) -> None:
+        with change:
+            ask(flight)
+            leaving.add(threading.get_ident())
+
+    def request_and_tell(connection: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            request(connection, *args, **kwargs)
+        finally:
+            with change:
+                leaving.discard(threading.get_ident())
+                change.notify_all()
+
+    def wait_and_stop() -> None:
+        with change:
+            change.wait_for(lambda: not leaving)
+            stop()
+
+    connections.Flight.about_to_send = about_to_send  # type: ignore[method-assign]
+    connections._Departing.request = request_and_tell  # type: ignore[method-assign]
+    return wait_and_stop
 
 
 def _wake(stopped: list[int]) -> None:
