@@ -117,7 +117,7 @@ NO_OBJECTION = ("", "")
 
 
 def _not_a_success(named: NamedTransaction) -> tuple[str, str]:
-    if named.status in ("SUCCESS", "PARTIAL_REFUNDED"):  # what went back of it is written down when it is looked at
+    if named.status in ("SUCCESS", "PARTIAL_REFUNDED"):
         return NO_OBJECTION
     if named.status == "FULL_REFUNDED":
         return "status_differs", (

@@ -119,7 +119,9 @@ class PaymentAttempt(models.Model):
             models.Index(
                 fields=("deadline_at",), condition=Q(state=AttemptState.SENDING.value), name="attempt_sending"
             ),
-            models.Index(fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="attempt_to_check"),
+            models.Index(
+                fields=("next_check_at", "id"), condition=Q(next_check_at__isnull=False), name="attempt_to_check"
+            ),
             models.Index(
                 fields=("id",),
                 condition=Q(state=AttemptState.SURPLUS.value, amount_refunded_minor__lt=F("amount_minor")),

@@ -101,7 +101,9 @@ class PaymentMethod(models.Model):
             models.Index(fields=("held_at",), condition=Q(held_at__isnull=False), name="card_held"),
             models.Index(fields=("unreadable_at",), condition=Q(unreadable_at__isnull=False), name="card_unreadable"),
             models.Index(
-                fields=("account", "next_watch_at"), condition=Q(next_watch_at__isnull=False), name="card_to_watch"
+                fields=("account", "next_watch_at", "id"),
+                condition=Q(next_watch_at__isnull=False),
+                name="card_to_watch",
             ),
         )
 

@@ -85,7 +85,7 @@ class Invoice(models.Model):
         )
         indexes = (
             models.Index(
-                fields=("account", "next_attempt_at"),
+                fields=("account", "next_attempt_at", "id"),
                 condition=Q(next_attempt_at__isnull=False),
                 name="invoice_work_list",
             ),

@@ -84,7 +84,9 @@ class Refund(models.Model):
             only_if("next_check_at", Q(state__in=_values(WAITING)), name="only_waiting_refunds_are_looked_at"),
         )
         indexes = (
-            models.Index(fields=("next_check_at",), condition=Q(next_check_at__isnull=False), name="refund_to_look_at"),
+            models.Index(
+                fields=("next_check_at", "id"), condition=Q(next_check_at__isnull=False), name="refund_to_look_at"
+            ),
             models.Index(fields=("deadline_at",), condition=Q(state=RefundState.SENDING.value), name="refund_sending"),
             models.Index(
                 fields=("created_at",), condition=Q(state=RefundState.NEEDS_REVIEW.value), name="refund_with_a_person"

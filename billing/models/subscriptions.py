@@ -156,14 +156,14 @@ class Subscription(ScheduleColumns):
             *schedule_constraints("subscription"),
         )
         indexes = (
-            models.Index(fields=("next_due_at",), condition=Q(next_due_at__isnull=False), name="subscription_due"),
+            models.Index(fields=("next_due_at", "id"), condition=Q(next_due_at__isnull=False), name="subscription_due"),
             models.Index(
                 fields=("first_payment_ends_at",),
                 condition=Q(first_payment_ends_at__isnull=False, state=SubscriptionState.INCOMPLETE.value),
                 name="subscription_unpaid",
             ),
             models.Index(
-                fields=("open_again_at",), condition=Q(open_again_at__isnull=False), name="subscription_not_opened"
+                fields=("open_again_at", "id"), condition=Q(open_again_at__isnull=False), name="subscription_not_opened"
             ),
         )
 

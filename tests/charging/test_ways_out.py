@@ -614,6 +614,19 @@ def test_charged_and_refunded_money_is_recorded_as_both(shop: Shop) -> None:
     assert violations(now=database_now(), limits=SHORT) == []
 
 
+def test_part_that_went_back_is_recorded_with_the_decision(shop: Shop) -> None:
+    from rm_gateway.client import RefundKind
+
+    attempt = a_case(shop, "lost_after")
+    transaction_id = taken(shop, attempt)
+    give_back(shop, transaction_id, 500, RefundKind.PARTIAL)
+    decide(shop, attempt, Resolution.CHARGED, transaction_id=transaction_id)
+    attempt.refresh_from_db()
+    assert (attempt.state, attempt.amount_refunded_minor) == ("succeeded", 500)
+    assert Invoice.objects.get().amount_refunded_minor == 500
+    assert violations(now=database_now(), limits=SHORT) == []
+
+
 @pytest.mark.parametrize("resolution", [Resolution.NOT_CHARGED, Resolution.DECLINED])
 def test_refunded_charge_cannot_be_called_not_charged(shop: Shop, resolution: Resolution) -> None:
     attempt = a_case(shop, "lost_after")

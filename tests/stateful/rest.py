@@ -9,6 +9,7 @@ from tests.stateful.snapshot import Snapshot
 from tests.stateful.world import World
 
 ROUNDS = 60
+ASKED_AGAIN_AFTER = timedelta(hours=3)
 UNTIL_ALL_SHOWS = timedelta(days=6)  # longer than any card's orders stay hidden, and than any charge changes
 
 
@@ -85,7 +86,8 @@ def _next_step(world: World, snapshot: Snapshot) -> datetime | None:
         elif attempt.next_check_at is not None:
             at.append(attempt.next_check_at)
         elif operator.truth(snapshot, attempt) is not None:
-            at.append(attempt.armed_at + world.limits.ladder[-1])
+            # If the day's work left it, what the person would say does not show yet.
+            at.append(max(attempt.armed_at + world.limits.ladder[-1], world.now + ASKED_AGAIN_AFTER))
     for refund in snapshot.refunds:
         if refund.state == "sending":
             at.append(refund.deadline_at)

@@ -196,7 +196,7 @@ def _act_on(
             counts = settle_in_transaction(findings, limits=limits, now=now, actor=decision.actor)
             if not counts:
                 raise ResolutionError("transaction_id", "claimed", "does not fit this attempt, or explains another one")
-            if resolution is Resolution.CHARGED_AND_GIVEN_BACK and seen.named is not None:
+            if seen.named is not None:  # all of it, or a part, may have gone back by now
                 record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=decision.actor)
             _after(attempt, finding.order_id, state_reason, decision.actor, now)
             doorbell.ring_on_commit(doorbell.COLLECT)

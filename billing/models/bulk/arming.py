@@ -77,7 +77,7 @@ def due_invoices(
                WHERE i.account_id = %(account)s AND i.next_attempt_at <= %(now)s
                  AND ((i.attempt_count = 0 AND NOT %(always)s)
                       OR i.preflight_at >= GREATEST(%(fresh_since)s, i.look_from_at))
-               ORDER BY i.next_attempt_at LIMIT %(limit)s FOR UPDATE OF i SKIP LOCKED""",
+               ORDER BY i.next_attempt_at, i.id LIMIT %(limit)s FOR UPDATE OF i SKIP LOCKED""",
             {
                 "account": account_id,
                 "now": now,

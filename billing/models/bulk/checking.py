@@ -32,16 +32,17 @@ def claim(*, now: datetime, longest_wait: timedelta, limit: int, not_at: Sequenc
     leased to this caller: unless it is scheduled again, the check is due once more when the lease has ended.
 
     A check that is further away than `longest_wait` was written by a clock that was set back since: it is due."""
-    return objects(
+    claimed = objects(
         Check,
         """UPDATE billing_paymentattempt SET next_check_at = %s, looked_at = %s
            WHERE id = ANY(ARRAY(SELECT id FROM billing_paymentattempt WHERE (next_check_at <= %s OR next_check_at > %s)
                           AND account_id NOT IN (SELECT id FROM billing_gatewayaccount WHERE api_url = ANY(%s))
-                        ORDER BY next_check_at LIMIT %s FOR UPDATE SKIP LOCKED))
+                        ORDER BY next_check_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
            RETURNING id AS attempt_id, account_id, payment_method_id, armed_at, checks_done, checks_failed, marker,
                      rung_at, looked_at AS read_at""",
         [now + LEASE, now, now, now + longest_wait, list(not_at), limit],
     )
+    return sorted(claimed, key=lambda check: check.attempt_id)
 
 
 def read_again(checks: Sequence[tuple[Check, datetime]]) -> None:
@@ -99,7 +100,7 @@ def claim_preflights(
                                OR preflight_at < GREATEST(%(stale)s, look_from_at))
                           AND (look_from_at IS NULL OR look_from_at <= %(now)s)
                           AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_until > %(no_lease)s)
-                        ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+                        ORDER BY next_attempt_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
            RETURNING id, lease_token""",
         {
             "account": account_id,
@@ -126,7 +127,7 @@ def claim_preflights(
     ):
         if card is not None:
             cards[invoice].add(card)
-    return [Preflight(invoice, token, tuple(sorted(cards[invoice]))) for invoice, token in leased]
+    return [Preflight(invoice, token, tuple(sorted(cards[invoice]))) for invoice, token in sorted(leased)]
 
 
 def finish_preflight(preflight: Preflight, *, read_at: datetime) -> bool:

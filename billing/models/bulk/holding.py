@@ -76,7 +76,7 @@ def cases_to_remind(account_id: int, *, before: datetime, kind: str, occasion: s
              AND NOT EXISTS (SELECT 1 FROM billing_event v
                              WHERE v.kind = %s AND v.subject_type = 'attempt' AND v.subject_id = a.id
                                AND v.occasion = %s)
-           ORDER BY a.armed_at LIMIT %s
+           ORDER BY a.armed_at, a.id LIMIT %s
            FOR NO KEY UPDATE OF a SKIP LOCKED""",
         [account_id, before, kind, occasion, limit],
     )

@@ -42,7 +42,7 @@ def claim_due(now: datetime, limit: int, *, not_to_open: Sequence[str] = ()) -> 
     be opened before, and accounts whose gateway's address is one of `not_to_open`."""
     return _due(
         f"next_due_at <= %s AND open_again_at IS NULL AND {_TO_OPEN}"
-        " ORDER BY next_due_at LIMIT %s FOR UPDATE SKIP LOCKED",
+        " ORDER BY next_due_at, id LIMIT %s FOR UPDATE SKIP LOCKED",
         [now, list(not_to_open), limit],
     )
 
@@ -60,7 +60,7 @@ def claim_alone(subscription_id: int, now: datetime) -> list[DueSubscription]:
 def due_ids(now: datetime, limit: int, *, not_to_open: Sequence[str] = ()) -> list[int]:
     """The subscriptions that `claim_due` would lock. Nothing of their rows is read, whatever is wrong with one."""
     return _ids(
-        f"next_due_at <= %s AND open_again_at IS NULL AND {_TO_OPEN} ORDER BY next_due_at LIMIT %s",
+        f"next_due_at <= %s AND open_again_at IS NULL AND {_TO_OPEN} ORDER BY next_due_at, id LIMIT %s",
         [now, list(not_to_open), limit],
     )
 
@@ -68,7 +68,7 @@ def due_ids(now: datetime, limit: int, *, not_to_open: Sequence[str] = ()) -> li
 def again_ids(now: datetime, limit: int, *, not_to_open: Sequence[str] = ()) -> list[int]:
     """Due subscriptions that could not be opened before, and that are to be tried again."""
     return _ids(
-        f"next_due_at <= %s AND open_again_at <= %s AND {_TO_OPEN} ORDER BY open_again_at LIMIT %s",
+        f"next_due_at <= %s AND open_again_at <= %s AND {_TO_OPEN} ORDER BY open_again_at, id LIMIT %s",
         [now, now, list(not_to_open), limit],
     )
 
@@ -124,7 +124,8 @@ def _due(chosen: str, parameters: list[Any]) -> list[DueSubscription]:
                   s.interval, s.target, s.every, s.charge_time, s.time_zone, s.anchor_date, s.occurrence, s.next_due_at,
                   s.period_index, s.periods_charged, s.repetitions, s.catch_up
            FROM (SELECT * FROM billing_subscription WHERE {chosen}) s
-           JOIN billing_plan p ON p.id = s.plan_id""",  # noqa: S608  (both conditions stand above)
+           JOIN billing_plan p ON p.id = s.plan_id
+           ORDER BY s.next_due_at, s.id""",  # noqa: S608  (both conditions stand above)
         parameters,
     )
 

@@ -109,7 +109,7 @@ def card_to_read(account_id: int, *, now: datetime) -> str | None:
            JOIN billing_paymentmethod c ON c.id = COALESCE(i.payment_method_id, s.payment_method_id, d.id)
            WHERE i.account_id = %s AND i.next_attempt_at <= %s AND c.state = 'active'
              AND c.gateway_customer_id IS NOT NULL
-           ORDER BY i.next_attempt_at LIMIT 1""",
+           ORDER BY i.next_attempt_at, i.id LIMIT 1""",
         [account_id, now],
     )
     return found[0][0] if found else None

@@ -34,7 +34,7 @@ def claim(
 ) -> list[Waiting]:
     """Takes refunds that wait to be armed or asked about, but for those of the accounts `not_of`, and of accounts whose
     gateway's address is one of `not_at`; unless scheduled again, each is due once more when the lease has ended."""
-    return objects(
+    claimed = objects(
         Waiting,
         """UPDATE billing_refund r SET next_check_at = %s
            FROM billing_paymentattempt a
@@ -42,11 +42,12 @@ def claim(
              AND r.id = ANY(ARRAY(SELECT id FROM billing_refund WHERE next_check_at <= %s
                             AND account_id NOT IN (SELECT id FROM billing_gatewayaccount WHERE api_url = ANY(%s))
                             AND account_id <> ALL(%s)
-                          ORDER BY next_check_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))
+                          ORDER BY next_check_at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))
            RETURNING r.id AS refund_id, r.account_id, r.attempt_id, r.state, a.gateway_transaction_id AS transaction_id,
                      r.armed_at, r.checks_done, r.checks_failed""",
         [now + lease, now, list(not_at), list(not_of), limit],
     )
+    return sorted(claimed, key=lambda waiting: waiting.refund_id)
 
 
 def lock_around(attempt_ids: Sequence[int]) -> dict[int, PaymentAttempt]:

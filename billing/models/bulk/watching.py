@@ -45,17 +45,18 @@ class Watch:
 def claim_cards(account_id: int, *, now: datetime, lease: timedelta, limit: int) -> list[Watch]:
     """Leases the account's cards whose read has come. None while attempts of it with an open outcome wait to be
     checked: those come first."""
-    return objects(
+    leased = objects(
         Watch,
         """UPDATE billing_paymentmethod SET next_watch_at = %(until)s
            WHERE id = ANY(ARRAY(SELECT id FROM billing_paymentmethod
                         WHERE account_id = %(account)s AND next_watch_at <= %(now)s
                           AND NOT EXISTS (SELECT 1 FROM billing_paymentattempt a
                                           WHERE a.next_check_at <= %(now)s AND a.account_id = %(account)s)
-                        ORDER BY next_watch_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+                        ORDER BY next_watch_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
            RETURNING id AS card_id, watch_from_at, watches_failed AS failures, next_watch_at AS leased_until""",
         {"account": account_id, "now": now, "until": now + lease, "limit": limit},
     )
+    return sorted(leased, key=lambda one: one.card_id)
 
 
 def finish_card(one: Watch, *, next_at: datetime | None, failed: bool) -> None:
@@ -94,7 +95,7 @@ class Day:
 
 def claim_days(account_id: int, *, now: datetime, lease: timedelta, limit: int) -> list[Day]:
     """Leases days of the account whose report is to be read, the newest first."""
-    return objects(
+    leased = objects(
         Day,
         """UPDATE billing_reportday SET next_read_at = %(until)s
            WHERE id = ANY(ARRAY(SELECT id FROM billing_reportday
@@ -103,6 +104,7 @@ def claim_days(account_id: int, *, now: datetime, lease: timedelta, limit: int) 
            RETURNING id, account_id, day, failures, next_read_at AS leased_until""",
         {"account": account_id, "now": now, "until": now + lease, "limit": limit},
     )
+    return sorted(leased, key=lambda one: one.id)
 
 
 def fail_day(day: Day, *, next_at: datetime | None, failure: str) -> None:
