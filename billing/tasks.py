@@ -54,13 +54,13 @@ def open_due() -> None:
 @_noted
 def collect() -> None:
     watch_identity(now=read_clock())
-    collect_due(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested, worker=worker_name())
+    collect_due(tuning=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested, worker=worker_name())
 
 
 @shared_task(name="billing.sweep")
 @_noted
 def sweep() -> None:
-    sweep_lost(limits=Tuning.from_settings(), now=read_clock())
+    sweep_lost(tuning=Tuning.from_settings(), now=read_clock())
 
 
 @shared_task(name="billing.expire")
@@ -72,20 +72,20 @@ def expire() -> None:
 @shared_task(name="billing.reconcile")
 @_noted
 def reconcile() -> None:
-    reconcile_unknown(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    reconcile_unknown(tuning=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.quarantine")
 @_noted
 def quarantine() -> None:
     watch_identity(now=read_clock())
-    read_quarantined(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    read_quarantined(tuning=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.refund")
 @_noted
 def refund() -> None:
-    refund_due(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    refund_due(tuning=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.remind")
@@ -97,7 +97,7 @@ def remind() -> None:
 @shared_task(name="billing.watch")
 @_noted
 def watch() -> None:
-    watch_for_late_money(limits=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+    watch_for_late_money(tuning=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.deliver")

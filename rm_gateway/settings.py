@@ -26,7 +26,7 @@ class ChargePath(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One account, its hosts and its limits. Raises ValueError that names the field, never its value.
+    """One account, its hosts and its tuning. Raises ValueError that names the field, never its value.
 
     URLs must be https, except on loopback addresses. Timeouts are seconds and may be fractions: per operation for
     connect and read, for the whole exchange in total (a charge takes 22 to 62 s in RM's examples [D]).

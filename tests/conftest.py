@@ -132,7 +132,7 @@ class Shop:
 
     account: GatewayAccount
     simulator: SimulatorProcess
-    limits: Tuning
+    tuning: Tuning
 
     def customer(self) -> Customer:
         return make_customer(self.account)
@@ -150,16 +150,16 @@ class Shop:
         return open_due(now=now or database_now()).invoices
 
     def collect(self) -> Collected:
-        return collect(limits=self.limits, clock=database_now, should_stop=lambda: False, worker="test")
+        return collect(tuning=self.tuning, clock=database_now, should_stop=lambda: False, worker="test")
 
     def sweep(self, now: datetime | None = None) -> int:
-        return sweep(limits=self.limits, now=now or database_now())
+        return sweep(tuning=self.tuning, now=now or database_now())
 
     def reconcile(self, now: datetime | None = None) -> int:
         """Reads what is due, as if it were `now`, once."""
         rounds = iter((False, True))
         done = reconcile(
-            limits=self.limits, clock=(lambda: now) if now else database_now, should_stop=lambda: next(rounds)
+            tuning=self.tuning, clock=(lambda: now) if now else database_now, should_stop=lambda: next(rounds)
         )
         return done.read
 
@@ -168,7 +168,7 @@ class Shop:
 
         The clock stands still meanwhile: on a slow machine the next look would come due within the run."""
         instant = now or database_now()
-        return refund_due(limits=self.limits, clock=lambda: instant, should_stop=lambda: False)
+        return refund_due(tuning=self.tuning, clock=lambda: instant, should_stop=lambda: False)
 
     def taken(self, invoice: Invoice) -> list[dict[str, object]]:
         """The simulator's charges of this invoice that took money."""

@@ -82,7 +82,7 @@ def _resolve(row: PaymentAttempt, given: Given) -> Done:
         transaction_id=given.data["transaction_id"],
         decision=given.decision,
         despite_orders=given.data["seen_orders"].split() if given.data["despite"] else (),
-        limits=Tuning.from_settings(),
+        tuning=Tuning.from_settings(),
         now=given.now,
     )
     if decision.proposal:
@@ -108,7 +108,7 @@ def _confirm(row: PaymentAttempt, given: Given) -> Done:
     confirm(
         proposal=as_shown(_the_proposal(row), given),
         decision=given.decision,
-        limits=Tuning.from_settings(),
+        tuning=Tuning.from_settings(),
         now=given.now,
     )
     return Done("Confirmed. The decision took effect.")
@@ -124,7 +124,7 @@ def _reject(row: PaymentAttempt, given: Given) -> Done:
 
 
 def _read(row: PaymentAttempt, given: Given) -> Done:
-    many = read_card_now(row, limits=Tuning.from_settings(), now=given.now)
+    many = read_card_now(row, tuning=Tuning.from_settings(), now=given.now)
     row.refresh_from_db()
     left = len(read_case(row, now=given.now).doubtful_orders)
     found = f"The gateway shows {many} order{'' if many == 1 else 's'} of this card. "

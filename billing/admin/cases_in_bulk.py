@@ -108,7 +108,7 @@ def _decide(what: str, rows: list[PaymentAttempt], given: Given) -> list[OneOfMa
         attempts=rows,
         resolution=Resolution(given.data["resolution"]),
         decision=given.decision,
-        limits=Tuning.from_settings(),
+        tuning=Tuning.from_settings(),
         now=given.now,
     )
 

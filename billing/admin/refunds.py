@@ -133,7 +133,7 @@ REVERSE = PersonAction(
 
 
 def _check(row: Invoice, given: Given) -> Done:
-    read = check_with_gateway(invoice=row, limits=Tuning.from_settings(), now=given.now)
+    read = check_with_gateway(invoice=row, tuning=Tuning.from_settings(), now=given.now)
     return Done(f"{read} card{'' if read == 1 else 's'} read at the gateway. New findings are below.")
 
 
@@ -192,14 +192,14 @@ def _resolve(row: Refund, given: Given) -> Done:
         refund=row,
         resolution=RefundResolution(given.data["resolution"]),
         decision=given.decision,
-        limits=Tuning.from_settings(),
+        tuning=Tuning.from_settings(),
         now=given.now,
     )
     return Done(f"Refund closed: {REFUND_LABELS[state].text}.")
 
 
 def _withdraw(row: Refund, given: Given) -> Done:
-    withdraw(refund=row, decision=given.decision, limits=Tuning.from_settings(), now=given.now)
+    withdraw(refund=row, decision=given.decision, tuning=Tuning.from_settings(), now=given.now)
     return Done("Refund withdrawn. Nothing was sent.")
 
 

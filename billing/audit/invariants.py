@@ -32,21 +32,21 @@ __all__ = [
 ]
 
 
-def violations(*, now: datetime, account_id: int | None = None, limits: Tuning | None = None) -> list[Violation]:
+def violations(*, now: datetime, account_id: int | None = None, tuning: Tuning | None = None) -> list[Violation]:
     """What in the database is not as it must be at `now`: of one account, or of all.
 
-    `limits` says when an attempt must have left sending (L2) and when the outcome of one must be known (L3); the
+    `tuning` says when an attempt must have left sending (L2) and when the outcome of one must be known (L3); the
     settings' own when None. The L invariants take it that workers ran until `now`."""
-    chosen = limits or Tuning.from_settings()
+    chosen = tuning or Tuning.from_settings()
     parts: dict[str, Callable[[], Iterable[Violation]]] = {
         "the catalogue": catalogue.catalogue_violations,
         "money": lambda: money.violations(account_id),
         "attempts": lambda: attempts.violations(account_id),
         "requests": lambda: requests.violations(account_id),
-        "refunds": lambda: refunds.violations(account_id, now=now, limits=chosen),
+        "refunds": lambda: refunds.violations(account_id, now=now, tuning=chosen),
         "periods": lambda: periods.violations(account_id, now=now),
         "first payments": lambda: first_payments.violations(account_id, now=now),
-        "progress": lambda: progress.violations(account_id, now=now, limits=chosen),
+        "progress": lambda: progress.violations(account_id, now=now, tuning=chosen),
         "the feed": lambda: feed.violations(account_id),
         "troubles": lambda: _troubles(account_id, now),
     }

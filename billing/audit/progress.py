@@ -20,14 +20,14 @@ SWEPT_WITHIN = timedelta(minutes=2)
 TAKEN_UP_WITHIN = LEASE + timedelta(minutes=8)
 
 
-def violations(account_id: int | None, *, now: datetime, limits: Tuning) -> Iterator[Violation]:
+def violations(account_id: int | None, *, now: datetime, tuning: Tuning) -> Iterator[Violation]:
     """L2, L3, L4 and L6 of the account, or of all, at `now`."""
     parameters = {
         "account": account_id,
         "now": now,
-        "sending_since": now - limits.deadline - SWEPT_WITHIN,
+        "sending_since": now - tuning.deadline - SWEPT_WITHIN,
         "asked_before": now - TAKEN_UP_WITHIN,
-        "unknown_since": now - max(limits.rungs[-1], PATIENCE) - TAKEN_UP_WITHIN,
+        "unknown_since": now - max(tuning.rungs[-1], PATIENCE) - TAKEN_UP_WITHIN,
         "holds": sorted(state.value for state in HOLDS_PLACE),
         "unresolved": sorted(state.value for state in UNRESOLVED),
         "live": Environment.LIVE.value,

@@ -14,14 +14,14 @@ from billing.domain.refunds import GIVEN_BACK, MAY_HAVE_ACTED, OPEN, REFUND_MOVE
 from billing.operating.tuning import Tuning
 
 
-def violations(account_id: int | None, *, now: datetime, limits: Tuning) -> Iterator[Violation]:
+def violations(account_id: int | None, *, now: datetime, tuning: Tuning) -> Iterator[Violation]:
     """What of the refunds of the account, or of all, is not as it must be at `now`."""
     moves = sorted(REFUND_MOVES)
     parameters = {
         "account": account_id,
         "swept_before": now - SWEPT_WITHIN,
         "asked_before": now - TAKEN_UP_WITHIN,
-        "unknown_since": now - max(limits.ladder[-1], PATIENCE) - TAKEN_UP_WITHIN,
+        "unknown_since": now - max(tuning.ladder[-1], PATIENCE) - TAKEN_UP_WITHIN,
         "open": sorted(state.value for state in OPEN),
         "counted": sorted(state.value for state in OPEN | GIVEN_BACK),
         "acted": sorted(state.value for state in MAY_HAVE_ACTED),

@@ -1,4 +1,4 @@
-"""The parts that every handler works with, and rate limits."""
+"""The parts that every handler works with, and rate tuning."""
 
 from __future__ import annotations
 

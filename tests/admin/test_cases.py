@@ -110,7 +110,7 @@ def test_orders_that_were_not_shown_are_not_decided_despite_of(shop: Shop, boss:
     refused = boss.post(address, unseen)
     assert refused.status_code == 422
     assert "unexplained" in message_of(refused)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     without = boss.post(address, filled(boss, address, {"resolution": "not_charged"}))
     assert without.status_code == 422
     assert boss.post(address, filled(boss, address, {"resolution": "not_charged", "despite": "on"})).status_code == 302
@@ -229,7 +229,7 @@ def test_several_of_nothing_leads_back_to_the_list(ids: str, boss: Client) -> No
 def test_a_hold_is_released_with_what_was_unexplained_named(shop: Shop, boss: Client) -> None:
     attempt = a_case(shop)
     foreign_charge(shop, attempt.payment_method, amount_minor=7700)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     order = GatewayOrder.objects.get(status="SUCCESS").gateway_order_id
     card = PaymentMethod.objects.get(pk=attempt.payment_method_id)
     assert order in message_of(boss.get(action(card, "free")))

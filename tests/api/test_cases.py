@@ -30,7 +30,7 @@ def path(attempt: PaymentAttempt, action: str) -> str:
 def test_a_case_shows_everything_that_a_decision_rests_on(shop: Shop, api: Api) -> None:
     attempt = a_case(shop)
     foreign_charge(shop, attempt.payment_method)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     held = make_invoice(attempt.payment_method, next_attempt_at=database_now())
     told = api.get(path(attempt, "case")).json()
 

@@ -63,7 +63,7 @@ class Books:
             account_id=self.account.pk,
             gateway=gateway_for(self.account),
             run_id=None,
-            limits=SHORT,
+            tuning=SHORT,
             now=self.now,
             count=50,
         ).armed
@@ -77,7 +77,7 @@ class Books:
         return attempt
 
     def tell(self, attempt: PaymentAttempt, finding: Finding, actor: str = "engine") -> PaymentAttempt:
-        settle([AttemptFinding(attempt.marker, finding)], limits=SHORT, now=self.now, actor=actor)
+        settle([AttemptFinding(attempt.marker, finding)], tuning=SHORT, now=self.now, actor=actor)
         attempt.refresh_from_db()
         attempt.invoice.refresh_from_db()
         return attempt
@@ -101,7 +101,7 @@ class Books:
         return self.tell(attempt, Finding(Verdict.REVERSED, Source.ORDER_LIST, reason="reversed"))
 
     def sweep(self) -> int:
-        return sweep(limits=SHORT, now=self.now) + sweep_refunds(limits=SHORT, now=self.now)
+        return sweep(tuning=SHORT, now=self.now) + sweep_refunds(tuning=SHORT, now=self.now)
 
     # --- money that goes back -----------------------------------------------------------------------------
 
@@ -114,14 +114,14 @@ class Books:
         """Arms it."""
         (one,) = refunding.claim(now=self.now, lease=timedelta(seconds=150), limit=1)
         assert one.refund_id == refund.pk
-        arm_refund(one, gateway=_WithToken(gateway_for(self.account)), limits=SHORT, looked_at=self.now, now=self.now)  # type: ignore[arg-type]
+        arm_refund(one, gateway=_WithToken(gateway_for(self.account)), tuning=SHORT, looked_at=self.now, now=self.now)  # type: ignore[arg-type]
         refund.refresh_from_db()
         return refund
 
     def hear_back(
         self, refund: Refund, verdict: RefundVerdict, reason: str = "", source: RefundSource = RefundSource.ANSWER
     ) -> Refund:
-        settle_refund(refund.pk, RefundFinding(verdict, source, reason=reason), limits=SHORT, now=self.now)
+        settle_refund(refund.pk, RefundFinding(verdict, source, reason=reason), tuning=SHORT, now=self.now)
         refund.refresh_from_db()
         refund.attempt.refresh_from_db()
         refund.invoice.refresh_from_db()
@@ -145,7 +145,7 @@ class Books:
             order={"amount": attempt.amount_minor},
         )
         read = ReadTransaction(Transaction.parse(seen), "", {"status": status})
-        write_down({attempt.pk: read}, limits=SHORT, now=self.now)
+        write_down({attempt.pk: read}, tuning=SHORT, now=self.now)
         attempt.refresh_from_db()
         return Refund.objects.filter(attempt=attempt, origin="gateway").latest("pk")
 

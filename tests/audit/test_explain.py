@@ -108,7 +108,7 @@ def test_decline_unknown_decision_and_late_money_are_explained(books: Books) -> 
         attempt=second,
         resolution=Resolution.NOT_CHARGED,
         decision=Decision("siti", "nothing in the merchant portal"),
-        limits=SHORT,
+        tuning=SHORT,
         now=books.wait(hours=1),
         **NOTHING_TO_SEE,
     )
@@ -182,7 +182,7 @@ def test_explanation_hides_staff_names_and_notes_from_others(books: Books) -> No
         attempt=attempt,
         resolution=Resolution.DECLINED,
         decision=Decision("siti", "Aminah said so"),
-        limits=SHORT,
+        tuning=SHORT,
         now=books.wait(minutes=1),
         **NOTHING_TO_SEE,
     )

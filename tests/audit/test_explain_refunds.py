@@ -131,7 +131,7 @@ def test_unknown_refund_resolved_by_staff_is_explained(
         "now: The invoice is paid.",
         "next: Refund of RM 19.90: nothing happens automatically; it needs review.",
     ]
-    given = {"decision": Decision("mei", "asked the gateway"), "limits": SHORT, "now": books.wait(hours=1)}
+    given = {"decision": Decision("mei", "asked the gateway"), "tuning": SHORT, "now": books.wait(hours=1)}
     gateway_shows(monkeypatch, paid, "SUCCESS")
     resolve_refund(refund=refund, resolution=RefundResolution.NOT_REFUNDED, **given)
     assert of_the_refund(books, paid)[-2:] == [
@@ -174,7 +174,7 @@ def test_refunds_that_gave_nothing_back(books: Books, paid: PaymentAttempt) -> N
         "next: Refund of RM 19.90: it waits to be sent, because the account is stopped; it is checked again "
         "automatically."
     )
-    given = {"decision": Decision("mei", "the customer stays"), "limits": SHORT, "now": books.wait(minutes=1)}
+    given = {"decision": Decision("mei", "the customer stays"), "tuning": SHORT, "now": books.wait(minutes=1)}
     withdraw(refund=withdrawn, **given)
     books.wait(minutes=1)
     late = books.ask_back(paid)
@@ -233,7 +233,7 @@ def test_refund_explanation_hides_staff_names_from_others(
     refund = books.send_back(books.ask_back(paid))
     books.hear_back(refund, RefundVerdict.UNCLEAR, "timeout")
     books.hear_back(refund, RefundVerdict.NOTHING_AT_LAST, "unchanged_at_the_gateway", QUERY)
-    given = {"decision": Decision("siti", "Aminah said so"), "limits": SHORT, "now": books.wait(hours=1)}
+    given = {"decision": Decision("siti", "Aminah said so"), "tuning": SHORT, "now": books.wait(hours=1)}
     gateway_shows(monkeypatch, paid, "FULL_REFUNDED")
     resolve_refund(refund=refund, resolution=RefundResolution.REFUNDED, **given)
     said = of_the_refund(books, paid, to_staff=False)

@@ -37,27 +37,27 @@ def test_whatever_happens_to_a_shop_in_two_weeks_breaks_nothing(books: Books) ->
     books.decline(declined)
     books.lose(unknown)
     books.absent(unknown, 1)
-    assert violations(now=books.now, limits=SHORT) == []
+    assert violations(now=books.now, tuning=SHORT) == []
 
     books.give_to_a_person(unknown)
     release_card(attempt=unknown, decision=Decision("siti", "the customer waits"), now=books.wait(minutes=5))
     pause(subscription=paused, reason="holiday", actor="siti", now=books.now)
     cancel(subscription=canceled, reason="moved", actor="siti", now=books.now)
     day(days=1)
-    assert violations(now=books.now, limits=SHORT) == []
+    assert violations(now=books.now, tuning=SHORT) == []
 
     resolve(
         attempt=unknown,
         resolution=Resolution.NOT_CHARGED,
         decision=Decision("siti", "nothing in the portal"),
-        limits=SHORT,
+        tuning=SHORT,
         now=books.wait(hours=1),
         **NOTHING_TO_SEE,
     )
     (again,) = [attempt for attempt in books.arm() if attempt.invoice_id == unknown.invoice_id]
     books.pay(unknown, Source.ORDER_LIST)
     assert unknown.state == "surplus"
-    assert violations(now=books.now, limits=SHORT) == [], "money was taken once, and another attempt may still take it"
+    assert violations(now=books.now, tuning=SHORT) == [], "money was taken once, and another attempt may still take it"
     books.decline(again)
     unknown.refresh_from_db()
     assert unknown.state == "succeeded"
@@ -65,14 +65,14 @@ def test_whatever_happens_to_a_shop_in_two_weeks_breaks_nothing(books: Books) ->
     books.reverse(unknown)
     collect_held(invoice=unknown.invoice, decision=Decision("siti", "still owed"), now=books.wait(minutes=1))
     day(minutes=1)
-    assert violations(now=books.now, limits=SHORT) == []
+    assert violations(now=books.now, tuning=SHORT) == []
 
     stop_account(account=books.account, reason="a drill", actor="siti", now=books.wait(minutes=1))
     assert books.arm() == []
     start_account(account=books.account, reason="the drill is over", actor="siti", now=books.wait(days=6))
     day()
     assert Invoice.objects.filter(hold="catch_up").exists(), "the outage was long"
-    assert violations(now=books.now, limits=SHORT) == []
+    assert violations(now=books.now, tuning=SHORT) == []
     assert set(PaymentAttempt.objects.values_list("state", flat=True)) == {"succeeded", "declined", "reversed"}
     assert set(Subscription.objects.values_list("state", flat=True)) >= {"active", "canceled", "completed"}
 
@@ -98,11 +98,11 @@ def test_a_shop_at_the_simulator_agrees_with_its_ledger(shop: Shop, profile: str
         time.sleep(0.4)
         shop.reconcile()
     now = database_now()
-    assert violations(now=now, limits=shop.limits) == []
-    assert violations(now=now, limits=shop.limits, account_id=shop.account.pk) == []
+    assert violations(now=now, tuning=shop.tuning) == []
+    assert violations(now=now, tuning=shop.tuning, account_id=shop.account.pk) == []
     assert gateway_violations(now=now) == []
     assert ledger(shop, posts_before) == []
     states = set(PaymentAttempt.objects.values_list("state", flat=True))
     assert {"succeeded", "declined", "needs_review"} <= states
     later = now + timedelta(days=4)
-    assert {one.invariant for one in violations(now=later, limits=shop.limits)} == {"L6"}, "a retry is overdue"
+    assert {one.invariant for one in violations(now=later, tuning=shop.tuning)} == {"L6"}, "a retry is overdue"

@@ -290,6 +290,6 @@ def test_only_refunds_of_the_requested_account_are_audited(books: Books) -> None
     other = Books()
     refund = other.ask_back(other.pay(other.armed()))
     later = other.wait(minutes=11)
-    assert violations(now=later, limits=SHORT, account_id=books.account.pk) == []
-    (found,) = violations(now=later, limits=SHORT, account_id=other.account.pk)
+    assert violations(now=later, tuning=SHORT, account_id=books.account.pk) == []
+    (found,) = violations(now=later, tuning=SHORT, account_id=other.account.pk)
     assert found.subject == refund.public_id

@@ -53,7 +53,7 @@ def without(constraint: str, table: str = "billing_paymentattempt", *, index: bo
 
 def audit(books: Books) -> list[Violation]:
     """What the audit finds but for what the test had to drop."""
-    found = violations(now=books.now, limits=SHORT)
+    found = violations(now=books.now, tuning=SHORT)
     return [one for one in found if one.invariant != "catalogue"]
 
 
@@ -646,6 +646,6 @@ def test_only_the_requested_account_is_audited(books: Books) -> None:
     other = Books()
     attempt = other.give_to_a_person(other.lose(other.armed()))
     asleep("DELETE FROM billing_event")
-    assert violations(now=books.now, limits=SHORT, account_id=books.account.pk) == []
-    (found,) = violations(now=books.now, limits=SHORT, account_id=other.account.pk)
+    assert violations(now=books.now, tuning=SHORT, account_id=books.account.pk) == []
+    (found,) = violations(now=books.now, tuning=SHORT, account_id=other.account.pk)
     assert found.subject == attempt.public_id

@@ -77,17 +77,17 @@ def test_found_payment_is_a_charge_and_found_by_its_transaction() -> None:
 
 def test_s2_a_payment_from_elsewhere_whose_invoice_is_not_paid() -> None:
     payment = make_outside_payment()
-    found = [one for one in violations(now=NOW, limits=SHORT) if one.invariant == "S2"]
+    found = [one for one in violations(now=NOW, tuning=SHORT) if one.invariant == "S2"]
     assert [(one.subject, "paid elsewhere" in one.text) for one in found] == [(payment.public_id, True)]
 
 
 def test_s2_outside_payment_of_another_amount() -> None:
     payment = make_outside_payment()
     Invoice.objects.update(state="paid", state_reason="paid_elsewhere", closed_at=NOW, next_attempt_at=None)
-    assert [one for one in violations(now=NOW, limits=SHORT) if one.invariant == "S2"] == []
+    assert [one for one in violations(now=NOW, tuning=SHORT) if one.invariant == "S2"] == []
     run("SET LOCAL session_replication_role = replica")
     run("UPDATE billing_outsidepayment SET amount_minor = 1")
-    found = [one.subject for one in violations(now=NOW, limits=SHORT) if one.invariant == "S2"]
+    found = [one.subject for one in violations(now=NOW, tuning=SHORT) if one.invariant == "S2"]
     assert found == [payment.public_id]
 
 
@@ -105,10 +105,10 @@ def test_s10_refunded_outside_payment_without_an_alert(seen_by: str, status: str
         row = GatewayOrder.objects.create(  # type: ignore[assignment]
             **shown, status="SUCCESS", payment_method=invoice.payment_method, in_baseline=True
         )
-    assert violations(now=NOW, limits=SHORT) == []
+    assert violations(now=NOW, tuning=SHORT) == []
     type(row).objects.update(status=status)
-    (one,) = violations(now=NOW, limits=SHORT)
+    (one,) = violations(now=NOW, tuning=SHORT)
     text = f"was paid by transaction 2001, which the gateway has as {status}, and no event was recorded."
     assert (one.invariant, one.subject, one.text) == ("S10", invoice.public_id, text)
     make_found_payment(invoice.account, kind="went_back", invoice=invoice)
-    assert violations(now=NOW, limits=SHORT) == []
+    assert violations(now=NOW, tuning=SHORT) == []

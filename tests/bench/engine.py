@@ -71,14 +71,14 @@ def collect_all(arguments: dict[str, Any]) -> Callable[[], int]:
     from billing.operating.clocks import ask_gateways
     from billing.operating.tuning import Tuning
 
-    limits = replace(Tuning.from_settings(), senders=arguments["senders"])
+    tuning = replace(Tuning.from_settings(), senders=arguments["senders"])
     ask_gateways(now=read_clock())
 
     def work() -> int:
         give_up_at = time.monotonic() + COLLECT_AT_MOST_SECONDS
         worker = f"bench-{os.getpid()}"
         found = collect(
-            limits=limits, clock=read_clock, should_stop=lambda: time.monotonic() > give_up_at, worker=worker
+            tuning=tuning, clock=read_clock, should_stop=lambda: time.monotonic() > give_up_at, worker=worker
         )
         return found.states.get("succeeded", 0)
 

@@ -105,7 +105,7 @@ def seed(shop: Shop, site: str) -> dict[str, object]:
     paid = PaymentAttempt.objects.filter(state="succeeded", gateway_transaction_id__startswith="2").latest("pk")
     for sen, why in ((1000, "One parcel was damaged"), (500, "Delivered a day late")):
         refund = request_refund(attempt=paid, amount_minor=sen, decision=Decision("aisyah", why), now=database_now())
-        refund_due(limits=shop.limits, clock=database_now, should_stop=lambda: False)
+        refund_due(tuning=shop.tuning, clock=database_now, should_stop=lambda: False)
     waiting = undecided(cards["Lim Mei Ling"], now)
     for queue in ("charge", "housekeeping", "notify", "reconcile"):
         Heartbeat.objects.update_or_create(queue=queue, defaults={"worker": "worker-1:12", "beat_at": database_now()})

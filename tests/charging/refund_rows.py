@@ -24,7 +24,7 @@ def settled(
     refund: Refund, verdict: RefundVerdict, source: RefundSource = RefundSource.ANSWER, **changes: Any
 ) -> str | None:
     finding = RefundFinding(verdict, source, **{"reason": "because", **changes})
-    came_to = settle_refund(refund.pk, finding, limits=SHORT, now=NOW)
+    came_to = settle_refund(refund.pk, finding, tuning=SHORT, now=NOW)
     refund.refresh_from_db()
     return came_to
 

@@ -44,7 +44,7 @@ def test_attempt_armed_while_its_card_is_read_is_not_unexplained(shop: Shop, pro
     outcome = preflight.read(gateway_for(shop.account), reading)
     assert isinstance(outcome, list)
     assert [order.status for order in outcome[0].unexplained] == ["SUCCESS"]
-    preflight.finish(reading, outcome, limits=shop.limits, now=database_now())
+    preflight.finish(reading, outcome, tuning=shop.tuning, now=database_now())
 
     card.refresh_from_db()
     tried.refresh_from_db()
@@ -190,7 +190,7 @@ def test_undecided_attempt_waits_for_the_time_of_its_last_check() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_inside_another_transaction_no_read_is_written() -> None:
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        record(CardRead(card_with(), []), [], limits=SHORT, now=NOW)
+        record(CardRead(card_with(), []), [], tuning=SHORT, now=NOW)
 
 
 @pytest.mark.django_db
@@ -215,24 +215,24 @@ class TestLeases:
         (slept,) = preflight.claim(shop.account, now=NOW, limit=1)
         assert preflight.claim(shop.account, now=NOW + timedelta(seconds=1), limit=1) == []
         Invoice.objects.filter(pk=invoice.pk).update(lease_token=F("lease_token") + 1)
-        preflight.finish(slept, [], limits=SHORT, now=NOW)
+        preflight.finish(slept, [], tuning=SHORT, now=NOW)
         invoice.refresh_from_db()
         assert invoice.preflight_at is None, "somebody asked for another look meanwhile"
         later = NOW + preflight.LEASE
         (reading,) = preflight.claim(shop.account, now=later, limit=1)
 
-        preflight.finish(slept, [], limits=SHORT, now=later)
-        preflight.finish(slept, GatewayUnavailableError("no answer"), limits=SHORT, now=later)
+        preflight.finish(slept, [], tuning=SHORT, now=later)
+        preflight.finish(slept, GatewayUnavailableError("no answer"), tuning=SHORT, now=later)
         invoice.refresh_from_db()
         assert (invoice.preflight_at, invoice.refusal) == (None, None)
-        preflight.finish(reading, [], limits=SHORT, now=later)
+        preflight.finish(reading, [], tuning=SHORT, now=later)
         invoice.refresh_from_db()
         assert invoice.preflight_at == later
 
     def test_read_that_took_longer_than_it_is_good_for_is_refused(self, shop: Shop) -> None:
         invoice = self.declined(shop)
         (reading,) = preflight.claim(shop.account, now=NOW, limit=1)
-        preflight.finish(reading, [], limits=SHORT, now=NOW + PREFLIGHT_FRESH + timedelta(seconds=1))
+        preflight.finish(reading, [], tuning=SHORT, now=NOW + PREFLIGHT_FRESH + timedelta(seconds=1))
         invoice.refresh_from_db()
         assert (invoice.preflight_at, invoice.refusal) == (None, "preflight_missing")
 
@@ -240,7 +240,7 @@ class TestLeases:
         invoice = self.declined(shop)
         (reading,) = preflight.claim(shop.account, now=NOW, limit=1)
         Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=None)
-        preflight.finish(reading, GatewayUnavailableError("no answer"), limits=SHORT, now=NOW)
+        preflight.finish(reading, GatewayUnavailableError("no answer"), tuning=SHORT, now=NOW)
         invoice.refresh_from_db()
         assert (invoice.next_attempt_at, invoice.refusal) == (None, None)
 

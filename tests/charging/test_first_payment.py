@@ -69,7 +69,7 @@ def paid(attempt: PaymentAttempt, **changes: Any) -> Finding:
 
 def told(attempt: PaymentAttempt, finding: Finding, now: datetime = NOW) -> Subscription:
     """The attempt's subscription after `finding` was settled at `now`."""
-    settle([AttemptFinding(attempt.marker, finding)], limits=SHORT, now=now)
+    settle([AttemptFinding(attempt.marker, finding)], tuning=SHORT, now=now)
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
     return Subscription.objects.get(invoices=attempt.invoice)
@@ -84,7 +84,7 @@ def a_decline(now: datetime = NOW, **given: Any) -> Invoice:
 
 def broken(now: datetime) -> list[Violation]:
     """What is not as it must be; but the attempts of these tests were not armed by the engine."""
-    return [one for one in violations(now=now, limits=SHORT) if one.invariant not in ("S3", "S8")]
+    return [one for one in violations(now=now, tuning=SHORT) if one.invariant not in ("S3", "S8")]
 
 
 def state_of(invoice: Invoice) -> tuple[str, str]:

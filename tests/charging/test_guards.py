@@ -39,7 +39,7 @@ def arm_now(shop: Shop) -> ArmResult:
         account_id=shop.account.pk,
         gateway=gateway_for(shop.account),
         run_id=None,
-        limits=SHORT,
+        tuning=SHORT,
         now=database_now(),
         count=8,
     )
@@ -57,7 +57,7 @@ def test_inside_another_transaction_nothing_is_armed_or_settled(shop: Shop, use_
             with pytest.raises(RuntimeError, match="durable"):
                 arm_now(shop)
         else:
-            assert settle(told, limits=SHORT, now=NOW) == {}
+            assert settle(told, tuning=SHORT, now=NOW) == {}
     assert not PaymentAttempt.objects.exclude(state="sending").exists()
     assert PaymentAttempt.objects.count() == len(told)
 
@@ -94,7 +94,7 @@ def test_a_request_for_another_host_is_not_armed(shop: Shop) -> None:
     invoice = due(shop)
     gateway = gateway_for(shop.account)
     type(shop.account).objects.filter(pk=shop.account.pk).update(api_url="http://127.0.0.1:9/v3")
-    result = arm(account_id=shop.account.pk, gateway=gateway, run_id=None, limits=SHORT, now=database_now(), count=8)
+    result = arm(account_id=shop.account.pk, gateway=gateway, run_id=None, tuning=SHORT, now=database_now(), count=8)
     invoice.refresh_from_db()
     assert (result.armed, invoice.refusal) == ([], "environment_differs")
 
@@ -184,7 +184,7 @@ def test_nothing_more_is_armed_after_an_unacknowledged_commit(monkeypatch: pytes
         return next(outcomes)
 
     monkeypatch.setattr(_Batch, "arm", batch)
-    result = arm(account_id=1, gateway=None, run_id=None, limits=SHORT, now=NOW, count=3)  # type: ignore[arg-type]
+    result = arm(account_id=1, gateway=None, run_id=None, tuning=SHORT, now=NOW, count=3)  # type: ignore[arg-type]
     assert result == ArmResult(armed=[permission], unacknowledged=["N"])
 
 
@@ -236,7 +236,7 @@ def test_live_account_is_not_even_contacted_until_it_is_allowed(shop: Shop, monk
 
 def test_stop_request_ends_arming(shop: Shop) -> None:
     due(shop)
-    assert collect(limits=SHORT, clock=database_now, should_stop=lambda: True, worker="test").armed == 0
+    assert collect(tuning=SHORT, clock=database_now, should_stop=lambda: True, worker="test").armed == 0
 
 
 def test_sender_that_fails_unexpectedly_leaves_it_unknown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +256,7 @@ def void(attempt: PaymentAttempt) -> None:
 
 def settle_verdict(attempt: PaymentAttempt, verdict: Verdict, **words: object) -> None:
     told = {"amount_minor": 1990, "currency": "MYR", "marker": attempt.marker, **words}
-    settle([AttemptFinding(attempt.marker, Finding(verdict, Source.ORDER_LIST, **told))], limits=SHORT, now=NOW)  # type: ignore[arg-type]
+    settle([AttemptFinding(attempt.marker, Finding(verdict, Source.ORDER_LIST, **told))], tuning=SHORT, now=NOW)  # type: ignore[arg-type]
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
 

@@ -77,11 +77,11 @@ def test_card_that_somebody_holds_blocks_no_other_cards_answer(settings: Any) ->
     with psycopg.connect(**parameters) as somebody:
         somebody.execute("SELECT 1 FROM billing_paymentmethod WHERE id = %s FOR UPDATE", [held.payment_method_id])
         with pytest.raises(HeldError, match="lock timeout"):
-            settle(told, limits=SHORT, now=database_now())
+            settle(told, tuning=SHORT, now=database_now())
         states = [PaymentAttempt.objects.get(pk=one.pk).state for one in (held, other)]
         assert states == ["sending", "declined"]
         somebody.rollback()
-    assert settle(told, limits=SHORT, now=database_now()) == {"declined": 1}
+    assert settle(told, tuning=SHORT, now=database_now()) == {"declined": 1}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -302,7 +302,7 @@ def test_charge_that_did_not_happen_costs_no_try_and_waits(shop: Shop) -> None:
     assert (invoice.tries, invoice.not_sent_in_a_row) == (0, 1)
     assert attempt.settled_at is not None
     # The gateway says two seconds; but the refusal may be false, and what it did all the same is looked for first.
-    assert invoice.next_attempt_at == invoice.look_from_at == attempt.armed_at + shop.limits.deadline
+    assert invoice.next_attempt_at == invoice.look_from_at == attempt.armed_at + shop.tuning.deadline
 
 
 @pytest.mark.parametrize(("outcome", "hours"), [("signature_error", 0.25), ("endpoint_not_found", 1)])

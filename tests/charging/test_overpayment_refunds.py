@@ -100,7 +100,7 @@ def test_later_refund_of_a_former_overpayment_counts_on_invoice() -> None:
     assert surplus.state == "succeeded"
     with transaction.atomic():
         (seen,) = record_seen(
-            {surplus.pk: shown(transaction_id=surplus.gateway_transaction_id or "")}, limits=SHORT, now=NOW
+            {surplus.pk: shown(transaction_id=surplus.gateway_transaction_id or "")}, tuning=SHORT, now=NOW
         )
     again(surplus)
     assert (seen.origin, surplus.invoice.amount_refunded_minor) == ("gateway", 1990), "who was wrong is corrected"

@@ -65,7 +65,7 @@ def waiting(refund: Refund) -> Waiting:
 def arm_now(refund: Refund, **changes: Any) -> Any:
     account = GatewayAccount.objects.get(pk=refund.account_id)
     times = {"looked_at": changes.get("now", NOW), "now": NOW}
-    given = {"gateway": gateway_for(account), "limits": SHORT, **times, **changes}
+    given = {"gateway": gateway_for(account), "tuning": SHORT, **times, **changes}
     return arm_refund(waiting(refund), **given)
 
 
@@ -92,7 +92,7 @@ def test_who_asks_is_alone_with_the_attempt() -> None:
 def test_only_what_was_not_sent_is_withdrawn(states: tuple[str, ...]) -> None:
     refund = move_refund(make_refund(), *states)
     with pytest.raises(RefundError, match="state: "):
-        withdraw(refund=refund, decision=Decision("mei", "wrong customer"), limits=SHORT, now=NOW)
+        withdraw(refund=refund, decision=Decision("mei", "wrong customer"), tuning=SHORT, now=NOW)
     refund.refresh_from_db()
     assert refund.state == (states or ("requested",))[-1]
 
@@ -102,7 +102,7 @@ def test_only_what_was_not_sent_is_withdrawn(states: tuple[str, ...]) -> None:
 def test_resolve_closes_only_refunds_that_need_review(states: tuple[str, ...], resolution: RefundResolution) -> None:
     refund = move_refund(make_refund(), *states)
     with pytest.raises(RefundError, match="must need review"):
-        resolve_refund(refund=refund, resolution=resolution, decision=Decision("mei", "sure"), limits=SHORT, now=NOW)
+        resolve_refund(refund=refund, resolution=resolution, decision=Decision("mei", "sure"), tuning=SHORT, now=NOW)
     refund.refresh_from_db()
     assert refund.state == (states or ("requested",))[-1]
     assert not RefundEvidence.objects.filter(source="operator").exists()
@@ -110,7 +110,7 @@ def test_resolve_closes_only_refunds_that_need_review(states: tuple[str, ...], r
 
 def test_resolve_closes_only_refunds_that_still_need_review(monkeypatch: pytest.MonkeyPatch) -> None:
     refund = move_refund(make_refund(), "sending", "unknown", "needs_review")
-    given = {"refund": refund, "limits": SHORT, "now": NOW}
+    given = {"refund": refund, "tuning": SHORT, "now": NOW}
 
     def somebody_is_faster(_: Refund) -> None:
         monkeypatch.setattr(asking, "_read", lambda _: None)
@@ -134,7 +134,7 @@ def test_inside_another_transaction_no_refund_is_written(step: str) -> None:
     acts: dict[str, Callable[[], object]] = {
         "arm": lambda: arm_now(refund),
         "settle": lambda: settled(refund, V.CANNOT),
-        "write_down": lambda: write_down({}, limits=SHORT, now=NOW),
+        "write_down": lambda: write_down({}, tuning=SHORT, now=NOW),
     }
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         acts[step]()

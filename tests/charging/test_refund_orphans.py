@@ -28,13 +28,13 @@ def answer(refund: Refund, verdict: RefundVerdict = RefundVerdict.REFUNDED, **ch
         "currency": refund.currency,
     }
     finding = RefundFinding(verdict, RefundSource.ANSWER, reason="as it was answered")
-    settle_refund_answer(AskedBack(**{**given, **changes}), finding, limits=SHORT, now=NOW)
+    settle_refund_answer(AskedBack(**{**given, **changes}), finding, tuning=SHORT, now=NOW)
     return OrphanAnswer.objects.first()
 
 
 def match(refund: Refund) -> tuple[str, str | None]:
     """State of the refund, and how its answer is accounted for, after what the sweeper does."""
-    match_orphans(limits=SHORT, now=NOW)
+    match_orphans(tuning=SHORT, now=NOW)
     refund.refresh_from_db()
     return refund.state, OrphanAnswer.objects.get().matched_how
 

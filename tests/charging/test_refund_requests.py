@@ -200,7 +200,7 @@ def test_unknown_refund_that_cannot_be_checked_ends_in_review(shop: Shop, monkey
 def test_a_request_is_withdrawn_until_it_is_sent(shop: Shop) -> None:
     attempt, before = paid(shop), posts(shop)
     refund = ask(attempt)
-    withdraw(refund=refund, decision=Decision("mei", "wrong customer"), limits=SHORT, now=database_now())
+    withdraw(refund=refund, decision=Decision("mei", "wrong customer"), tuning=SHORT, now=database_now())
     shop.refund()
     refund.refresh_from_db()
     assert (refund.state, refund.state_reason, posts(shop)) == ("not_sent", "withdrawn", before)
@@ -210,7 +210,7 @@ def test_a_request_is_withdrawn_until_it_is_sent(shop: Shop) -> None:
     second = ask(attempt)
     shop.refund()
     with pytest.raises(RefundError, match="state: "):
-        withdraw(refund=second, decision=Decision("mei", "too late"), limits=SHORT, now=database_now())
+        withdraw(refund=second, decision=Decision("mei", "too late"), tuning=SHORT, now=database_now())
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["refund", "reverse"])
@@ -222,7 +222,7 @@ def test_decision_closes_what_evidence_could_not(shop: Shop, resolution: RefundR
 
     def decide(reason: str = "asked the gateway") -> str:
         return resolve_refund(
-            refund=refund, resolution=resolution, decision=Decision("mei", reason), limits=SHORT, now=database_now()
+            refund=refund, resolution=resolution, decision=Decision("mei", reason), tuning=SHORT, now=database_now()
         ).value
 
     with pytest.raises(RefundError, match="must need review"):
@@ -265,9 +265,9 @@ def test_wrong_decision_is_corrected_by_later_gateway_evidence(shop: Shop, monke
     with monkeypatch.context() as broken:
         broken.setattr(Gateway, "read_transaction", away)
         shop.refund(database_now() + timedelta(days=4))
-        given: dict[str, Any] = {"decision": Decision("mei", "a guess"), "limits": SHORT, "now": database_now()}
+        given: dict[str, Any] = {"decision": Decision("mei", "a guess"), "tuning": SHORT, "now": database_now()}
         resolve_refund(refund=refund, resolution=RefundResolution.NOT_REFUNDED, **given)
-    check_with_gateway(invoice=attempt.invoice, limits=SHORT, now=database_now())
+    check_with_gateway(invoice=attempt.invoice, tuning=SHORT, now=database_now())
     attempt.refresh_from_db()
     assert (attempt.amount_refunded_minor, at_gateway(shop, attempt)["refunded"]) == (1990, 1990)
     states = Refund.objects.order_by("id").values_list("origin", "state")
@@ -279,7 +279,7 @@ def test_nobody_denies_a_refund_that_the_gateway_shows(shop: Shop, monkeypatch: 
     attempt = paid(shop)
     refund = ask(attempt)
     shop.refund()
-    given: dict[str, Any] = {"decision": Decision("mei", "a guess"), "limits": SHORT, "now": database_now()}
+    given: dict[str, Any] = {"decision": Decision("mei", "a guess"), "tuning": SHORT, "now": database_now()}
     move_refund(refund, "needs_review")
     before = RefundEvidence.objects.count()
     with pytest.raises(RefundError, match="resolution: the gateway shows that it was refunded") as refused:

@@ -97,8 +97,8 @@ def test_refund_is_swept_after_its_deadline_only_while_sending() -> None:
     refund = move_refund(make_refund(captured()), "sending")
     move_refund(make_refund(move_attempt(make_attempt(), "succeeded")), "sending", "refused")
     assert refund.deadline_at is not None
-    assert sweep_refunds(limits=SHORT, now=refund.deadline_at - timedelta(seconds=1)) == 0
-    assert sweep_refunds(limits=SHORT, now=refund.deadline_at) == 1
+    assert sweep_refunds(tuning=SHORT, now=refund.deadline_at - timedelta(seconds=1)) == 0
+    assert sweep_refunds(tuning=SHORT, now=refund.deadline_at) == 1
     refund.refresh_from_db()
     assert (refund.state, refund.state_reason, refund.next_check_at) == ("unknown", "sender_lost", refund.deadline_at)
     assert RefundEvidence.objects.filter(source="sweeper").count() == 1
@@ -118,7 +118,7 @@ def test_refund_of_an_overpayment_is_not_counted_on_the_invoice(state: str, of_t
 
 def see(attempt: PaymentAttempt, read: ReadTransaction) -> list[Refund]:
     with transaction.atomic():
-        return record_seen({attempt.pk: read}, limits=SHORT, now=NOW)
+        return record_seen({attempt.pk: read}, tuning=SHORT, now=NOW)
 
 
 def test_gateway_refund_is_recorded_counted_and_reported_once() -> None:
@@ -178,7 +178,7 @@ def test_gateway_refund_recorded_before_leaves_a_request_alone() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_gateway_reversal_takes_the_payment_back() -> None:
     attempt = captured()
-    write_down({attempt.pk: shown("REVERSED")}, limits=SHORT, now=NOW)
+    write_down({attempt.pk: shown("REVERSED")}, tuning=SHORT, now=NOW)
     attempt.refresh_from_db()
     assert attempt.state == "reversed"
 

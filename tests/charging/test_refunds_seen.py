@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def look(invoice: Invoice) -> int:
-    return check_with_gateway(invoice=invoice, limits=SHORT, now=database_now())
+    return check_with_gateway(invoice=invoice, tuning=SHORT, now=database_now())
 
 
 def test_portal_refund_is_recorded_once_when_the_card_is_read(shop: Shop, profile: str) -> None:
@@ -215,7 +215,7 @@ def surplus(shop: Shop) -> tuple[PaymentAttempt, PaymentAttempt]:
         transaction_id=str(first["transaction_id"]),
         order_id=str(first["order_id"]),
     )
-    settle([AttemptFinding(late.marker, finding)], limits=SHORT, now=database_now())
+    settle([AttemptFinding(late.marker, finding)], tuning=SHORT, now=database_now())
     late.refresh_from_db()
     holder = invoice.attempts.exclude(pk=late.pk).get()
     assert (late.state, holder.state) == ("surplus", "succeeded")

@@ -79,7 +79,7 @@ def read_day(account: GatewayAccount, gateway: Gateway, *, now: datetime = NOW) 
     names = {day.id: report_days.not_known_yet(day, lists[day.id]) for day in days}
     answers = report_days.Asking(gateway, names)()  # type: ignore[arg-type]
     for day in days:
-        report_days.finish(day, lists[day.id], answers, read_at=now, limits=SHORT, now=now)
+        report_days.finish(day, lists[day.id], answers, read_at=now, tuning=SHORT, now=now)
     return ReportDay.objects.get(account=account, day="2026-03-02")
 
 

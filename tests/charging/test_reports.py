@@ -41,7 +41,7 @@ class Days:
 
     def charge(self, card: PaymentMethod) -> PaymentAttempt:
         invoice = make_invoice(card, next_attempt_at=self.now)
-        collect(limits=self.shop.limits, clock=lambda: self.now, should_stop=lambda: False, worker="test")
+        collect(tuning=self.shop.tuning, clock=lambda: self.now, should_stop=lambda: False, worker="test")
         return PaymentAttempt.objects.get(invoice=invoice)
 
     def reconcile_until(self, end: datetime) -> None:
@@ -56,7 +56,7 @@ class Days:
 
 @pytest.fixture
 def days(shop: Shop) -> Iterator[Days]:
-    shop.limits = replace(shop.limits, ladder=LADDER, report_ladder=REPORTS)
+    shop.tuning = replace(shop.tuning, ladder=LADDER, report_ladder=REPORTS)
     shop.simulator.reset()  # the reports are of one day, and list what earlier tests paid on it
     found = Days(shop, NOON)
     found.go_to(NOON)

@@ -60,7 +60,7 @@ def a_case(shop: Shop, outcome: str = "dropped_before", card: PaymentMethod | No
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=invoice)
     assert attempt.state in ("unknown", "needs_review")
-    settle([AttemptFinding(attempt.marker, ABSENT)], limits=shop.limits, now=database_now())
+    settle([AttemptFinding(attempt.marker, ABSENT)], tuning=shop.tuning, now=database_now())
     attempt.refresh_from_db()
     assert attempt.state == "needs_review"
     return attempt
@@ -97,7 +97,7 @@ def give_back(shop: Shop, transaction_id: str, amount_minor: int, kind: RefundKi
 
 
 def decide(shop: Shop, attempt: PaymentAttempt, resolution: Resolution, **changes: Any) -> Resolved:
-    known = {"decision": Decision("siti", WHY), "limits": shop.limits, "now": database_now()}
+    known = {"decision": Decision("siti", WHY), "tuning": shop.tuning, "now": database_now()}
     decision = resolve(attempt=attempt, resolution=resolution, **{**known, **changes})
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
@@ -143,7 +143,7 @@ def test_partly_refunded_money_is_recorded_with_that_part(shop: Shop) -> None:
         decide(shop, attempt, Resolution.NOT_CHARGED)
 
     decide(shop, attempt, Resolution.CHARGED, transaction_id=transaction)
-    check_with_gateway(invoice=attempt.invoice, limits=shop.limits, now=database_now())
+    check_with_gateway(invoice=attempt.invoice, tuning=shop.tuning, now=database_now())
 
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
@@ -204,7 +204,7 @@ def test_unexplained_order_is_named_and_must_be_set_aside(shop: Shop, profile: s
 
 def test_a_hold_that_came_with_the_case_goes_with_it(shop: Shop) -> None:
     attempt = a_case(shop, "lost_after")
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     attempt.payment_method.refresh_from_db()
     assert attempt.payment_method.held_reason == "evidence_while_with_a_person"
     decide(shop, attempt, Resolution.CHARGED, transaction_id=taken(shop, attempt))
@@ -266,7 +266,7 @@ def _other_card(shop: Shop) -> tuple[PaymentAttempt, str]:
 def _other_card_that_was_read(shop: Shop) -> tuple[PaymentAttempt, str]:
     other = a_case(shop)
     transaction = foreign_charge(shop, other.payment_method)
-    read_card_now(other, limits=shop.limits, now=database_now())
+    read_card_now(other, tuning=shop.tuning, now=database_now())
     return a_case(shop), transaction
 
 
@@ -337,7 +337,7 @@ SAID_WRONG: list[tuple[str, str, dict[str, Any]]] = [
 def test_invalid_decision_is_refused_before_the_gateway_is_asked(field: str, rule: str, said: dict[str, Any]) -> None:
     attempt = move_attempt(make_attempt(), "needs_review")  # its gateway does not exist
     with pytest.raises(ResolutionError) as refused:
-        resolve(attempt=attempt, **{"decision": Decision("siti", WHY), "limits": None, "now": database_now(), **said})
+        resolve(attempt=attempt, **{"decision": Decision("siti", WHY), "tuning": None, "now": database_now(), **said})
     assert (refused.value.field, refused.value.rule) == (field, rule)
 
 
@@ -350,7 +350,7 @@ def test_only_an_attempt_that_needs_review_is_decided(states: tuple[str, ...]) -
     for resolution in (Resolution.NOT_CHARGED, Resolution.DECLINED):
         with pytest.raises(ResolutionError, match=f"attempt: must need review; it is {attempt.state}"):
             resolve(
-                attempt=attempt, resolution=resolution, decision=Decision("x", WHY), limits=None, now=database_now()
+                attempt=attempt, resolution=resolution, decision=Decision("x", WHY), tuning=None, now=database_now()
             )
     with pytest.raises(ResolutionError, match="must need review"):
         release_card(attempt=attempt, decision=Decision("x", WHY), now=database_now())
@@ -425,7 +425,7 @@ def acting(user: User, reason: str = WHY) -> dict[str, Any]:
 
 
 def agree(shop: Shop, proposal: Proposal, user: User) -> Resolved:
-    return confirm(proposal=proposal, limits=shop.limits, now=database_now(), **acting(user, "seen too"))
+    return confirm(proposal=proposal, tuning=shop.tuning, now=database_now(), **acting(user, "seen too"))
 
 
 def test_above_the_limit_one_proposes_and_another_confirms(shop: Shop, siti: User, mei: User) -> None:
@@ -506,7 +506,7 @@ def test_nobody_confirms_a_proposal_of_their_own(shop: Shop, siti: User, mei: Us
         ("outsider", outsider, "permission"),
     ):
         with pytest.raises(ResolutionError) as refused:
-            confirm(proposal=proposal, decision=Decision(name, "", user.pk), limits=shop.limits, now=database_now())
+            confirm(proposal=proposal, decision=Decision(name, "", user.pk), tuning=shop.tuning, now=database_now())
         assert (refused.value.field, refused.value.rule) == ("proposal", rule)
     assert everything() == before
 
@@ -566,7 +566,7 @@ def test_proposal_is_overtaken_when_its_case_closes_otherwise(shop: Shop, siti: 
     attempt = a_case(shop)
     decide(shop, attempt, Resolution.NOT_CHARGED, **acting(siti))
     finding = Finding(Verdict.PERSON_NOT_CHARGED, Source.OPERATOR, reason="by another way")
-    settle([AttemptFinding(attempt.marker, finding)], limits=shop.limits, now=database_now(), actor="engine")
+    settle([AttemptFinding(attempt.marker, finding)], tuning=shop.tuning, now=database_now(), actor="engine")
     proposal = Proposal.objects.get()
     assert (proposal.outcome, proposal.decided_by) == ("overtaken", "engine")
     with pytest.raises(ResolutionError, match="must be open; it is overtaken"):
@@ -620,7 +620,7 @@ def test_of_two_people_who_decide_at_once_exactly_one_acts(shop: Shop, monkeypat
 
     def act(resolution: Resolution, name: str) -> Callable[[], Resolved]:
         return lambda: resolve(
-            attempt=attempt, resolution=resolution, decision=Decision(name, WHY), limits=shop.limits, now=database_now()
+            attempt=attempt, resolution=resolution, decision=Decision(name, WHY), tuning=shop.tuning, now=database_now()
         )
 
     came_of = at_once(act(Resolution.NOT_CHARGED, "siti"), act(Resolution.DECLINED, "mei"))
@@ -638,7 +638,7 @@ def test_a_double_click_decides_once(shop: Shop, monkeypatch: pytest.MonkeyPatch
     meet_after_looking(monkeypatch, 4)
     same: dict[str, Any] = {"resolution": Resolution.CHARGED, "transaction_id": transaction, "now": now}
     came_of = at_once(
-        *[lambda: resolve(attempt=attempt, decision=Decision("siti", WHY), limits=shop.limits, **same)] * 4
+        *[lambda: resolve(attempt=attempt, decision=Decision("siti", WHY), tuning=shop.tuning, **same)] * 4
     )
     assert sorted(type(error).__name__ for error in came_of) == ["NoneType", *["ResolutionError"] * 3]
     assert Evidence.objects.filter(attempt_id=attempt.pk, source="operator").count() == 1
@@ -679,7 +679,7 @@ def test_transaction_named_for_two_attempts_explains_one(shop: Shop, monkeypatch
             resolution=Resolution.CHARGED,
             transaction_id=transaction,
             decision=Decision("siti", WHY),
-            limits=shop.limits,
+            tuning=shop.tuning,
             now=database_now(),
         )
 
@@ -702,7 +702,7 @@ def test_bulk_decisions_are_independent_and_use_their_own_reads(shop: Shop) -> N
         attempts=[good, closed, doubtful],
         resolution=Resolution.DECLINED,
         decision=Decision("siti", "the gateway was down"),
-        limits=shop.limits,
+        tuning=shop.tuning,
         now=database_now(),
     )
     assert [one.attempt.pk for one in results] == [good.pk, closed.pk, doubtful.pk]
@@ -720,8 +720,8 @@ def test_of_several_those_above_the_amount_are_proposed(shop: Shop, siti: User, 
     make_invoice(other, next_attempt_at=database_now(), amount_minor=500_000)
     shop.collect()
     big = PaymentAttempt.objects.get(amount_minor=500_000)
-    settle([AttemptFinding(big.marker, ABSENT)], limits=shop.limits, now=database_now())
-    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), **acting(siti)}
+    settle([AttemptFinding(big.marker, ABSENT)], tuning=shop.tuning, now=database_now())
+    same: dict[str, Any] = {"tuning": shop.tuning, "now": database_now(), **acting(siti)}
     results = resolve_many(attempts=[small, big], resolution=Resolution.NOT_CHARGED, **same)
     assert [one.resolved.state for one in results if one.resolved] == ["not_charged", "needs_review"]
     assert Proposal.objects.get().attempt_id == big.pk
@@ -731,7 +731,7 @@ def test_several_that_cannot_be_asked_about_are_each_refused(shop: Shop) -> None
     cases = [a_case(shop), a_case(shop)]
     GatewayAccount.objects.update(api_url="http://127.0.0.1:1/v3", oauth_url="http://127.0.0.1:1/v1")
     before = everything()
-    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), "decision": Decision("siti", WHY)}
+    same: dict[str, Any] = {"tuning": shop.tuning, "now": database_now(), "decision": Decision("siti", WHY)}
     results = resolve_many(attempts=cases, resolution=Resolution.NOT_CHARGED, **same)
     assert [one.refused.rule for one in results if one.refused] == ["gateway_unavailable"] * 2
     assert everything() == before
@@ -748,7 +748,7 @@ def test_account_that_cannot_be_asked_blocks_no_case_of_another(shop: Shop, monk
         return gateway_for(account)
 
     monkeypatch.setattr(before_decision, "gateway_for", gateway_of)
-    same: dict[str, Any] = {"limits": shop.limits, "now": database_now(), "decision": Decision("siti", WHY)}
+    same: dict[str, Any] = {"tuning": shop.tuning, "now": database_now(), "decision": Decision("siti", WHY)}
     results = resolve_many(attempts=[broken, case], resolution=Resolution.NOT_CHARGED, **same)
     assert results[0].refused is not None
     assert results[0].refused.rule == "gateway_unavailable"
@@ -772,7 +772,7 @@ def test_failed_case_in_bulk_leaves_the_others_reported(
     if releasing:
         results = release_many(attempts=cases, **same)
     else:
-        results = resolve_many(attempts=cases, resolution=Resolution.NOT_CHARGED, limits=shop.limits, **same)
+        results = resolve_many(attempts=cases, resolution=Resolution.NOT_CHARGED, tuning=shop.tuning, **same)
     assert [one.resolved is None for one in results] == [False, True, False]
     refused = results[1].refused
     assert refused is not None
@@ -794,7 +794,7 @@ def test_what_cannot_be_asked_for_several_is_refused_as_a_whole(
 ) -> None:
     attempt = move_attempt(make_attempt(), "needs_review")
     attempts = [attempt, attempt] if number < 0 else [attempt] * number
-    known: dict[str, Any] = {"resolution": Resolution.DECLINED, "decision": Decision("siti", WHY), "limits": None}
+    known: dict[str, Any] = {"resolution": Resolution.DECLINED, "decision": Decision("siti", WHY), "tuning": None}
     with pytest.raises(ResolutionError) as refused:
         resolve_many(attempts=attempts, now=database_now(), **{**known, **changes})
     assert refused.value.rule == rule
@@ -819,7 +819,7 @@ def test_card_is_freed_with_a_reason_and_its_orders_stay_watched(shop: Shop) -> 
     attempt = a_case(shop)
     decide(shop, attempt, Resolution.DECLINED)
     foreign_charge(shop, attempt.payment_method)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     card = attempt.payment_method
     card.refresh_from_db()
     assert card.held_reason == "unexplained_order"
@@ -837,7 +837,7 @@ def test_card_is_freed_with_a_reason_and_its_orders_stay_watched(shop: Shop) -> 
 
     freed = Transition.objects.get(subject_type="card", to_state="free")
     assert freed.reason == f"sold at the till (orders reviewed: {order})"
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     card.refresh_from_db()
     assert card.held_at is None, "what was looked at holds the card no more"
     with pytest.raises(ResolutionError, match="must be on hold"):
@@ -848,7 +848,7 @@ def test_freeing_a_card_explains_away_nothing_of_an_open_case(shop: Shop) -> Non
     attempt = a_case(shop)
     foreign_charge(shop, attempt.payment_method)
     foreign_charge(shop, attempt.payment_method, amount_minor=7700)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     other = GatewayOrder.objects.get(amount_minor=7700).gateway_order_id
     cleared = clear_hold(card=attempt.payment_method, decision=Decision("siti", WHY), now=database_now())
     assert cleared.orders == [other]

@@ -44,7 +44,7 @@ from tests.factories import NOTHING_TO_SEE, NOW, make_attempt, make_invoice, mak
 
 pytestmark = pytest.mark.django_db
 SITI = Decision("siti", "the portal says so")
-KNOWN: dict[str, Any] = {"limits": SHORT, "now": NOW}
+KNOWN: dict[str, Any] = {"tuning": SHORT, "now": NOW}
 
 
 def a_case() -> PaymentAttempt:
@@ -231,7 +231,7 @@ def test_after_a_decision_only_the_hold_of_its_case_is_gone(before: str, after: 
 def test_after_a_decision_the_hold_of_its_alarm_is_gone() -> None:
     attempt = a_case()
     alarming = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1, currency="MYR", transaction_id="2001")
-    settle([AttemptFinding(attempt.marker, alarming)], limits=SHORT, now=NOW)
+    settle([AttemptFinding(attempt.marker, alarming)], tuning=SHORT, now=NOW)
     assert reason_after(attempt) == "evidence_while_with_a_person"
     not_charged(attempt)
     assert reason_after(attempt) == ""

@@ -34,7 +34,7 @@ def paid(attempt: PaymentAttempt, **changes: Any) -> Finding:
 
 
 def settle_one(attempt: PaymentAttempt, finding: Finding, **changes: Any) -> dict[str, int]:
-    counts = settle([AttemptFinding(attempt.marker, finding)], limits=SHORT, now=changes.pop("now", NOW), **changes)
+    counts = settle([AttemptFinding(attempt.marker, finding)], tuning=SHORT, now=changes.pop("now", NOW), **changes)
     attempt.refresh_from_db()
     attempt.invoice.refresh_from_db()
     return counts
@@ -57,7 +57,7 @@ def test_a_batch_settles_each_attempt_by_its_own_evidence() -> None:
         AttemptFinding(bad.marker, Finding(Verdict.DECLINED, Source.ANSWER, reason="51", transaction_id="t-bad")),
         AttemptFinding(odd.marker, Finding(Verdict.UNCLEAR, Source.ANSWER, reason="timeout")),
     ]
-    assert settle(told, limits=SHORT, now=NOW) == {"succeeded": 1, "declined": 1, "unknown": 1}
+    assert settle(told, tuning=SHORT, now=NOW) == {"succeeded": 1, "declined": 1, "unknown": 1}
 
 
 def test_one_transaction_never_pays_two_invoices() -> None:
@@ -69,7 +69,7 @@ def test_one_transaction_never_pays_two_invoices() -> None:
         AttemptFinding(second.marker, paid(second, transaction_id="same")),
     ]
 
-    settle(told, limits=SHORT, now=NOW)
+    settle(told, tuning=SHORT, now=NOW)
 
     states = sorted(PaymentAttempt.objects.filter(pk__in=[first.pk, second.pk]).values_list("state", flat=True))
     assert states == ["needs_review", "succeeded"]
@@ -79,8 +79,8 @@ def test_one_transaction_never_pays_two_invoices() -> None:
 
 def test_sweeper_calls_a_lost_sender_unknown_and_never_arms_it() -> None:
     attempt = make_attempt()
-    assert sweep(limits=SHORT, now=attempt.deadline_at - timedelta(seconds=1)) == 0
-    assert sweep(limits=SHORT, now=attempt.deadline_at) == 1
+    assert sweep(tuning=SHORT, now=attempt.deadline_at - timedelta(seconds=1)) == 0
+    assert sweep(tuning=SHORT, now=attempt.deadline_at) == 1
     attempt.refresh_from_db()
     assert (attempt.state, attempt.state_reason) == ("unknown", "sender_lost")
     assert attempt.next_check_at == attempt.deadline_at
@@ -88,7 +88,7 @@ def test_sweeper_calls_a_lost_sender_unknown_and_never_arms_it() -> None:
 
 def test_an_answer_that_comes_after_the_sweeper_still_counts() -> None:
     attempt = make_attempt()
-    sweep(limits=SHORT, now=attempt.deadline_at)
+    sweep(tuning=SHORT, now=attempt.deadline_at)
     settle_one(attempt, paid(attempt))
     assert (attempt.state, attempt.invoice.state) == ("succeeded", "paid")
 
@@ -163,7 +163,7 @@ def test_a_first_answer_of_reversed_is_unknown_until_it_has_aged() -> None:
 def test_answer_that_cannot_be_stored_is_unknown_and_blocks_none() -> None:
     good, odd = make_attempt(), make_attempt()
     told = [AttemptFinding(odd.marker, paid(odd, transaction_id="nul\x00")), AttemptFinding(good.marker, paid(good))]
-    assert settle(told, limits=SHORT, now=NOW) == {"succeeded": 1, "unknown": 1}
+    assert settle(told, tuning=SHORT, now=NOW) == {"succeeded": 1, "unknown": 1}
 
 
 def test_answer_that_cannot_be_stored_is_kept_and_settled_later() -> None:
@@ -179,13 +179,13 @@ def test_answer_that_cannot_be_stored_is_kept_and_settled_later() -> None:
         odd.description,
     )
     found = AttemptFinding(odd.marker, paid(odd, transaction_id="2001\x00"), asked)
-    assert settle([found], limits=SHORT, now=NOW) == {"unknown": 1}
+    assert settle([found], tuning=SHORT, now=NOW) == {"unknown": 1}
     assert OrphanAnswer.objects.get().transaction_id == "2001"
 
-    assert match_orphans(limits=SHORT, now=NOW) == 1
+    assert match_orphans(tuning=SHORT, now=NOW) == 1
     odd.refresh_from_db()
     assert (odd.state, odd.gateway_transaction_id) == ("succeeded", "2001")
-    assert match_orphans(limits=SHORT, now=NOW) == 0
+    assert match_orphans(tuning=SHORT, now=NOW) == 0
 
 
 def test_contradicting_evidence_is_an_alarm_that_pauses_the_card() -> None:
@@ -244,7 +244,7 @@ def test_money_that_a_decision_denied_is_recorded_when_seen() -> None:
     settle_one(attempt, seen)
     assert attempt.state == "needs_review"
     said: dict[str, Any] = {"resolution": Resolution.NOT_CHARGED, "decision": Decision("siti", "sure")}
-    resolve(attempt=attempt, limits=SHORT, now=NOW, **said, **NOTHING_TO_SEE)
+    resolve(attempt=attempt, tuning=SHORT, now=NOW, **said, **NOTHING_TO_SEE)
 
     settle_one(attempt, seen)
     assert (attempt.state, attempt.state_reason, attempt.invoice.state) == ("succeeded", "late_money", "paid")
@@ -258,7 +258,7 @@ def test_two_settlements_at_once_of_one_attempt_move_it_once() -> None:
 
     def run() -> None:
         try:
-            settle([AttemptFinding(attempt.marker, finding)], limits=SHORT, now=NOW)
+            settle([AttemptFinding(attempt.marker, finding)], tuning=SHORT, now=NOW)
         except BaseException as error:  # noqa: BLE001
             errors.append(error)
         finally:
@@ -364,7 +364,7 @@ def test_kept_answer_does_not_pay_with_money_reversed_since() -> None:
     attempt = make_attempt()
     answer = paid(attempt)
     long_after = NOW + timedelta(hours=1)
-    sweep(limits=SHORT, now=long_after)
+    sweep(tuning=SHORT, now=long_after)
     found = {"transaction_id": answer.transaction_id, "order_id": answer.order_id, "reason": "reversed"}
     settle_one(attempt, Finding(Verdict.REVERSED, Source.ORDER_LIST, **found), now=long_after)
     assert (attempt.state, attempt.invoice.state) == ("not_charged", "open")

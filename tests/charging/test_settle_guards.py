@@ -74,7 +74,7 @@ def test_what_is_claimed_within_a_batch_is_claimed(same: dict[str, Any], caplog:
     second = sibling(first)
     with caplog.at_level(logging.WARNING):
         counts = settle(
-            [AttemptFinding(one.marker, paid(one, **same)) for one in (first, second)], limits=SHORT, now=NOW
+            [AttemptFinding(one.marker, paid(one, **same)) for one in (first, second)], tuning=SHORT, now=NOW
         )
     assert counts == {"succeeded": 1, "needs_review": 1}
     assert caplog.records == [], "no constraint had to refuse it"
@@ -398,7 +398,7 @@ def test_decline_counts_when_settled_in_one_batch_with_a_payment() -> None:
     other = make_card(card.customer, is_default=False)
     bad = make_attempt(make_invoice(other, subscription, period_index=1), other)
     good = make_attempt(make_invoice(card, subscription, period_index=2, tries=1), card)
-    settle([AttemptFinding(bad.marker, DECLINED), AttemptFinding(good.marker, paid(good))], limits=SHORT, now=NOW)
+    settle([AttemptFinding(bad.marker, DECLINED), AttemptFinding(good.marker, paid(good))], tuning=SHORT, now=NOW)
     subscription.refresh_from_db()
     assert subscription.state == "past_due"
 
@@ -406,5 +406,5 @@ def test_decline_counts_when_settled_in_one_batch_with_a_payment() -> None:
 def test_only_what_is_being_sent_is_swept() -> None:
     attempt = make_attempt()
     settle_one(attempt, DECLINED)
-    assert sweep(limits=SHORT, now=attempt.deadline_at) == 0
+    assert sweep(tuning=SHORT, now=attempt.deadline_at) == 0
     assert Evidence.objects.filter(source="sweeper").count() == 0

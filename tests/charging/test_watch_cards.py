@@ -67,7 +67,7 @@ def watched(account: GatewayAccount, **columns: Any) -> PaymentMethod:
 
 
 def run(now: Any = NOW) -> late_money.Watched:
-    return watch(limits=SHORT, clock=lambda: now, should_stop=lambda: False)
+    return watch(tuning=SHORT, clock=lambda: now, should_stop=lambda: False)
 
 
 def planned(card: PaymentMethod) -> Any:
@@ -179,7 +179,7 @@ def test_a_decline_during_a_read_is_not_overwritten_by_it(account: GatewayAccoun
 def ended(verdict: Verdict, **known: Any) -> PaymentMethod:
     card = make_card()
     attempt = make_attempt(make_invoice(card), card)
-    settle([AttemptFinding(attempt.marker, Finding(verdict, Source.ANSWER, **known))], limits=SHORT, now=NOW)
+    settle([AttemptFinding(attempt.marker, Finding(verdict, Source.ANSWER, **known))], tuning=SHORT, now=NOW)
     card.refresh_from_db()
     return card
 
@@ -198,7 +198,7 @@ def test_late_money_of_an_inactive_subscription_is_listed(state: str, listed: in
     subscription = make_subscription(card, state=state, next_due_at=None)
     attempt = move_attempt(make_attempt(make_invoice(card, subscription), card), "declined")
     found = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1990, currency="MYR", transaction_id="2001")
-    settle([AttemptFinding(attempt.marker, found)], limits=SHORT, now=NOW)
+    settle([AttemptFinding(attempt.marker, found)], tuning=SHORT, now=NOW)
     assert FoundPayment.objects.filter(kind="after_the_end", attempt=attempt).count() == listed
 
 
@@ -207,7 +207,7 @@ def test_money_that_is_not_late_waits_for_nobody() -> None:
     subscription = make_subscription(card, state="canceled", next_due_at=None)
     attempt = move_attempt(make_attempt(make_invoice(card, subscription), card), "unknown")
     found = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1990, currency="MYR", transaction_id="2001")
-    settle([AttemptFinding(attempt.marker, found)], limits=SHORT, now=NOW)
+    settle([AttemptFinding(attempt.marker, found)], tuning=SHORT, now=NOW)
     assert FoundPayment.objects.count() == 0
 
 

@@ -90,7 +90,7 @@ def test_closing_records_the_reason_and_ends_collection(way: str) -> None:
     told = Event.objects.get()
     assert told.kind == {"paid": "invoice.paid", "void": "invoice.voided"}.get(state, "invoice.uncollectible")
     assert told.payload["invoice"] == invoice.public_id
-    assert violations(now=NOW, limits=SHORT) == []
+    assert violations(now=NOW, tuning=SHORT) == []
 
 
 def test_payment_elsewhere_records_who_how_and_when() -> None:
@@ -254,7 +254,7 @@ def test_late_money_is_an_overpayment_where_nothing_is_owed(shop: Shop, way: str
     attempt = move_attempt(invoice.attempts.get(), "not_charged", next_check_at=None)
     close(way, invoice, now=database_now())
     shop.simulator.set_customer(card.gateway_customer_id, orders_visible_after=0)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     attempt.refresh_from_db()
     invoice.refresh_from_db()
     assert attempt.state == became
@@ -268,11 +268,11 @@ def test_reversed_overpayment_leaves_an_outside_payment_standing() -> None:
     from billing.domain.attempts import Finding, Source, Verdict
 
     money = {"amount_minor": 1990, "currency": "MYR", "transaction_id": "2001", "order_id": "1001"}
-    settle([AttemptFinding(attempt.marker, Finding(Verdict.PAID, Source.ORDER_LIST, **money))], limits=SHORT, now=NOW)  # type: ignore[arg-type]
+    settle([AttemptFinding(attempt.marker, Finding(Verdict.PAID, Source.ORDER_LIST, **money))], tuning=SHORT, now=NOW)  # type: ignore[arg-type]
     attempt.refresh_from_db()
     assert attempt.state == "surplus"
     back = Finding(Verdict.REVERSED, Source.ORDER_LIST, transaction_id="2001")
-    settle([AttemptFinding(attempt.marker, back)], limits=SHORT, now=NOW)
+    settle([AttemptFinding(attempt.marker, back)], tuning=SHORT, now=NOW)
     attempt.refresh_from_db()
     invoice = Invoice.objects.get()
     assert (attempt.state, invoice.state, invoice.hold) == ("reversed", "paid", None)
@@ -309,7 +309,7 @@ def test_above_the_limit_two_people_close_an_invoice(way: str) -> None:
     if way == "paid_elsewhere":
         assert payment is not None
         assert (payment.recorded_by, payment.confirmed_by, payment.reference) == ("siti", "mei", "FT-2291")
-    assert violations(now=NOW, limits=SHORT) == []
+    assert violations(now=NOW, tuning=SHORT) == []
 
 
 @ALL
@@ -402,7 +402,7 @@ def lost(shop: Shop, *, named: bool = True, **columns: Any) -> tuple[Invoice, st
     invoice = make_invoice(card, next_attempt_at=database_now(), due_at=database_now(), **columns)
     transaction_id = forgotten_charge(shop, invoice, named=named)
     read = fetch(gateway_for(shop.account), load([card.pk])[card.pk])
-    record(read, read.findings, limits=shop.limits, now=database_now())
+    record(read, read.findings, tuning=shop.tuning, now=database_now())
     card.refresh_from_db()
     assert card.held_reason == "unexplained_order"
     return invoice, transaction_id
@@ -419,7 +419,7 @@ def test_found_payment_pays_its_invoice_and_frees_the_card(shop: Shop) -> None:
     assert GatewayOrder.objects.get().in_baseline
     assert Transition.objects.get(subject_type="card", to_state="free").reason.endswith(invoice.public_id)
     assert shop.collect().armed == 0
-    assert violations(now=database_now(), limits=SHORT) == []
+    assert violations(now=database_now(), tuning=SHORT) == []
 
 
 @pytest.mark.parametrize("wrong", ["", "nothing/like it", "180701025439234567"])
@@ -466,7 +466,7 @@ def test_an_attempts_own_transaction_is_no_found_payment(shop: Shop) -> None:
     paid = make_invoice(card, next_attempt_at=database_now())
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=paid)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     other = make_invoice(card)
     with pytest.raises(ResolutionError, match=f"already explains the attempt {attempt.public_id}"):
         record_found_payment(
@@ -518,7 +518,7 @@ def test_hold_preview_shows_its_charges_and_likely_payments(shop: Shop) -> None:
 def test_order_of_an_open_case_is_no_other_invoices_payment(shop: Shop) -> None:
     attempt = a_case(shop)
     foreign_charge(shop, attempt.payment_method)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     assert preview_hold(attempt.payment_method, now=database_now()).candidates == []
 
 
@@ -580,7 +580,7 @@ def test_close_proposal_is_overtaken_when_its_payment_is_found() -> None:
     siti, _ = two_persons()
     assert close("void", attempt.invoice, user_id=siti.pk).proposal is not None
     found = Finding(Verdict.PAID, Source.ORDER_LIST, amount_minor=1990, currency="MYR", transaction_id="t-1")
-    settle([AttemptFinding(attempt.marker, found)], limits=SHORT, now=database_now(), actor="engine")
+    settle([AttemptFinding(attempt.marker, found)], tuning=SHORT, now=database_now(), actor="engine")
     assert Invoice.objects.get().state == "paid"
     assert Proposal.objects.get().outcome == "overtaken"
 
@@ -591,7 +591,7 @@ def test_close_proposal_is_overtaken_when_its_payment_is_found() -> None:
 def decide(shop: Shop, attempt: PaymentAttempt, resolution: Resolution, **changes: Any) -> Any:
     given = {
         "decision": Decision("siti", "the portal says so"),
-        "limits": shop.limits,
+        "tuning": shop.tuning,
         "now": database_now(),
         **changes,
     }
@@ -611,7 +611,7 @@ def test_charged_and_refunded_money_is_recorded_as_both(shop: Shop) -> None:
     assert (invoice.state, invoice.amount_refunded_minor) == ("paid", 1990)
     assert Refund.objects.get().origin == "gateway"
     assert shop.collect().armed == 0
-    assert violations(now=database_now(), limits=SHORT) == []
+    assert violations(now=database_now(), tuning=SHORT) == []
 
 
 def test_part_that_went_back_is_recorded_with_the_decision(shop: Shop) -> None:
@@ -624,7 +624,7 @@ def test_part_that_went_back_is_recorded_with_the_decision(shop: Shop) -> None:
     attempt.refresh_from_db()
     assert (attempt.state, attempt.amount_refunded_minor) == ("succeeded", 500)
     assert Invoice.objects.get().amount_refunded_minor == 500
-    assert violations(now=database_now(), limits=SHORT) == []
+    assert violations(now=database_now(), tuning=SHORT) == []
 
 
 @pytest.mark.parametrize("resolution", [Resolution.NOT_CHARGED, Resolution.DECLINED])
@@ -632,7 +632,7 @@ def test_refunded_charge_cannot_be_called_not_charged(shop: Shop, resolution: Re
     attempt = a_case(shop, "lost_after")
     transaction_id = taken(shop, attempt)
     give_back(shop, transaction_id, 1990)
-    read_card_now(attempt, limits=shop.limits, now=database_now())
+    read_card_now(attempt, tuning=shop.tuning, now=database_now())
     with pytest.raises(ResolutionError) as refused:
         decide(shop, attempt, resolution)
     assert (refused.value.rule, transaction_id in str(refused.value)) == ("money_was_given_back", True)

@@ -55,7 +55,7 @@ def recover(shop: Shop, *, outage: timedelta) -> None:
         later = database_now() + outage
         shop.sweep(later)
         shop.reconcile(later)
-        collect(limits=shop.limits, clock=lambda: database_now() + outage, should_stop=lambda: False, worker="recovery")
+        collect(tuning=shop.tuning, clock=lambda: database_now() + outage, should_stop=lambda: False, worker="recovery")
         if not PaymentAttempt.objects.filter(state__in=OPEN_ENDED).exists():
             gateway_clock.align(database_now())
             return
@@ -81,7 +81,7 @@ def audit(shop: Shop, *, ahead: timedelta = timedelta(0)) -> list[str]:
     over HTTP. Workers ran until `ahead` from now."""
     account, requests = shop.account.pk, shop.simulator.requests()
     own = {attempt.marker for attempt in PaymentAttempt.objects.all()}
-    found = violations(now=database_now() + ahead, limits=shop.limits)
+    found = violations(now=database_now() + ahead, tuning=shop.tuning)
     found += ledger_violations(
         account_id=account,
         charges=shop.simulator.charges(),

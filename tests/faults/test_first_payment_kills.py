@@ -52,7 +52,7 @@ def test_killed_worker_charges_a_first_payment_once(shop: Shop, point: str) -> N
             attempt=attempt,
             resolution=Resolution.NOT_CHARGED,
             decision=Decision("siti", "nothing in the portal"),
-            limits=shop.limits,
+            tuning=shop.tuning,
             now=database_now(),
             **NOTHING_TO_SEE,
         )

@@ -103,7 +103,7 @@ def test_missed_periods_are_charged_daily_and_the_fourth_is_held(shop: Shop, pro
     for day in range(4):
         later = timedelta(days=day, minutes=1) if day else timedelta(0)
         collect(
-            limits=shop.limits,
+            tuning=shop.tuning,
             clock=lambda later=later: database_now() + later,
             should_stop=lambda: False,
             worker="test",

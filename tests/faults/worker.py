@@ -50,7 +50,7 @@ def _collect_once() -> None:
     from billing.models.clock import database_now
     from tests.conftest import SHORT
 
-    collect(limits=SHORT, clock=database_now, should_stop=lambda: False, worker="doomed")
+    collect(tuning=SHORT, clock=database_now, should_stop=lambda: False, worker="doomed")
 
 
 def _give_back_once() -> None:
@@ -58,7 +58,7 @@ def _give_back_once() -> None:
     from billing.models.clock import database_now
     from tests.conftest import SHORT
 
-    refund_due(limits=SHORT, clock=database_now, should_stop=lambda: False)
+    refund_due(tuning=SHORT, clock=database_now, should_stop=lambda: False)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def read(later: str) -> dict[str, Any]:
 
     ahead = timedelta(seconds=int(later))
     done = read_quarantined(
-        limits=Tuning.from_settings(), clock=lambda: database_now() + ahead, should_stop=lambda: False
+        tuning=Tuning.from_settings(), clock=lambda: database_now() + ahead, should_stop=lambda: False
     )
     return {"read": done.read, "failed": done.failed, "attempts": done.attempts}
 

@@ -84,7 +84,7 @@ def put_back_with_the_witness(attempts: list[PaymentAttempt]) -> None:
 @contextmanager
 def waiting_for_answers(shop: Shop) -> Iterator[list[PaymentAttempt]]:
     """A worker has sent a charge for each due invoice, and waits; at the end of the block its answers have come."""
-    shop.limits = PATIENT
+    shop.tuning = PATIENT
     GatewayAccount.objects.update(max_in_flight=None)
     shop.simulator.set(latency=SENDING_SECONDS)
 
@@ -114,7 +114,7 @@ def due_invoices(shop: Shop, next_attempt_at: datetime | None, hold: str | None 
 
 def unaccounted() -> list[str]:
     """The markers of which the audit says that no row accounts for the answer."""
-    found = violations(now=database_now(), limits=PATIENT)
+    found = violations(now=database_now(), tuning=PATIENT)
     return [one.subject for one in found if "accounts for the answer" in one.text]
 
 
@@ -143,7 +143,7 @@ def test_answer_never_pays_an_invoice_that_reused_its_id(patience: None, shop: S
         now = database_now()
         gateway_clock.align(now)
         again = arm(
-            account_id=shop.account.pk, gateway=gateway, run_id=None, limits=PATIENT, now=now, count=CUSTOMERS
+            account_id=shop.account.pk, gateway=gateway, run_id=None, tuning=PATIENT, now=now, count=CUSTOMERS
         ).armed
         assert {one.attempt_id for one in again} == {one.pk for one in forgotten}, "the ids mean others now"
 
@@ -163,7 +163,7 @@ def test_answer_never_pays_an_invoice_that_reused_its_id(patience: None, shop: S
     for number, attempt in enumerate(forgotten):
         attempt.pk, attempt.request_nonce = None, f"written-down-again-{number}"
         attempt.save(force_insert=True)
-    assert match_orphans(limits=PATIENT, now=database_now()) == CUSTOMERS
+    assert match_orphans(tuning=PATIENT, now=database_now()) == CUSTOMERS
     paid = PaymentAttempt.objects.filter(state="succeeded")
     assert {(one.marker, one.gateway_transaction_id) for one in paid} == {
         (one.marker, ledger[one.marker]) for one in forgotten
@@ -185,12 +185,12 @@ def test_orphan_answer_is_kept_until_a_card_read_finds_the_money(patience: None,
     assert not PaymentAttempt.objects.exists()
     assert OrphanAnswer.objects.filter(verdict="paid", matched_at=None).count() == CUSTOMERS
     assert len(unaccounted()) == CUSTOMERS
-    assert match_orphans(limits=PATIENT, now=database_now()) == 0, "nothing of it is known yet"
+    assert match_orphans(tuning=PATIENT, now=database_now()) == 0, "nothing of it is known yet"
 
     gateway = gateway_for(shop.account)
     for card in load(list(PaymentMethod.objects.values_list("pk", flat=True))).values():
         read = fetch(gateway, card)
-        record(read, read.findings, limits=PATIENT, now=database_now())
+        record(read, read.findings, tuning=PATIENT, now=database_now())
     assert PaymentMethod.objects.filter(held_reason="unexplained_order").count() == CUSTOMERS
     assert shop.sweep() == 0
     assert set(OrphanAnswer.objects.values_list("matched_how", flat=True)) == {"transaction"}
@@ -232,7 +232,7 @@ def test_an_answer_to_another_request_is_not_the_attempts(changes: dict[str, Any
         AttemptFinding(attempt.marker, PAID, asked_by(attempt, **changes)),
         AttemptFinding(other.marker, replace(PAID, transaction_id="2002", order_id="1002"), asked_by(other)),
     ]
-    assert settle(told, limits=SHORT, now=NOW) == {"succeeded": 1}, "the others of the batch are settled"
+    assert settle(told, tuning=SHORT, now=NOW) == {"succeeded": 1}, "the others of the batch are settled"
     attempt.refresh_from_db()
     assert attempt.state == "sending"
     (orphan,) = OrphanAnswer.objects.all()
@@ -245,7 +245,7 @@ def test_the_same_orphan_is_recorded_and_reported_once() -> None:
     attempt = make_attempt()
     told = [AttemptFinding("GONEGONEGONE", PAID, asked_by(attempt))]
     for _ in range(2):
-        assert settle(told, limits=SHORT, now=NOW) == {}
+        assert settle(told, tuning=SHORT, now=NOW) == {}
     assert OrphanAnswer.objects.count() == Event.objects.filter(kind="attempt.orphan_answer").count() == 1
 
 
@@ -255,7 +255,7 @@ def test_orphan_that_moved_no_money_is_recorded_without_an_alarm(verdict: Verdic
     """A5: what the gateway refused is nobody's money."""
     settle(
         [AttemptFinding("GONEGONEGONE", Finding(verdict, Source.ANSWER), asked_by(make_attempt()))],
-        limits=SHORT,
+        tuning=SHORT,
         now=NOW,
     )
     assert OrphanAnswer.objects.get().matched_how == "no_money"
@@ -269,7 +269,7 @@ def test_finding_about_an_attempt_that_is_gone_is_not_recorded() -> None:
     here = make_attempt()
     gone = AttemptFinding("GONEGONEGONE", Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST))
     there = AttemptFinding(here.marker, Finding(Verdict.UNCLEAR, Source.SWEEPER, reason="sender_lost"))
-    assert settle([gone, there], limits=SHORT, now=NOW) == {"unknown": 1}
+    assert settle([gone, there], tuning=SHORT, now=NOW) == {"unknown": 1}
     assert not OrphanAnswer.objects.exists()
 
 
@@ -286,7 +286,7 @@ def test_card_read_is_not_recorded_for_attempts_that_reused_ids(shop: Shop) -> N
     run("UPDATE billing_paymentattempt SET marker = 'ANOTHER00001' WHERE id = %s", [attempt.pk])
     run("SET LOCAL session_replication_role = origin")
     with pytest.raises(AttemptGoneError):
-        record(read, read.findings, limits=SHORT, now=database_now())
+        record(read, read.findings, tuning=SHORT, now=database_now())
 
 
 @pytest.mark.django_db
@@ -308,10 +308,10 @@ def test_answer_that_cannot_be_settled_is_kept_and_settled_later(
     ]
     with monkeypatch.context() as broken, caplog.at_level(logging.CRITICAL):
         broken.setattr(settle.__globals__["Settlement"], "apply", fails_for_one)
-        assert settle(told, limits=SHORT, now=NOW) == {"succeeded": 1}
-        assert match_orphans(limits=SHORT, now=NOW) == 0
+        assert settle(told, tuning=SHORT, now=NOW) == {"succeeded": 1}
+        assert match_orphans(tuning=SHORT, now=NOW) == 0
     assert OrphanAnswer.objects.get().matched_at is None
-    assert match_orphans(limits=SHORT, now=NOW) == 1
+    assert match_orphans(tuning=SHORT, now=NOW) == 1
     sick.refresh_from_db()
     assert (sick.state, sick.gateway_transaction_id) == ("succeeded", "2001")
 
@@ -405,7 +405,7 @@ def test_subscription_that_cannot_be_opened_holds_up_no_other(shop: Shop, caplog
     assert NO_SUCH_ZONE in sick.open_error
     assert Event.objects.get(kind="subscription.not_opened").subject_id == sick.pk
     assert [problem for problem in check(now).problems if sick.public_id in problem]
-    found = [one for one in violations(now=now, limits=SHORT) if one.subject == sick.public_id]
+    found = [one for one in violations(now=now, tuning=SHORT) if one.subject == sick.public_id]
     assert [(one.invariant, NO_SUCH_ZONE in one.text) for one in found] == [("L1", True)]
 
 

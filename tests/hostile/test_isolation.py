@@ -145,12 +145,12 @@ def ask_back(attempt: PaymentAttempt) -> Refund:
 
 def run_reconcile() -> None:
     rounds = iter((False, True))
-    reconcile(limits=SHORT, clock=database_now, should_stop=lambda: next(rounds))
+    reconcile(tuning=SHORT, clock=database_now, should_stop=lambda: next(rounds))
 
 
 def run_refunds() -> None:
     instant = database_now()
-    refund_due(limits=SHORT, clock=lambda: instant, should_stop=lambda: False)
+    refund_due(tuning=SHORT, clock=lambda: instant, should_stop=lambda: False)
 
 
 # --- B3: one account that cannot be asked ------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_reminders_and_the_sweep_do_not_wait_for_another_account(
         return settle(told, **more)
 
     monkeypatch.setattr("billing.charging.collecting.sweep.settle", settle_with_a_bug)
-    assert sweep(limits=SHORT, now=database_now()) == 1
+    assert sweep(tuning=SHORT, now=database_now()) == 1
     assert [PaymentAttempt.objects.get(pk=one.pk).state for one in lost] == ["sending", "unknown"]
     assert AccountTrouble.objects.get(work="sweep").account_id == sick.account.pk
 
@@ -416,7 +416,7 @@ def test_nothing_is_sent_after_sleep_between_arming_and_sending(
         return send(self, *arguments, **more)
 
     monkeypatch.setattr(gateway_connection.Gateway, "send", asleep)
-    collect(limits=SHORT, clock=read_clock, should_stop=lambda: False, worker="test")
+    collect(tuning=SHORT, clock=read_clock, should_stop=lambda: False, worker="test")
     attempt = PaymentAttempt.objects.get()
     assert (attempt.state, attempt.state_reason) == ("not_sent", "expired")
     assert shop.taken(invoice) == []
@@ -454,12 +454,12 @@ def offset(monkeypatch: pytest.MonkeyPatch, settings: Any) -> dict[str, timedelt
     return shift
 
 
-def pass_of_the_workers(limits: Any = SHORT) -> tuple[int, int]:
+def pass_of_the_workers(tuning: Any = SHORT) -> tuple[int, int]:
     """What was opened and armed, refunds included, by one pass of all that begins something."""
     clocks.ask_gateways(now=read_clock())
     opened = open_due(now=read_clock()).invoices
-    armed = collect(limits=limits, clock=read_clock, should_stop=lambda: False, worker="test").armed
-    back = refund_due(limits=limits, clock=read_clock, should_stop=lambda: False).armed
+    armed = collect(tuning=tuning, clock=read_clock, should_stop=lambda: False, worker="test").armed
+    back = refund_due(tuning=tuning, clock=read_clock, should_stop=lambda: False).armed
     return opened, armed + back
 
 
@@ -533,7 +533,7 @@ def test_clock_step_between_two_passes_is_seen_before_arming(
     assert pass_of_the_workers() == (0, 1)
     ahead = [make_invoice(shop.card(), next_attempt_at=database_now() + timedelta(days=3)) for _ in range(5)]
     offset["by"] = timedelta(days=40)
-    assert collect(limits=SHORT, clock=read_clock, should_stop=lambda: False, worker="test").armed == 0
+    assert collect(tuning=SHORT, clock=read_clock, should_stop=lambda: False, worker="test").armed == 0
     assert [shop.taken(one) for one in ahead] == [[]] * 5
 
 

@@ -64,10 +64,10 @@ class Later:
         gateway_clock.align(now)
 
     def collect(self) -> None:
-        collect(limits=self.shop.limits, clock=lambda: self.now, should_stop=lambda: False, worker="test")
+        collect(tuning=self.shop.tuning, clock=lambda: self.now, should_stop=lambda: False, worker="test")
 
     def watch(self) -> Watched:
-        done = watch(limits=self.shop.limits, clock=lambda: self.now, should_stop=lambda: False)
+        done = watch(tuning=self.shop.tuning, clock=lambda: self.now, should_stop=lambda: False)
         self.failed += done.failed
         return done
 
@@ -119,7 +119,7 @@ def echo(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def later(shop: Shop) -> Iterator[Later]:
-    shop.limits = replace(shop.limits, total=timedelta(seconds=100))
+    shop.tuning = replace(shop.tuning, total=timedelta(seconds=100))
     shop.simulator.reset()  # the reports list what earlier tests paid
     GatewayAccount.objects.filter(pk=shop.account.pk).update(retry_days=[], created_at=NOON)
     shop.account.refresh_from_db()
@@ -241,7 +241,7 @@ def test_by_a_wrong_clock_nothing_is_watched_but_money_is_found(later: Later, se
     settings.KITARAN_CLOCK_TOLERANCE_SECONDS = 60
     clocks.ask_gateways(now=later.now)
     ahead = later.now + 40 * DAY
-    done = watch(limits=later.shop.limits, clock=lambda: ahead, should_stop=lambda: False)
+    done = watch(tuning=later.shop.tuning, clock=lambda: ahead, should_stop=lambda: False)
     assert (done.cards, done.days) == (0, 0)
     assert not ReportDay.objects.exists()
 

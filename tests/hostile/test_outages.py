@@ -46,7 +46,7 @@ class Days:
     def __init__(self, shop: Shop) -> None:
         shop.simulator.set(timestamp_window=0)
         self.now = database_now()
-        self.limits = replace(Tuning.from_settings(), total=timedelta(seconds=5), senders=SENDERS)
+        self.tuning = replace(Tuning.from_settings(), total=timedelta(seconds=5), senders=SENDERS)
         self._breaks: Callable[[], None] | None = None
 
     def __call__(self) -> datetime:
@@ -72,9 +72,9 @@ class Days:
         gateway_clock.align(database_now())
 
     def _round(self) -> None:
-        collect(limits=self.limits, clock=self, should_stop=lambda: False, worker="days")
-        sweep(limits=self.limits, now=self.now)
-        reconcile(limits=self.limits, clock=self, should_stop=lambda: False)
+        collect(tuning=self.tuning, clock=self, should_stop=lambda: False, worker="days")
+        sweep(tuning=self.tuning, now=self.now)
+        reconcile(tuning=self.tuning, clock=self, should_stop=lambda: False)
 
 
 def pauses_are_shown(now: datetime) -> bool:

@@ -143,7 +143,7 @@ class Played:
         until = self.now + timedelta(hours=hours)
         while self.now < until:
             self.now += every
-            collect(limits=SHIPPED, clock=self, should_stop=lambda: False, worker="played")
+            collect(tuning=SHIPPED, clock=self, should_stop=lambda: False, worker="played")
 
 
 @pytest.mark.faults
@@ -225,7 +225,7 @@ def test_nothing_is_armed_without_a_thread_and_that_is_noted(shop: Shop, monkeyp
 def test_a_sender_that_is_busy_is_not_one_that_cannot_be_started(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     """B5: the only sender renews the token; the charge waits for it, and nobody is told that no thread starts."""
     shop.collect()
-    shop.limits = replace(shop.limits, senders=1)
+    shop.tuning = replace(shop.tuning, senders=1)
     invoices = many_due(shop, 2)
     shop.collect()
     assert times_taken(shop, invoices) == [1, 1]
@@ -362,7 +362,7 @@ def replace_account(shop: Shop) -> Shop:
         oauth_url=known.oauth_url,
         api_url=known.api_url,
     )
-    other = Shop(account, shop.simulator, shop.limits)
+    other = Shop(account, shop.simulator, shop.tuning)
     make_invoice(other.card(), next_attempt_at=None)
     return other
 

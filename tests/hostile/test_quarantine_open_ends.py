@@ -113,7 +113,7 @@ def test_watched_payment_that_the_cards_explain_holds_nobody(shop: Shop) -> None
     charged_elsewhere(shop, invoice.payment_method, invoice.public_id)
     make_watched(shop)
     PaymentMethod.objects.update(next_watch_at=None)
-    watch(limits=shop.limits, clock=lambda: database_now() + timedelta(days=1), should_stop=lambda: False)
+    watch(tuning=shop.tuning, clock=lambda: database_now() + timedelta(days=1), should_stop=lambda: False)
     card = PaymentMethod.objects.get(pk=invoice.payment_method_id)
     assert card.held_reason == "payment_in_reports"
     assert read(shop, timedelta(days=1)) == 1
@@ -193,7 +193,7 @@ def test_what_the_daily_watch_found_first_holds_the_customer_too(shop: Shop) -> 
     shop.collect()
     paid_by_a_lost_card(shop, invoice)
     make_watched(shop)
-    watch(limits=shop.limits, clock=lambda: database_now() + timedelta(days=1), should_stop=lambda: False)
+    watch(tuning=shop.tuning, clock=lambda: database_now() + timedelta(days=1), should_stop=lambda: False)
     assert FoundPayment.objects.get().invoice_id == invoice.pk
     card = PaymentMethod.objects.get(pk=invoice.payment_method_id)
     assert card.held_reason == "payment_in_reports"
@@ -377,5 +377,5 @@ def test_reports_with_unrecordable_payments_are_read_again(shop: Shop, monkeypat
     read(shop, LATER * 2)
     assert FoundPayment.objects.get().invoice_id == invoice.pk
     at = database_now() + LATER
-    read_quarantined(limits=shop.limits, clock=lambda: at, should_stop=lambda: False)
+    read_quarantined(tuning=shop.tuning, clock=lambda: at, should_stop=lambda: False)
     assert FoundPayment.objects.count() == 1

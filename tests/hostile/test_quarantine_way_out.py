@@ -87,7 +87,7 @@ def begin(shop: Shop) -> GatewayAccount:
 def read(shop: Shop, later: timedelta = LATER, **more: Any) -> int:
     at = database_now() + later
     return read_quarantined(
-        limits=shop.limits, clock=lambda: at, should_stop=more.get("should_stop", lambda: False)
+        tuning=shop.tuning, clock=lambda: at, should_stop=more.get("should_stop", lambda: False)
     ).attempts
 
 
@@ -318,7 +318,7 @@ def test_charge_of_ours_is_no_other_attempts_on_its_card(shop: Shop) -> None:
     marker = charged_elsewhere(shop, card, new_id("inv", database_now()))
     gateway_for(shop.account).send(armed.prepared, marker=armed.marker)
     read = fetch(gateway_for(shop.account), load([card.pk])[card.pk])
-    record(read, read.findings, limits=shop.limits, now=database_now())
+    record(read, read.findings, tuning=shop.tuning, now=database_now())
     assert only_attempt(waiting).state == "succeeded"
     assert GatewayAccount.objects.get().quarantine_reason == "order_of_another"
     (order,) = GatewayOrder.objects.filter(attempt=None)
@@ -403,7 +403,7 @@ def test_overpayment_that_became_the_payment_is_not_refunded(shop: Shop) -> None
     surplus, first = PaymentAttempt.objects.get(state="surplus"), PaymentAttempt.objects.get(state="succeeded")
     refund = request_refund(attempt=surplus, amount_minor=None, decision=Decision("mei", "twice"), now=database_now())
     back = Finding(Verdict.REVERSED, Source.TRANSACTION_QUERY, transaction_id=first.gateway_transaction_id)
-    settle([AttemptFinding(first.marker, back)], limits=shop.limits, now=database_now())
+    settle([AttemptFinding(first.marker, back)], tuning=shop.tuning, now=database_now())
     surplus.refresh_from_db()
     assert surplus.state == "succeeded"
     assert shop.refund().armed == 0
@@ -426,7 +426,7 @@ def test_overpayment_whose_refund_may_have_acted_is_no_payment(shop: Shop) -> No
     refund = request_refund(attempt=surplus, amount_minor=None, decision=Decision("mei", "twice"), now=database_now())
     shop.refund()
     back = Finding(Verdict.REVERSED, Source.TRANSACTION_QUERY, transaction_id=first.gateway_transaction_id)
-    settle([AttemptFinding(first.marker, back)], limits=shop.limits, now=database_now())
+    settle([AttemptFinding(first.marker, back)], tuning=shop.tuning, now=database_now())
     shop.simulator.set(refund_outcome="auto")
     for rung in range(1, 8):
         shop.refund(database_now() + timedelta(seconds=5) * rung)

@@ -66,8 +66,8 @@ class World:
         gateway_clock.align(now)
 
     def collect(self) -> int:
-        limits, now = self.shop.limits, self.now
-        return collect(limits=limits, clock=lambda: now, should_stop=lambda: False, worker="test").armed
+        tuning, now = self.shop.tuning, self.now
+        return collect(tuning=tuning, clock=lambda: now, should_stop=lambda: False, worker="test").armed
 
     def work_until(self, end: datetime, *, step: timedelta = MINUTE) -> None:
         """What workers do, every `step`."""
@@ -98,8 +98,8 @@ class World:
 @pytest.fixture
 def world(shop: Shop) -> Iterator[World]:
     # The senders' own deadline is real time here; that of the protocol is the shipped one.
-    shop.limits = replace(
-        shop.limits,
+    shop.tuning = replace(
+        shop.tuning,
         window=timedelta(seconds=20),
         total=timedelta(seconds=100),
         ladder=SHIPPED,
@@ -143,7 +143,7 @@ def test_retry_never_relies_on_a_read_made_before_the_last_try(world: World, wis
 
     assert world.captures_too_many() == 0
     assert Invoice.objects.filter(state="paid").count() == CUSTOMERS
-    assert not list(violations(now=world.now, limits=world.shop.limits))
+    assert not list(violations(now=world.now, tuning=world.shop.tuning))
 
 
 def test_arming_takes_back_every_read_and_every_lease(world: World) -> None:
@@ -455,7 +455,7 @@ def decide(world: World, attempt: PaymentAttempt, *despite: str) -> None:
         attempt=attempt,
         resolution=Resolution.NOT_CHARGED,
         decision=Decision("siti", "the portal shows nothing"),
-        limits=world.shop.limits,
+        tuning=world.shop.tuning,
         now=world.now,
         despite_orders=list(despite),
     )

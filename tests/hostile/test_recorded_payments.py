@@ -36,7 +36,7 @@ def recorded(shop: Shop) -> tuple[Invoice, str]:
 def read(shop: Shop) -> CardRead:
     card = PaymentMethod.objects.get()
     seen = fetch(gateway_for(shop.account), load([card.pk])[card.pk])
-    record(seen, seen.findings, limits=shop.limits, now=database_now())
+    record(seen, seen.findings, tuning=shop.tuning, now=database_now())
     return seen
 
 
@@ -99,7 +99,7 @@ def test_a_daily_report_finds_it_where_the_card_is_lost(shop: Shop) -> None:
     listed = [one for one in gateway.read_report(day.day) if one.transaction_id == transaction_id]
     (name,) = report_days.not_known_yet(day, listed)
     assert name == transaction_id
-    report_days.record(shop.account.pk, [gateway.read_transaction(name)], shop.limits, now)
+    report_days.record(shop.account.pk, [gateway.read_transaction(name)], shop.tuning, now)
     assert FoundPayment.objects.get().kind == "went_back", "and it is no payment that nothing explains"
     assert events() == [("FULL_REFUNDED", 1990)]
     assert FoundPayment.objects.get().invoice == invoice

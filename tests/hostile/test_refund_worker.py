@@ -81,7 +81,7 @@ def test_reads_that_hang_hold_up_nobody_elses_refunds(
         return False
 
     instant = database_now()
-    worker.refund_due(limits=SHORT, clock=lambda: instant, should_stop=carried_out)
+    worker.refund_due(tuning=SHORT, clock=lambda: instant, should_stop=carried_out)
     assert at_first == [worker.OF_ONE_ACCOUNT]
     assert Refund.objects.get(pk=refund.pk).state == "succeeded"
     waits = Refund.objects.filter(account=sick, state_reason="gateway_unavailable").count()

@@ -134,7 +134,7 @@ from billing.subscriptions.renew import open_due
 from tests.conftest import SHORT
 ask_gateways(now=database_now())
 print(open_due(now=database_now()).invoices, flush=True)
-print(collect(limits=SHORT, clock=database_now, should_stop=lambda: False, worker="pooled").states, flush=True)
+print(collect(tuning=SHORT, clock=database_now, should_stop=lambda: False, worker="pooled").states, flush=True)
 """
 
 

@@ -59,7 +59,7 @@ def judged(shop: Shop, attempt: PaymentAttempt) -> int:
     attempt.refresh_from_db()
     given_back = int(at_gateway(shop, attempt)["refunded"])
     assert attempt.amount_refunded_minor == given_back
-    assert violations(now=database_now(), limits=SHORT, account_id=shop.account.pk) == []
+    assert violations(now=database_now(), tuning=SHORT, account_id=shop.account.pk) == []
     return given_back
 
 
@@ -136,7 +136,7 @@ def test_refund_wrongly_called_not_refunded_is_refunded_once(shop: Shop, profile
     first.refresh_from_db()
     assert first.state == "needs_review"
     shop.simulator.set(refund_outcome="auto")
-    given = {"decision": Decision("mei", "the portal shows nothing"), "limits": SHORT, "now": database_now() + LAST}
+    given = {"decision": Decision("mei", "the portal shows nothing"), "tuning": SHORT, "now": database_now() + LAST}
     resolve_refund(refund=first, resolution=RefundResolution.NOT_REFUNDED, **given)
     in_the_portal(shop, attempt, TEN_RINGGIT)  # late, after the last look and the person's
     again = ask(attempt, TEN_RINGGIT)
@@ -185,7 +185,7 @@ def forgotten(shop: Shop) -> Invoice:
     frozen = gateway.freeze(charge, timestamp=int(database_now().timestamp()), charge_path="customer_order")
     assert gateway.send(frozen, marker=marker).transaction_id
     read = fetch(gateway, load([card.pk])[card.pk])
-    record(read, read.findings, limits=shop.limits, now=database_now())
+    record(read, read.findings, tuning=shop.tuning, now=database_now())
     card.refresh_from_db()
     assert card.held_reason == "unexplained_order"
     assert GatewayAccount.objects.get().quarantined_at is None
@@ -219,7 +219,7 @@ def test_found_payment_is_offered_and_charges_nobody_again(shop: Shop, boss: Cli
         assert (invoice.state, charges_of(shop, invoice)) == ("paid", 1)
         assert PaymentMethod.objects.get(customer=invoice.customer).held_at is None
         assert explain(invoice=invoice, now=database_now(), to_staff=False).answer is Answer.CHARGED
-    assert violations(now=database_now(), limits=SHORT, account_id=shop.account.pk) == []
+    assert violations(now=database_now(), tuning=SHORT, account_id=shop.account.pk) == []
     found = ledger_violations(account_id=shop.account.pk, charges=shop.simulator.charges(), posts={})
     assert found == []
 

@@ -101,7 +101,7 @@ def test_refunds_hold_their_refund(shop: Shop, kinds: set[str]) -> None:
     attempt = PaymentAttempt.objects.get()
     asked: dict[str, Any] = {"attempt": attempt, "amount_minor": 500, "decision": DECISION}
     withdrawn = request_refund(**asked, now=database_now())
-    withdraw(refund=withdrawn, decision=DECISION, limits=shop.limits, now=database_now())
+    withdraw(refund=withdrawn, decision=DECISION, tuning=shop.tuning, now=database_now())
     request_refund(**asked, now=database_now())
     shop.refund()
     assert kinds >= {"refund.requested", "refund.failed", "refund.sending", "refund.succeeded"}

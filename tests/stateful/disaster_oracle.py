@@ -53,8 +53,8 @@ def _nothing_before_it_is_due(disasters: Disasters, snapshot: Snapshot) -> None:
 
 def _absence_takes_its_time(world: World, disasters: Disasters, snapshot: Snapshot) -> None:
     """However often somebody makes us look: that nothing is there counts by the true time since it was armed."""
-    limits = world.limits
-    least = {"absent_in_reports": limits.rungs[len(limits.ladder)], "absent_no_report": limits.rungs[-1]}
+    tuning = world.tuning
+    least = {"absent_in_reports": tuning.rungs[len(tuning.ladder)], "absent_no_report": tuning.rungs[-1]}
     for attempt in snapshot.in_state("needs_review"):
         made = disasters.made[attempt.marker]
         if attempt.state_reason not in least or attempt.marker in disasters.absent:

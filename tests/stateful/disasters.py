@@ -207,7 +207,7 @@ class Disasters:
 
     def read_in_quarantine(self) -> None:
         world = self.world
-        read_quarantined(limits=world.limits, clock=lambda: world.now, should_stop=lambda: False)
+        read_quarantined(tuning=world.tuning, clock=lambda: world.now, should_stop=lambda: False)
 
     def may_be_lifted_at(self) -> datetime:
         """When a person who knows of the other installation would: what that one charged last is listed by then."""

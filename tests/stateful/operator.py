@@ -37,7 +37,7 @@ WHO = "aisyah"
 
 
 def ladder_ended(world: World, attempt: PaymentAttempt) -> bool:
-    return world.now >= attempt.armed_at + world.limits.ladder[-1]
+    return world.now >= attempt.armed_at + world.tuning.ladder[-1]
 
 
 def truth(snapshot: Snapshot, attempt: PaymentAttempt) -> tuple[Resolution, str] | None:
@@ -80,7 +80,7 @@ def decide(world: World, attempt: PaymentAttempt, resolution: Resolution, transa
         attempt=attempt,
         resolution=resolution,
         decision=Decision(WHO, "looked in the portal", world.people[0].pk),
-        limits=world.limits,
+        tuning=world.tuning,
         now=world.now,
         transaction_id=transaction_id,
         despite_orders=[order.gateway_order_id for order in unexplained_orders(attempt.payment_method_id)],
@@ -97,7 +97,7 @@ def confirm_by(world: World, proposal: Proposal, which: int) -> None:
     if proposal.kind == ProposalKind.CLEAR_HOLD:
         confirm_clearing(proposal=proposal, now=world.now, decision=decision)
     else:
-        confirm(proposal=proposal, limits=world.limits, now=world.now, decision=decision)
+        confirm(proposal=proposal, tuning=world.tuning, now=world.now, decision=decision)
 
 
 def reject_by(world: World, proposal: Proposal, which: int) -> None:
@@ -143,7 +143,7 @@ def _resolve_refund(world: World, refund: Refund, *, carried_out: bool) -> None:
         refund=refund,
         resolution=resolution,
         decision=Decision(WHO, "looked in the portal"),
-        limits=world.limits,
+        tuning=world.tuning,
         now=world.now,
     )
 

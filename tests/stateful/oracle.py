@@ -40,7 +40,7 @@ def check_step(world: World, snapshot: Snapshot) -> None:
 
 
 def _audit(world: World, snapshot: Snapshot) -> list[Violation]:
-    found = violations(now=world.now, account_id=world.account.pk, limits=world.limits)
+    found = violations(now=world.now, account_id=world.account.pk, tuning=world.tuning)
     if world.disasters is not None:
         found = [each for each in found if not disaster_oracle.waits_for_a_person(each)]
     return [each for each in found if not _is_recorded_surplus(snapshot, each) and not _is_known(world, snapshot, each)]

@@ -102,7 +102,7 @@ class PeopleRules:
     def come_to_a_case(self, which: int, pick: int, fate: str) -> None:
         """An answer is lost, nobody finds out what came of it, and one person says so."""
         self.charge_what_is_due(which, 1, [fate], "die")
-        self.w.follow_up(until=max(self.w.limits.rungs))
+        self.w.follow_up(until=max(self.w.tuning.rungs))
         self.seen = self.w.snapshot()
         if self.seen.in_state("needs_review"):
             self.a_person_decides(pick)

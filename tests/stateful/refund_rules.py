@@ -63,7 +63,7 @@ class RefundRules:
             withdraw(
                 refund=waiting[pick % len(waiting)],
                 decision=Decision(operator.WHO, "not wanted"),
-                limits=self.w.limits,
+                tuning=self.w.tuning,
                 now=self.w.now,
             )
 

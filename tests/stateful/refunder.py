@@ -27,7 +27,7 @@ class Refunder(refund_worker._Refunder):
     """What it keeps is in memory only: it is gone when its process dies."""
 
     def __init__(self, world: "World") -> None:
-        super().__init__(world.limits, lambda: world.now, lambda: False)
+        super().__init__(world.tuning, lambda: world.now, lambda: False)
         self._world = world
         self.looks: list[Looked] = []
         self.permissions: list[ArmedRefund] = []
@@ -76,7 +76,7 @@ class Refunder(refund_worker._Refunder):
 
     def settle_again(self) -> None:
         for armed, finding in self.findings:
-            settle_refund(armed.refund_id, finding, limits=self._limits, now=self._world.now)
+            settle_refund(armed.refund_id, finding, tuning=self._tuning, now=self._world.now)
 
     def lose_an_answer(self, number: int) -> None:
         self._unsettled.pop(number)

@@ -87,7 +87,7 @@ def _next_step(world: World, snapshot: Snapshot) -> datetime | None:
             at.append(attempt.next_check_at)
         elif operator.truth(snapshot, attempt) is not None:
             # If the day's work left it, what the person would say does not show yet.
-            at.append(max(attempt.armed_at + world.limits.ladder[-1], world.now + ASKED_AGAIN_AFTER))
+            at.append(max(attempt.armed_at + world.tuning.ladder[-1], world.now + ASKED_AGAIN_AFTER))
     for refund in snapshot.refunds:
         if refund.state == "sending":
             at.append(refund.deadline_at)

@@ -112,14 +112,14 @@ def test_a_refund_that_is_sent_again_is_seen(world: World, armed_refund: Refunde
 def test_refund_called_not_sent_but_carried_out_is_detected(world: World, armed_refund: Refunder) -> None:
     armed_refund.send(0)
     wrong = RefundFinding(RefundVerdict.NOT_SENT, RefundSource.ANSWER)
-    settle_refund(world.snapshot().refunds[0].pk, wrong, limits=world.limits, now=world.now)
+    settle_refund(world.snapshot().refunds[0].pk, wrong, tuning=world.tuning, now=world.now)
     with pytest.raises(AssertionError, match=r"ref_\w+ is not_sent, and was sent|was carried out, and is not_sent"):
         oracle.check_step(world, world.snapshot())
 
 
 def test_refund_counted_but_not_carried_out_is_detected(world: World, armed_refund: Refunder) -> None:
     wrong = RefundFinding(RefundVerdict.REFUNDED, RefundSource.ANSWER)
-    settle_refund(world.snapshot().refunds[0].pk, wrong, limits=world.limits, now=world.now)
+    settle_refund(world.snapshot().refunds[0].pk, wrong, tuning=world.tuning, now=world.now)
     with pytest.raises(AssertionError, match="counts more than was given back"):
         oracle.check_step(world, world.snapshot())
 
@@ -150,7 +150,7 @@ def test_decision_taken_by_one_person_alone_is_detected(own_simulator: Simulator
     world.open_due()
     world.simulator.set_customer(world.gateway_ids[0], outcome=["dropped_before"])
     world.collect()
-    world.follow_up(until=max(world.limits.rungs))
+    world.follow_up(until=max(world.tuning.rungs))
     snapshot = world.snapshot()
     oracle.check_step(world, snapshot)
     (attempt,) = snapshot.in_state("needs_review")

@@ -32,12 +32,12 @@ def test_money_that_staff_denied_is_found_and_recorded(world: World, decided: Re
     world.subscribe(at_start=True)
     world.open_due()
     world.collect()
-    world.follow_up(until=max(world.limits.rungs))
+    world.follow_up(until=max(world.tuning.rungs))
     (attempt,) = world.snapshot().attempts
     assert attempt.state == "needs_review"
 
     resolve(
-        attempt=attempt, resolution=decided, decision=Decision("ali", "so it is"), limits=world.limits, now=world.now
+        attempt=attempt, resolution=decided, decision=Decision("ali", "so it is"), tuning=world.tuning, now=world.now
     )
     snapshot = come_to_rest(world)
 
@@ -56,7 +56,7 @@ def test_charged_decision_must_name_a_known_transaction(
     world.subscribe(at_start=True)
     world.open_due()
     world.collect()
-    world.follow_up(until=max(world.limits.rungs))
+    world.follow_up(until=max(world.tuning.rungs))
     (attempt,) = world.snapshot().attempts
     assert attempt.state == "needs_review"
 
@@ -65,7 +65,7 @@ def test_charged_decision_must_name_a_known_transaction(
             attempt=attempt,
             resolution=Resolution.CHARGED,
             decision=Decision("ali", "so it is"),
-            limits=world.limits,
+            tuning=world.tuning,
             now=world.now,
             transaction_id="260302010000600400000000",
         )
@@ -93,7 +93,7 @@ def lost(world: World, refund: Refund, fate: str) -> Refund:
     world.give_back()
     world.decide_refunds("auto")
     world.simulator.set_customer(world.gateway_ids[0], query_delay=864_000)  # ten days
-    world.follow_up_refunds(until=max(world.limits.ladder))
+    world.follow_up_refunds(until=max(world.tuning.ladder))
     world.let_time_pass(timedelta(days=4))
     world.give_back()
     (refund,) = world.snapshot().refunds
@@ -103,7 +103,7 @@ def lost(world: World, refund: Refund, fate: str) -> Refund:
 
 def decide(world: World, refund: Refund, resolution: RefundResolution) -> None:
     resolve_refund(
-        refund=refund, resolution=resolution, decision=Decision("ali", "so it is"), limits=world.limits, now=world.now
+        refund=refund, resolution=resolution, decision=Decision("ali", "so it is"), tuning=world.tuning, now=world.now
     )
 
 

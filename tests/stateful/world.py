@@ -103,7 +103,7 @@ class World:
         self.simulator = simulator
         self.hostile = hostile
         # One sender: with more, the order in which requests arrive would be the machine's choice.
-        self.limits = replace(Tuning.from_settings(), senders=1, canary=64, pauses=(timedelta(0),))
+        self.tuning = replace(Tuning.from_settings(), senders=1, canary=64, pauses=(timedelta(0),))
         self.now = START
         self.clock_ahead = timedelta(0)
         self.away = False
@@ -210,7 +210,7 @@ class World:
             account_id=self.account.pk,
             gateway=self.gateway,
             run_id=None,
-            limits=self.limits,
+            tuning=self.tuning,
             now=self.now,
             count=count,
         )
@@ -230,7 +230,7 @@ class World:
     def settle_unacknowledged(self, worker: Worker) -> None:
         finding = Finding(Verdict.NOT_SENT, Source.COMMIT_UNACKNOWLEDGED, reason="commit_unacknowledged")
         found = arming.markers_sending(worker.unacknowledged)
-        settle([AttemptFinding(marker, finding) for marker in found], limits=self.limits, now=self.now)
+        settle([AttemptFinding(marker, finding) for marker in found], tuning=self.tuning, now=self.now)
         worker.unacknowledged.clear()
 
     def send(self, worker: Worker, number: int) -> None:
@@ -239,7 +239,7 @@ class World:
         worker.answers.append(AttemptFinding(armed.marker, finding, armed.asked))
 
     def settle(self, findings: list[AttemptFinding]) -> None:
-        settle(findings, limits=self.limits, now=self.now)
+        settle(findings, tuning=self.tuning, now=self.now)
 
     def read_before_trying_again(self, worker: Worker) -> None:
         self.account.refresh_from_db()
@@ -250,13 +250,13 @@ class World:
         reading, outcome = worker.readings.pop(number)
         # As in the loop: what was read for another life of the database is dropped.
         with contextlib.suppress(AttemptGoneError) if self.disasters else contextlib.nullcontext():
-            preflight.finish(reading, outcome, limits=self.limits, now=self.now)
+            preflight.finish(reading, outcome, tuning=self.tuning, now=self.now)
 
     def sweep(self) -> None:
-        sweep(limits=self.limits, now=self.now)
+        sweep(tuning=self.tuning, now=self.now)
 
     def reconcile(self) -> None:
-        reconcile.reconcile(limits=self.limits, clock=lambda: self.now, should_stop=lambda: False)
+        reconcile.reconcile(tuning=self.tuning, clock=lambda: self.now, should_stop=lambda: False)
 
     def read_for_checks(self, worker: Worker) -> None:
         """The first half of a reconciliation: what is read now is recorded later, or never."""
@@ -271,7 +271,7 @@ class World:
     def follow_up(self, *, until: timedelta) -> None:
         """The sweeper and the reconciler come whenever the ladder says so, and nothing else happens."""
         started_at = self.now
-        for rung in (timedelta(seconds=30), *self.limits.rungs):
+        for rung in (timedelta(seconds=30), *self.tuning.rungs):
             if rung <= until:
                 self.let_time_pass(started_at + rung - self.now)
                 self.sweep()
@@ -279,35 +279,35 @@ class World:
 
     def collect(self) -> None:
         """The whole loop of a worker in good health."""
-        collect(limits=self.limits, clock=lambda: self.now, should_stop=lambda: False, worker="whole")
+        collect(tuning=self.tuning, clock=lambda: self.now, should_stop=lambda: False, worker="whole")
 
     def watch(self) -> None:
         """The whole loop that finds money after the end."""
-        watch(limits=self.limits, clock=lambda: self.now, should_stop=lambda: False)
+        watch(tuning=self.tuning, clock=lambda: self.now, should_stop=lambda: False)
 
     def read_card(self, card: PaymentMethod) -> None:
         """A complete read that nobody asked for, as a comparison with the gateway's books makes it."""
         paid = PaymentAttempt.objects.filter(payment_method=card, state__in=HAS_MONEY).values_list("pk", flat=True)
         read = fetch(self.gateway, load([card.pk])[card.pk], payments_of=frozenset(paid))
-        record(read, read.findings, limits=self.limits, now=self.now)
+        record(read, read.findings, tuning=self.tuning, now=self.now)
 
     def check_with_gateway(self, invoice: Invoice) -> None:
         with contextlib.suppress(GatewayUnavailableError):
-            check_with_gateway(invoice=invoice, limits=self.limits, now=self.now)
+            check_with_gateway(invoice=invoice, tuning=self.tuning, now=self.now)
 
     # --- money that goes back -----------------------------------------------------------------------------
 
     def give_back(self) -> None:
         """The whole loop of a worker of refunds in good health."""
-        refund_due(limits=self.limits, clock=lambda: self.now, should_stop=lambda: False)
+        refund_due(tuning=self.tuning, clock=lambda: self.now, should_stop=lambda: False)
 
     def sweep_refunds(self) -> None:
-        sweep_refunds(limits=self.limits, now=self.now)
+        sweep_refunds(tuning=self.tuning, now=self.now)
 
     def follow_up_refunds(self, *, until: timedelta) -> None:
         """As `follow_up`."""
         started_at = self.now
-        for rung in self.limits.ladder:
+        for rung in self.tuning.ladder:
             if rung <= until:
                 self.let_time_pass(started_at + rung - self.now)
                 self.sweep_refunds()

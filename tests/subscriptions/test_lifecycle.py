@@ -280,7 +280,7 @@ def test_pausing_within_a_trial_keeps_the_charge_at_its_end() -> None:
 
     due = list(Invoice.objects.order_by("period_index").values_list("due_at", flat=True))
     assert due == [NOW + timedelta(days=7, hours=2), NOW + timedelta(days=8)]
-    assert violations(now=NOW + timedelta(days=8), limits=SHORT) == []
+    assert violations(now=NOW + timedelta(days=8), tuning=SHORT) == []
 
 
 @pytest.mark.parametrize(("stop", "hold"), [(pause, None), (cancel, "subscription_canceled")])
@@ -294,7 +294,7 @@ def test_due_period_not_opened_yet_is_owed_when_it_is_stopped(stop: Any, hold: s
     subscription.refresh_from_db()
     assert (invoice.due_at, invoice.state, invoice.hold) == (NOW, "open", hold)
     assert (subscription.period_index, subscription.next_due_at) == (1, None)
-    assert not violations(now=late, account_id=subscription.account_id, limits=SHORT)
+    assert not violations(now=late, account_id=subscription.account_id, tuning=SHORT)
 
 
 def test_everything_that_was_due_before_a_pause_is_opened() -> None:

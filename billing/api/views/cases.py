@@ -72,7 +72,7 @@ class ResolveView(_AttemptView):
             transaction_id=body["transaction_id"],
             despite_orders=body["despite_orders"],
             decision=self.decision(body),
-            limits=Tuning.from_settings(),
+            tuning=Tuning.from_settings(),
             now=self.now,
         )
         return self.answer(attempt)
@@ -129,7 +129,7 @@ class ResolveManyView(_ManyView):
             attempts=self.named(body["attempts"]),
             resolution=Resolution(body["resolution"]),
             decision=self.decision(body),
-            limits=Tuning.from_settings(),
+            tuning=Tuning.from_settings(),
             now=self.now,
         )
         return self.output(results)

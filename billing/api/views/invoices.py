@@ -114,7 +114,7 @@ class RefreshInvoiceView(AccountView):
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         self.body(NoBody)
         invoice = self.target()
-        check_with_gateway(invoice=invoice, limits=Tuning.from_settings(), now=self.now)
+        check_with_gateway(invoice=invoice, tuning=Tuning.from_settings(), now=self.now)
         return self.answer(invoice)
 
 

@@ -88,7 +88,7 @@ class WithdrawView(_OneRefundView):
         withdraw(
             refund=refund,
             decision=self.decision(body),
-            limits=Tuning.from_settings(),
+            tuning=Tuning.from_settings(),
             now=self.now,
         )
         return self.answer(refund)
@@ -115,7 +115,7 @@ class ResolveView(_OneRefundView):
             refund=refund,
             resolution=RefundResolution(body["resolution"]),
             decision=self.decision(body),
-            limits=Tuning.from_settings(),
+            tuning=Tuning.from_settings(),
             now=self.now,
         )
         return self.answer(refund)

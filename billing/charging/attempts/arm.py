@@ -63,14 +63,14 @@ def arm(
     account_id: int,
     gateway: Gateway,
     run_id: int | None,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
     count: int,
 ) -> ArmResult:
     """Arms at most `count` due invoices of the account at `now`, by the database's clock.
 
     What it returns as armed is the permission to send; it is never derived from a row."""
-    batch = _Batch(account_id, gateway, run_id, limits, now, count)
+    batch = _Batch(account_id, gateway, run_id, tuning, now, count)
     try:
         return batch.arm(None)
     except IntegrityError:
@@ -109,14 +109,14 @@ class _Batch:
         account_id: int,
         gateway: Gateway,
         run_id: int | None,
-        limits: Tuning,
+        tuning: Tuning,
         now: datetime,
         count: int,
     ) -> None:
         self.account_id = account_id
         self.gateway = gateway
         self.run_id = run_id
-        self.limits = limits
+        self.tuning = tuning
         self.now = now
         self.count = count
         self.candidates: list[Candidate] = []
@@ -149,7 +149,7 @@ class _Batch:
     def _not_sent(self, markers: list[str], why: str) -> ArmResult:
         """What was committed and could not be witnessed does not leave."""
         finding = Finding(Verdict.NOT_SENT, Source.COMMIT_UNACKNOWLEDGED, reason=why)
-        settle([AttemptFinding(marker, finding) for marker in markers], limits=self.limits, now=self.now)
+        settle([AttemptFinding(marker, finding) for marker in markers], tuning=self.tuning, now=self.now)
         return ArmResult(stopped=True)
 
     def _choose(
@@ -271,7 +271,7 @@ class _Batch:
     def _insert(self, attempts: list[arming.NewAttempt]) -> dict[str, int]:
         if not attempts:
             return {}
-        ids = arming.insert_attempts(attempts, run_id=self.run_id, **send_times(self.limits, self.now))
+        ids = arming.insert_attempts(attempts, run_id=self.run_id, **send_times(self.tuning, self.now))
         record_transitions(
             [
                 NewTransition(

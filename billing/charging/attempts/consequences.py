@@ -52,7 +52,7 @@ class Settlement:
         locked: settling.Locked,
         claims: dict[settling.Claim, int],
         *,
-        limits: Tuning,
+        tuning: Tuning,
         now: datetime,
         actor: str,
     ) -> None:
@@ -61,7 +61,7 @@ class Settlement:
         self._of_invoice: dict[int, list[settling.AttemptRow]] = {}
         for row in locked.attempts.values():
             self._of_invoice.setdefault(row.invoice_id, []).append(row)
-        self._limits = limits
+        self._tuning = tuning
         self._now = now
         self._actor = actor
         self._counts: dict[str, int] = {}
@@ -85,7 +85,7 @@ class Settlement:
             self._facts(attempt, finding),
             finding,
             now=self._now,
-            reversed_settles_after=self._limits.reversed_settles_after,
+            reversed_settles_after=self._tuning.reversed_settles_after,
         )
         self._attempts[attempt.id] = attempt
         match decision:
@@ -184,10 +184,10 @@ class Settlement:
 
     def _first_check(self, attempt: settling.AttemptRow, finding: Finding) -> datetime:
         if finding.verdict is Verdict.REVERSED:
-            return attempt.armed_at + self._limits.reversed_settles_after
+            return attempt.armed_at + self._tuning.reversed_settles_after
         if finding.source is Source.SWEEPER:
             return self._now  # its sender is gone: the deadline has passed already
-        return next_check(attempt.armed_at, self._limits.rungs, 0, self._now) or self._now
+        return next_check(attempt.armed_at, self._tuning.rungs, 0, self._now) or self._now
 
     def _stay(self, attempt: settling.AttemptRow, finding: Finding) -> None:
         if AttemptState(attempt.state) not in (S.UNKNOWN, S.IN_PROCESS):
@@ -201,12 +201,12 @@ class Settlement:
         attempt.rung_at = finding.read_at
         hinted = attempt.next_check_at is not None and attempt.next_check_at < finding.read_at + LEASE
         if not hinted:  # a hint that came while the card was read asks for another read
-            attempt.next_check_at = self._limits.checks.due(
+            attempt.next_check_at = self._tuning.checks.due(
                 attempt.armed_at, attempt.rung_at, attempt.checks_done, self._now
             )
 
     def _is_a_rung(self, attempt: settling.AttemptRow, read_at: datetime) -> bool:
-        return self._limits.checks.counts(attempt.armed_at, attempt.rung_at, attempt.checks_done, read_at)
+        return self._tuning.checks.counts(attempt.armed_at, attempt.rung_at, attempt.checks_done, read_at)
 
     def _alarm(self, attempt: settling.AttemptRow, reason: str, evidence_id: int) -> None:
         """The state stands; one alarm is recorded, and nothing more is armed on the card."""
@@ -286,7 +286,7 @@ class Settlement:
     def _look_from(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, finding: Finding) -> datetime:
         lag = timedelta(seconds=self._locked.accounts[attempt.account_id].list_lag_seconds)
         at = look_from(
-            finding, armed_at=attempt.armed_at, sender_deadline=self._limits.deadline, list_lag=lag, now=self._now
+            finding, armed_at=attempt.armed_at, sender_deadline=self._tuning.deadline, list_lag=lag, now=self._now
         )
         # News of an earlier attempt does not bring the look nearer that the last one needs.
         is_last = all(other.number < attempt.number for other in self._others(attempt))

@@ -49,13 +49,13 @@ def exchange(
     may_probe: bool,
     outcomes: Outcomes,
     check_size: bool,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> Paced:
     """Reports `outcomes` of a worker that has `in_flight` charges, and grants at most `wanted` more.
 
     `check_size`: compare what is due with the account's history, as is done when a run begins."""
-    terms = terms_of(account, limits)
+    terms = terms_of(account, tuning)
     with durable():  # so that nobody waits for the row for ever; `lock` takes back that it waits for the disk
         before = rows.lock(account.pk)
         pace = pacing.learn(before, outcomes, terms=terms, now=now)
@@ -96,13 +96,13 @@ def due(account: GatewayAccount, *, now: datetime) -> Manifest:
     return rows.manifest(account.pk, now=now)
 
 
-def terms_of(account: GatewayAccount, limits: Tuning) -> Terms:
+def terms_of(account: GatewayAccount, tuning: Tuning) -> Terms:
     return Terms(
-        share_lasts=limits.deadline + SHARE_MARGIN,
-        canary=limits.canary,
+        share_lasts=tuning.deadline + SHARE_MARGIN,
+        canary=tuning.canary,
         most=account.max_in_flight,
         per_second=account.charges_per_second,
-        pauses=limits.pauses,
+        pauses=tuning.pauses,
     )
 
 

@@ -62,7 +62,7 @@ class AttemptGoneError(LookupError):
 
 
 def settle(
-    findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime, actor: str = "engine"
+    findings: Sequence[AttemptFinding], *, tuning: Tuning, now: datetime, actor: str = "engine"
 ) -> dict[str, int]:
     """Settles the findings and returns how many attempts came to each state.
 
@@ -71,7 +71,7 @@ def settle(
     if not findings:
         return {}
     try:
-        return _settle(findings, limits=limits, now=now, actor=actor)
+        return _settle(findings, tuning=tuning, now=now, actor=actor)
     except HeldError:
         if len(findings) == 1:
             raise
@@ -84,7 +84,7 @@ def settle(
     held: HeldError | None = None
     for one in findings:
         try:
-            states = _settle_one(one, limits=limits, now=now, actor=actor)
+            states = _settle_one(one, tuning=tuning, now=now, actor=actor)
         except HeldError as error:
             held = error
         else:
@@ -95,7 +95,7 @@ def settle(
     return counts
 
 
-def _settle_one(one: AttemptFinding, *, limits: Tuning, now: datetime, actor: str) -> dict[str, int]:
+def _settle_one(one: AttemptFinding, *, tuning: Tuning, now: datetime, actor: str) -> dict[str, int]:
     """A finding that cannot be carried out is not understood, and what is not understood is unknown.
 
     What an answer showed is kept beside the attempt as an orphan, and settled once it can be. When not even that can
@@ -104,7 +104,7 @@ def _settle_one(one: AttemptFinding, *, limits: Tuning, now: datetime, actor: st
     for finding in (one.finding, one.finding, unclear):  # twice: a claim may have come in between
         try:
             with durable():
-                states = settle_in_transaction([replace(one, finding=finding)], limits=limits, now=now, actor=actor)
+                states = settle_in_transaction([replace(one, finding=finding)], tuning=tuning, now=now, actor=actor)
                 record_orphans([one] if finding is unclear else [], now=now)
         except NOT_DONE_YET:
             raise
@@ -126,7 +126,7 @@ def _settle_one(one: AttemptFinding, *, limits: Tuning, now: datetime, actor: st
 
 
 def settle_in_transaction(
-    findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime, actor: str
+    findings: Sequence[AttemptFinding], *, tuning: Tuning, now: datetime, actor: str
 ) -> dict[str, int]:
     """The same inside the caller's transaction, for a use case that records more with it."""
     locked = settling.lock_for_settlement((), markers=sorted({one.marker for one in findings}))
@@ -139,7 +139,7 @@ def settle_in_transaction(
         transactions=sorted({one.finding.transaction_id for one in findings if one.finding.transaction_id}),
         orders=sorted({one.finding.order_id for one in findings if one.finding.order_id}),
     )
-    settlement = Settlement(locked, claims, limits=limits, now=now, actor=actor)
+    settlement = Settlement(locked, claims, tuning=tuning, now=now, actor=actor)
     for attempt, one, evidence_id in evidence:
         settlement.apply(attempt.id, one.finding, evidence_id)
     return settlement.write()
@@ -179,9 +179,9 @@ def _orphan(one: AttemptFinding, asked: Asked, now: datetime) -> NewOrphan:
     )
 
 
-def _settle(findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime, actor: str) -> dict[str, int]:
+def _settle(findings: Sequence[AttemptFinding], *, tuning: Tuning, now: datetime, actor: str) -> dict[str, int]:
     with durable():
-        return settle_in_transaction(findings, limits=limits, now=now, actor=actor)
+        return settle_in_transaction(findings, tuning=tuning, now=now, actor=actor)
 
 
 def _record(

@@ -98,13 +98,13 @@ def read_case(attempt: PaymentAttempt, *, now: datetime) -> Case:
     )
 
 
-def read_card_now(attempt: PaymentAttempt, *, limits: Tuning, now: datetime) -> int:
+def read_card_now(attempt: PaymentAttempt, *, tuning: Tuning, now: datetime) -> int:
     """Reads the attempt's card at the gateway completely and records what it shows; how many orders there are.
 
     Outside any transaction. Raises GatewayUnavailableError, and then nothing was changed."""
     card = load([attempt.payment_method_id])[attempt.payment_method_id]
     read = fetch(gateway_for(attempt.account), card)
-    record(read, read.findings, limits=limits, now=now)
+    record(read, read.findings, tuning=tuning, now=now)
     return len(read.orders)
 
 

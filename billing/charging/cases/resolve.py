@@ -61,7 +61,7 @@ def resolve(
     attempt: PaymentAttempt,
     resolution: Resolution,
     decision: Decision,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
     transaction_id: str = "",
     despite_orders: Collection[str] = (),
@@ -78,7 +78,7 @@ def resolve(
     current = _case(attempt)
     refuse_while_proposed(current)
     wish = _Wish(ProposalKind(resolution), decision.reason, transaction_id, frozenset(despite_orders))
-    return _act_on(current, wish, seen or read_before(current, transaction_id), decision, limits=limits, now=now)
+    return _act_on(current, wish, seen or read_before(current, transaction_id), decision, tuning=tuning, now=now)
 
 
 def release_card(*, attempt: PaymentAttempt, decision: Decision, now: datetime) -> Resolved:
@@ -98,7 +98,7 @@ def release_card(*, attempt: PaymentAttempt, decision: Decision, now: datetime) 
     return Resolved(AttemptState.NEEDS_REVIEW)
 
 
-def confirm(*, proposal: Proposal, decision: Decision, limits: Tuning, now: datetime) -> Resolved:
+def confirm(*, proposal: Proposal, decision: Decision, tuning: Tuning, now: datetime) -> Resolved:
     """Another person carries a proposal out, after a look of their own at the gateway.
 
     Raises ResolutionError for the proposer, for what is decided already, and for all that forbids the decision now."""
@@ -111,7 +111,7 @@ def confirm(*, proposal: Proposal, decision: Decision, limits: Tuning, now: date
             _release(current, wish.reason, decision.actor, now)
         return Resolved(AttemptState.NEEDS_REVIEW)
     seen = read_before(current, wish.transaction_id)
-    return _act_on(current, wish, seen, decision, limits=limits, now=now, confirmed=proposal)
+    return _act_on(current, wish, seen, decision, tuning=tuning, now=now, confirmed=proposal)
 
 
 def reject(*, proposal: Proposal, decision: Decision, now: datetime) -> None:
@@ -174,7 +174,7 @@ def _act_on(
     seen: Shown,
     decision: Decision,
     *,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
     confirmed: Proposal | None = None,
 ) -> Resolved:
@@ -182,7 +182,7 @@ def _act_on(
     resolution = Resolution(wish.kind)
     if refused := object_to(attempt, resolution, wish.transaction_id, seen, despite=wish.despite):
         raise ResolutionError(refused.field, refused.rule, refused.message)
-    _record(attempt, resolution, seen, limits, now)
+    _record(attempt, resolution, seen, tuning, now)
     try:
         with durable():
             state_reason = _lock_case(attempt)
@@ -193,11 +193,11 @@ def _act_on(
             decided = _decision_detail(wish, decision.actor, confirmed, now)
             finding = finding_of(attempt, resolution, wish.transaction_id, seen, decided)
             findings = [AttemptFinding(attempt.marker, finding)]
-            counts = settle_in_transaction(findings, limits=limits, now=now, actor=decision.actor)
+            counts = settle_in_transaction(findings, tuning=tuning, now=now, actor=decision.actor)
             if not counts:
                 raise ResolutionError("transaction_id", "claimed", "does not fit this attempt, or explains another one")
             if seen.named is not None:  # all of it, or a part, may have gone back by now
-                record_seen({attempt.pk: seen.named}, limits=limits, now=now, actor=decision.actor)
+                record_seen({attempt.pk: seen.named}, tuning=tuning, now=now, actor=decision.actor)
             _after(attempt, finding.order_id, state_reason, decision.actor, now)
             doorbell.ring_on_commit(doorbell.COLLECT)
     except IntegrityError as error:  # two attempts, one transaction, at the same moment
@@ -205,12 +205,12 @@ def _act_on(
     return Resolved(AttemptState(next(iter(counts))))
 
 
-def _record(attempt: PaymentAttempt, resolution: Resolution, seen: Shown, limits: Tuning, now: datetime) -> None:
+def _record(attempt: PaymentAttempt, resolution: Resolution, seen: Shown, tuning: Tuning, now: datetime) -> None:
     """What the look showed is known from now on. The money that the person is about to name raises no alarm."""
     if seen.read is None:
         return
     findings = [one for one in seen.read.findings if one.marker != attempt.marker or resolution not in TOOK_MONEY]
-    record(seen.read, findings, limits=limits, now=now)
+    record(seen.read, findings, tuning=tuning, now=now)
 
 
 def _lock_case(attempt: PaymentAttempt) -> str:

@@ -36,7 +36,7 @@ def resolve_many(
     attempts: Sequence[PaymentAttempt],
     resolution: Resolution,
     decision: Decision,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> list[OneOfMany]:
     """Decides on several at once, such as after an incident: each after its own look, in a commit of its own.
@@ -57,7 +57,7 @@ def resolve_many(
         seen = looks.get(attempt.pk)
         if isinstance(seen, GatewayUnavailableError):
             raise ResolutionError("gateway", "gateway_unavailable", NO_ANSWER) from seen
-        return resolve(attempt=attempt, resolution=resolution, decision=decision, limits=limits, now=now, seen=seen)
+        return resolve(attempt=attempt, resolution=resolution, decision=decision, tuning=tuning, now=now, seen=seen)
 
     return [_outcome(attempt, one) for attempt in attempts]
 

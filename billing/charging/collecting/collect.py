@@ -3,7 +3,7 @@
 One thread speaks to the database: it asks for permits at each account's pace, arms as many invoices as there are
 permits and idle senders, and settles answers in small groups. The senders speak to the gateway alone, for tokens too.
 So a process holds one connection however many charges are under way. The loop leaves when nothing is due or permitted,
-when it has to stop, or after `limits.collect_for` of arming; it always waits for what it has sent.
+when it has to stop, or after `tuning.collect_for` of arming; it always waits for what it has sent.
 
 An account that fails stops nobody else; whatever fails, answers that came are settled before the loop leaves.
 """
@@ -67,10 +67,10 @@ class Collected:
 
 
 def collect(
-    *, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
+    *, tuning: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
 ) -> Collected:
     """Charges what is due, as the module says. `clock` is the database's."""
-    return _Collector(limits, clock, should_stop, worker).run()
+    return _Collector(tuning, clock, should_stop, worker).run()
 
 
 def trouble(account_id: int, error: Exception, *, now: datetime) -> None:
@@ -81,17 +81,17 @@ def trouble(account_id: int, error: Exception, *, now: datetime) -> None:
 
 class _Collector:
     def __init__(
-        self, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
+        self, tuning: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool], worker: str
     ) -> None:
-        self._limits = limits
+        self._tuning = tuning
         self._clock = clock
         self._should_stop = should_stop
         self._worker = worker
-        self._stop_arming_at = time.monotonic() + limits.collect_for.total_seconds()
-        self._give_up_at = self._stop_arming_at + (limits.deadline + timedelta(seconds=10)).total_seconds()
-        self._senders: Senders[Result] = Senders(limits.senders)
+        self._stop_arming_at = time.monotonic() + tuning.collect_for.total_seconds()
+        self._give_up_at = self._stop_arming_at + (tuning.deadline + timedelta(seconds=10)).total_seconds()
+        self._senders: Senders[Result] = Senders(tuning.senders)
         self._flight = Flight(self._senders)
-        self._permits = Permits(worker, self._flight, limits, clock)
+        self._permits = Permits(worker, self._flight, tuning, clock)
         self._readings = 0
         self._asking: dict[int, int] = {}  # accounts whose token or probe is under way, since when
         self._asked: set[int] = set()  # accounts whose token was asked for in this run
@@ -165,7 +165,7 @@ class _Collector:
             return False
         # Each begins in its turn, and holds no more than its part of the senders while others wait.
         self._turn += 1
-        part = -(-self._limits.senders // len(accounts))
+        part = -(-self._tuning.senders // len(accounts))
         first = self._turn % len(accounts)
         started = contended = False
         for account_id in accounts[first:] + accounts[:first]:
@@ -279,7 +279,7 @@ class _Collector:
             account_id=account.pk,
             gateway=gateway,
             run_id=self._run_id(now),
-            limits=self._limits,
+            tuning=self._tuning,
             now=now,
             count=count,
         )
@@ -339,7 +339,7 @@ class _Collector:
 
     def _finish_reading(self, result: WasRead) -> None:
         try:
-            preflight.finish(result.reading, result.outcome, limits=self._limits, now=self._clock())
+            preflight.finish(result.reading, result.outcome, tuning=self._tuning, now=self._clock())
         except CONNECTION_LOST:
             raise
         except Exception:  # its lease ends by itself, and it is read again
@@ -349,7 +349,7 @@ class _Collector:
         while self._unsettled:
             group = self._unsettled[:SETTLE_AT_MOST]
             findings = [AttemptFinding(sent.armed.marker, sent.finding, sent.armed.asked) for sent in group]
-            self._count(settle(findings, limits=self._limits, now=self._clock()))
+            self._count(settle(findings, tuning=self._tuning, now=self._clock()))
             del self._unsettled[: len(group)]
             for sent in group:
                 account_id = self._flight.landed(sent.armed.marker)
@@ -363,7 +363,7 @@ class _Collector:
         finding = Finding(Verdict.NOT_SENT, Source.COMMIT_UNACKNOWLEDGED, reason=Reason.COMMIT_UNACKNOWLEDGED)
         found = arming.markers_sending(self._unacknowledged)
         self._count(
-            settle([AttemptFinding(marker, finding) for marker in found], limits=self._limits, now=self._clock())
+            settle([AttemptFinding(marker, finding) for marker in found], tuning=self._tuning, now=self._clock())
         )
         self._unacknowledged.clear()
 

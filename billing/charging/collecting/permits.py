@@ -14,10 +14,10 @@ from billing.operating.tuning import Tuning
 class Permits:
     """One worker's share of each account's pace. Outcomes are kept until an exchange has reported them."""
 
-    def __init__(self, worker: str, flight: Flight, limits: Tuning, clock: Callable[[], datetime]) -> None:
+    def __init__(self, worker: str, flight: Flight, tuning: Tuning, clock: Callable[[], datetime]) -> None:
         self._share_name = f"{worker} {secrets.token_hex(4)}"
         self._flight = flight
-        self._limits = limits
+        self._tuning = tuning
         self._clock = clock
         self._outcomes: dict[int, Outcomes] = {}
         self._sized: set[int] = set()
@@ -33,7 +33,7 @@ class Permits:
             may_probe=may_probe,
             outcomes=outcomes,
             check_size=account.pk not in self._sized,
-            limits=self._limits,
+            tuning=self._tuning,
             now=self._clock(),
         )
         self._outcomes.pop(account.pk, None)

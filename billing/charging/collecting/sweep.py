@@ -17,7 +17,7 @@ from billing.operating.tuning import Tuning
 BATCH = 500
 
 
-def sweep(*, limits: Tuning, now: datetime) -> int:
+def sweep(*, tuning: Tuning, now: datetime) -> int:
     """Turns attempts and refunds that are *sending* past their deadline into *unknown*; how many.
 
     Invoices that wait for a time that only a clock set back since can have written are due; due ones for which no
@@ -32,10 +32,10 @@ def sweep(*, limits: Tuning, now: datetime) -> int:
     for marker, account_id in lost.values_list("marker", "account_id")[:BATCH]:
         by_account.setdefault(account_id, []).append(marker)
     finding = Finding(Verdict.UNCLEAR, Source.SWEEPER, reason=Reason.SENDER_LOST)
-    swept = sweep_refunds(limits=limits, now=now, not_at=not_at)
-    match_orphans(limits=limits, now=now)
+    swept = sweep_refunds(tuning=tuning, now=now, not_at=not_at)
+    match_orphans(tuning=tuning, now=now)
     for account_id, markers in by_account.items():
         with troubles.isolated(account_id, "sweep", lambda: now):
-            states = settle([AttemptFinding(marker, finding) for marker in markers], limits=limits, now=now)
+            states = settle([AttemptFinding(marker, finding) for marker in markers], tuning=tuning, now=now)
             swept += sum(states.values())
     return swept

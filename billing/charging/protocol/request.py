@@ -40,9 +40,9 @@ def request_columns(prepared: PreparedRequest) -> RequestColumns:
     }
 
 
-def send_times(limits: Tuning, now: datetime) -> SendTimes:
+def send_times(tuning: Tuning, now: datetime) -> SendTimes:
     """By when a request that was armed at `now` leaves."""
-    return {"armed_at": now, "window_ends_at": now + limits.window, "deadline_at": now + limits.deadline}
+    return {"armed_at": now, "window_ends_at": now + tuning.window, "deadline_at": now + tuning.deadline}
 
 
 def is_for(prepared: PreparedRequest, api_url: str) -> bool:

@@ -53,7 +53,7 @@ class Watched:
     closed: int = 0
 
 
-def watch(*, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Watched:
+def watch(*, tuning: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Watched:
     """One run over all accounts; what is left over is for the next run."""
     done = Watched()
     if should_stop():
@@ -63,7 +63,7 @@ def watch(*, limits: Tuning, clock: Callable[[], datetime], should_stop: Callabl
         under_way: dict[Future[Any], tuple[GatewayAccount, Callable[[Any], Job | None]]] = {}
         # By a wrong clock a step of the schedule would pass, or a day seem over, that is still to come.
         for account in GatewayAccount.objects.exclude(api_url__in=addresses_off(clock())).order_by("pk"):
-            for job in _jobs_of(account, done, limits=limits, clock=clock):
+            for job in _jobs_of(account, done, tuning=tuning, clock=clock):
                 under_way[pool.submit(job[0])] = (account, job[1])
         while under_way:
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
@@ -91,10 +91,10 @@ def _isolated(account: GatewayAccount, done: Watched, work: Callable[[], Any], *
         return None
 
 
-def _jobs_of(account: GatewayAccount, done: Watched, *, limits: Tuning, clock: Callable[[], datetime]) -> list[Job]:
+def _jobs_of(account: GatewayAccount, done: Watched, *, tuning: Tuning, clock: Callable[[], datetime]) -> list[Job]:
     jobs = [
-        _isolated(account, done, partial(_watch_cards, account, done, limits=limits, clock=clock), clock=clock),
-        _isolated(account, done, partial(_read_reports, account, done, limits=limits, clock=clock), clock=clock),
+        _isolated(account, done, partial(_watch_cards, account, done, tuning=tuning, clock=clock), clock=clock),
+        _isolated(account, done, partial(_read_reports, account, done, tuning=tuning, clock=clock), clock=clock),
     ]
     return [job for job in jobs if job]
 
@@ -103,7 +103,7 @@ def _jobs_of(account: GatewayAccount, done: Watched, *, limits: Tuning, clock: C
 
 
 def _watch_cards(
-    account: GatewayAccount, done: Watched, *, limits: Tuning, clock: Callable[[], datetime]
+    account: GatewayAccount, done: Watched, *, tuning: Tuning, clock: Callable[[], datetime]
 ) -> Job | None:
     claims = watching.claim_cards(account.pk, now=clock(), lease=LEASE, limit=CARDS_AT_MOST)
     if not claims:
@@ -113,7 +113,7 @@ def _watch_cards(
 
     def finish(reads: dict[int, CardRead | GatewayUnavailableError]) -> None:
         for one in claims:
-            work = partial(_finish_card, one, reads.get(one.card_id), done, limits, clock())
+            work = partial(_finish_card, one, reads.get(one.card_id), done, tuning, clock())
             _isolated(account, done, work, clock=clock)
 
     return (lambda: _read_cards(gateway, list(known.values()))), finish
@@ -143,7 +143,7 @@ def _finish_card(
     one: watching.Watch,
     read: CardRead | GatewayUnavailableError | None,
     done: Watched,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> None:
     """Records what was read, and plans the next read. A card that was not reached comes first in the next run."""
@@ -152,7 +152,7 @@ def _finish_card(
         return
     closed: int | None = None
     if isinstance(read, CardRead):
-        closed = _record(read, limits, now)
+        closed = _record(read, tuning, now)
     else:
         logger.warning("watch: card %s could not be read: %s", one.card_id, read)
     if closed is None:
@@ -166,10 +166,10 @@ def _finish_card(
     watching.finish_card(one, next_at=next_watch(one.watch_from_at, now), failed=False)
 
 
-def _record(read: CardRead, limits: Tuning, now: datetime) -> int | None:
+def _record(read: CardRead, tuning: Tuning, now: datetime) -> int | None:
     """How many attempts the read changed; None when it could not be recorded."""
     try:
-        return sum(record(read, read.findings, limits=limits, now=now).values())
+        return sum(record(read, read.findings, tuning=tuning, now=now).values())
     except NOT_DONE_YET:
         raise
     except Exception:
@@ -181,7 +181,7 @@ def _record(read: CardRead, limits: Tuning, now: datetime) -> int | None:
 
 
 def _read_reports(
-    account: GatewayAccount, done: Watched, *, limits: Tuning, clock: Callable[[], datetime]
+    account: GatewayAccount, done: Watched, *, tuning: Tuning, clock: Callable[[], datetime]
 ) -> Job | None:
     now = clock()
     days = report_days.claim(account, now=now, lease=LEASE)
@@ -199,7 +199,7 @@ def _read_reports(
             _isolated(account, done, partial(finish_day, day, lists.get(day.id), answers), clock=clock)
 
     def finish_day(day: watching.Day, payments: report_days.Listed, answers: report_days.Answers) -> None:
-        read = report_days.finish(day, payments, answers, read_at=now, limits=limits, now=clock())
+        read = report_days.finish(day, payments, answers, read_at=now, tuning=tuning, now=clock())
         done.days += read.done
         done.failed += not read.done
         done.closed += read.closed

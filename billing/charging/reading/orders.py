@@ -12,11 +12,11 @@ from billing.models.bulk.sql import durable
 from billing.operating.tuning import Tuning
 
 
-def note_unread(unread: Sequence[Unread], *, limits: Tuning, now: datetime) -> None:
+def note_unread(unread: Sequence[Unread], *, tuning: Tuning, now: datetime) -> None:
     """Notes that the cards could not be read; the ones for which that has been so for long are put to a person."""
     cards = {one.card.id: one.card for one in unread}
     with durable():
-        given_over = checking.note_unread(sorted(cards), now=now, unreadable_after=limits.unreadable_after)
+        given_over = checking.note_unread(sorted(cards), now=now, unreadable_after=tuning.unreadable_after)
         record_events(
             [
                 NewEvent(

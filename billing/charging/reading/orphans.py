@@ -33,19 +33,19 @@ class OrphanError(RefusedError):
     """What was asked about an orphan answer is not possible; the message names the field and the rule."""
 
 
-def match_orphans(*, limits: Tuning, now: datetime, actor: str = "engine") -> int:
+def match_orphans(*, tuning: Tuning, now: datetime, actor: str = "engine") -> int:
     """Settles the answers whose attempt or refund is there now, and closes those whose transaction is; how many."""
     if not OrphanAnswer.objects.filter(matched_at=None).exists():
         return 0
-    matched = _match(OrphanKind.CHARGE, _settle_charge, limits=limits, now=now, actor=actor)
-    matched += _match(OrphanKind.REFUND, _settle_refund, limits=limits, now=now, actor=actor)
+    matched = _match(OrphanKind.CHARGE, _settle_charge, tuning=tuning, now=now, actor=actor)
+    matched += _match(OrphanKind.REFUND, _settle_refund, tuning=tuning, now=now, actor=actor)
     return matched + orphans.match_transactions(by=actor, now=now)
 
 
 Settle = Callable[[OrphanAnswer, int, Tuning, datetime, str], Any]
 
 
-def _match(kind: OrphanKind, settle: Settle, *, limits: Tuning, now: datetime, actor: str) -> int:
+def _match(kind: OrphanKind, settle: Settle, *, tuning: Tuning, now: datetime, actor: str) -> int:
     matched = after = 0
     while found := orphans.with_a_row(kind.value, after=after, limit=BATCH):
         for orphan_id, row_id in found:
@@ -55,7 +55,7 @@ def _match(kind: OrphanKind, settle: Settle, *, limits: Tuning, now: datetime, a
                     orphan = _lock(orphan_id)
                     if orphan is None:
                         continue
-                    settle(orphan, row_id, limits, now, actor)
+                    settle(orphan, row_id, tuning, now, actor)
                     orphans.mark_matched(
                         orphan_id, how=OrphanMatch.ROW.value, row_id=row_id, by=actor, note="", now=now
                     )
@@ -73,7 +73,7 @@ def _lock(orphan_id: int) -> OrphanAnswer | None:
     return unmatched.filter(pk=orphan_id).first()
 
 
-def _settle_charge(orphan: OrphanAnswer, _: int, limits: Tuning, now: datetime, actor: str) -> None:
+def _settle_charge(orphan: OrphanAnswer, _: int, tuning: Tuning, now: datetime, actor: str) -> None:
     kept = orphan.content
     finding = Finding(
         Verdict(orphan.verdict),
@@ -88,10 +88,10 @@ def _settle_charge(orphan: OrphanAnswer, _: int, limits: Tuning, now: datetime, 
         order_id=kept.get("order_id"),
         detail=kept.get("detail", {}),
     )
-    settle_in_transaction([AttemptFinding(orphan.marker, finding)], limits=limits, now=now, actor=actor)
+    settle_in_transaction([AttemptFinding(orphan.marker, finding)], tuning=tuning, now=now, actor=actor)
 
 
-def _settle_refund(orphan: OrphanAnswer, refund_id: int, limits: Tuning, now: datetime, actor: str) -> None:
+def _settle_refund(orphan: OrphanAnswer, refund_id: int, tuning: Tuning, now: datetime, actor: str) -> None:
     kept = orphan.content
     finding = RefundFinding(
         RefundVerdict(orphan.verdict),
@@ -99,7 +99,7 @@ def _settle_refund(orphan: OrphanAnswer, refund_id: int, limits: Tuning, now: da
         reason=kept.get("reason", ""),
         detail=kept.get("detail", {}),
     )
-    settle_refund_in_transaction(refund_id, finding, limits=limits, now=now, actor=actor)
+    settle_refund_in_transaction(refund_id, finding, tuning=tuning, now=now, actor=actor)
 
 
 def close_orphan(*, orphan: OrphanAnswer, decision: Decision, now: datetime) -> None:

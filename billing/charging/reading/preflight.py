@@ -78,7 +78,7 @@ def _read(gateway: Gateway, card: KnownCard) -> CardRead | Unread:
         return Unread(card, GatewayUnavailableError(f"reading failed: {type(error).__name__}"))
 
 
-def finish(reading: Reading, outcome: Outcome, *, limits: Tuning, now: datetime) -> None:
+def finish(reading: Reading, outcome: Outcome, *, tuning: Tuning, now: datetime) -> None:
     """Records what was read. The invoice may be armed only when nothing was left unexplained, and no card unread but
     those that a person gave up."""
     if isinstance(outcome, GatewayUnavailableError):
@@ -87,10 +87,10 @@ def finish(reading: Reading, outcome: Outcome, *, limits: Tuning, now: datetime)
     read = [card for card in outcome if isinstance(card, CardRead)]
     unread = [card for card in outcome if isinstance(card, Unread)]
     for card in read:
-        record(card, card.findings, limits=limits, now=now)
+        record(card, card.findings, tuning=tuning, now=now)
     for missing in unread:
         logger.warning("preflight: card %s could not be read: %s", missing.card.public_id, missing.error)
-    note_unread(unread, limits=limits, now=now)
+    note_unread(unread, tuning=tuning, now=now)
     states = _states(unread)
     if any(card.unexplained or card.doubts or _is_undecided(card) for card in read):
         return _fail(reading, Refusal.PREFLIGHT_FOUND_MONEY, LOOK_AGAIN[Refusal.PREFLIGHT_FOUND_MONEY], now)

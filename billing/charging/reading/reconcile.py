@@ -49,19 +49,19 @@ class Reconciled:
     closed: int = 0
 
 
-def reconcile(*, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Reconciled:
+def reconcile(*, tuning: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Reconciled:
     """Reads the cards of all attempts whose next check has come, some at a time."""
     done = Reconciled()
     with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
         while not should_stop():
             now = clock()
             claims = checking.claim(
-                now=now, longest_wait=limits.longest_wait_for_a_check, limit=BATCH, not_at=addresses_off(now)
+                now=now, longest_wait=tuning.longest_wait_for_a_check, limit=BATCH, not_at=addresses_off(now)
             )
             if not claims:
                 return done
             gateway_clock.align(now)
-            _check(claims, pool, done, limits=limits, clock=clock)
+            _check(claims, pool, done, tuning=tuning, clock=clock)
     return done
 
 
@@ -70,7 +70,7 @@ def _check(
     pool: ThreadPoolExecutor,
     done: Reconciled,
     *,
-    limits: Tuning,
+    tuning: Tuning,
     clock: Callable[[], datetime],
 ) -> None:
     accounts = GatewayAccount.objects.in_bulk({check.account_id for check in claims})
@@ -78,19 +78,19 @@ def _check(
     for check in claims:
         by_card.setdefault(check.payment_method_id, []).append(check)
     cards = load(list(by_card))
-    gateways = _gateways(accounts, claims, done, limits=limits, clock=clock)
+    gateways = _gateways(accounts, claims, done, tuning=tuning, clock=clock)
     reads = {
         card: pool.submit(_read, gateways[known.account_id], known)
         for card, known in cards.items()
         if known.account_id in gateways
     }
     claims = [check for check in claims if check.account_id in gateways]
-    listed = _read_reports(claims, pool, gateways, limits)
+    listed = _read_reports(claims, pool, gateways, tuning)
     for card, future in reads.items():
         read, account_id = future.result(), cards[card].account_id
         try:
             searched = _search(read, by_card[card], pool, gateways, listed) if isinstance(read, CardRead) else {}
-            closed = _written(read, by_card[card], searched, limits, clock())
+            closed = _written(read, by_card[card], searched, tuning, clock())
         except CONNECTION_LOST:
             raise
         except HeldError as error:  # its lease ends by itself: a card that was read is no reason to give up
@@ -104,7 +104,7 @@ def _check(
             closed = None
         if closed is None:
             done.failed += 1
-            _postpone(by_card[card], limits, clock())
+            _postpone(by_card[card], tuning, clock())
         else:
             done.read += 1
             done.closed += closed
@@ -114,14 +114,14 @@ def _written(
     read: CardRead | Unread,
     checks: list[checking.Check],
     searched: Mapping[int, report_search.Searched],
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> int | None:
     """How many attempts the read closed; None when there was no read."""
     if isinstance(read, CardRead):
-        return _record(read, checks, searched, limits, now)
+        return _record(read, checks, searched, tuning, now)
     logger.warning("reconcile: card %s could not be read: %s", read.card.public_id, read.error)
-    note_unread([read], limits=limits, now=now)
+    note_unread([read], tuning=tuning, now=now)
     return None
 
 
@@ -130,7 +130,7 @@ def _gateways(
     claims: list[checking.Check],
     done: Reconciled,
     *,
-    limits: Tuning,
+    tuning: Tuning,
     clock: Callable[[], datetime],
 ) -> dict[int, Gateway]:
     """By account; one that cannot be had postpones the checks of its own account and of nobody else."""
@@ -144,7 +144,7 @@ def _gateways(
             troubles.note(pk, WORK, error, now=now)
             own = [check for check in claims if check.account_id == pk]
             done.failed += len({check.payment_method_id for check in own})
-            _postpone(own, limits, now)
+            _postpone(own, tuning, now)
         else:
             troubles.clear(pk, WORK)
     return gateways
@@ -161,12 +161,12 @@ def _read(gateway: Gateway, card: KnownCard) -> CardRead | Unread:
 
 
 def _read_reports(
-    claims: list[checking.Check], pool: ThreadPoolExecutor, gateways: Mapping[int, Gateway], limits: Tuning
+    claims: list[checking.Check], pool: ThreadPoolExecutor, gateways: Mapping[int, Gateway], tuning: Tuning
 ) -> dict[int, report_search.Reports]:
     """By account, the daily reports that attempts on the later rungs are looked for in."""
     wanted: dict[int, set[date]] = {}
     for check in claims:
-        if check.checks_done >= len(limits.ladder) and _is_a_rung(check, limits):
+        if check.checks_done >= len(tuning.ladder) and _is_a_rung(check, tuning):
             wanted.setdefault(check.account_id, set()).update(days_of(check.armed_at))
     reading = {account: pool.submit(report_search.read, gateways[account], days) for account, days in wanted.items()}
     return {account: _reports_of(future, days=wanted[account]) for account, future in reading.items()}
@@ -213,13 +213,13 @@ def _record(
     read: CardRead,
     checks: list[checking.Check],
     searched: Mapping[int, report_search.Searched],
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> int:
     """How many attempts the read closed."""
-    findings = _findings(read, checks, searched, limits)
-    closed = sum(record(read, findings, limits=limits, now=now).values())
-    checking.read_again([(check, _next_rung(check, limits)) for check in checks])
+    findings = _findings(read, checks, searched, tuning)
+    closed = sum(record(read, findings, tuning=tuning, now=now).values())
+    checking.read_again([(check, _next_rung(check, tuning)) for check in checks])
     return closed
 
 
@@ -227,7 +227,7 @@ def _findings(
     read: CardRead,
     checks: list[checking.Check],
     searched: Mapping[int, report_search.Searched],
-    limits: Tuning,
+    tuning: Tuning,
 ) -> list[AttemptFinding]:
     """What the read says about each attempt: its own order, or absence, which counts one rung."""
     findings = list(read.findings)
@@ -241,32 +241,32 @@ def _findings(
             marker = absent[check.attempt_id].wanted.marker
             finding = found.found.finding(marker, Source.TRANSACTION_QUERY)
         else:
-            finding = _absence(read, check, found, limits)
+            finding = _absence(read, check, found, tuning)
         findings.append(AttemptFinding(check.marker, finding))
-    return [_at_last(one, checks, limits) for one in findings]
+    return [_at_last(one, checks, tuning) for one in findings]
 
 
 def _inactive(read: CardRead, check: checking.Check) -> bool:
     return read.inactive and any(a.id == check.attempt_id and a.answered_with_error for a in read.absent)
 
 
-def _is_a_rung(check: checking.Check, limits: Tuning) -> bool:
-    return limits.checks.counts(check.armed_at, check.rung_at, check.checks_done, check.read_at)
+def _is_a_rung(check: checking.Check, tuning: Tuning) -> bool:
+    return tuning.checks.counts(check.armed_at, check.rung_at, check.checks_done, check.read_at)
 
 
-def _next_rung(check: checking.Check, limits: Tuning) -> datetime:
-    return limits.checks.due(check.armed_at, check.rung_at, check.checks_done, check.read_at)
+def _next_rung(check: checking.Check, tuning: Tuning) -> datetime:
+    return tuning.checks.due(check.armed_at, check.rung_at, check.checks_done, check.read_at)
 
 
-def _numbered(check: checking.Check, limits: Tuning) -> dict[str, object]:
+def _numbered(check: checking.Check, tuning: Tuning) -> dict[str, object]:
     """Which rung a read is, or before which: each rung is evidence of its own, and all reads before it are one."""
-    return {"check" if _is_a_rung(check, limits) else "before_check": check.checks_done + 1}
+    return {"check" if _is_a_rung(check, tuning) else "before_check": check.checks_done + 1}
 
 
-def _absence(read: CardRead, check: checking.Check, searched: report_search.Searched, limits: Tuning) -> Finding:
+def _absence(read: CardRead, check: checking.Check, searched: report_search.Searched, tuning: Tuning) -> Finding:
     """What it means that nothing at the gateway is the attempt's. Before its rung is reached it means nothing."""
-    counts = _is_a_rung(check, limits)
-    detail = {**_numbered(check, limits), **searched.detail}
+    counts = _is_a_rung(check, tuning)
+    detail = {**_numbered(check, tuning), **searched.detail}
     permitted_after = read.card.retry_after_absence
     if read.doubts:
         verdict, reason = Verdict.UNCLEAR, Reason.ORDERS_IN_DOUBT
@@ -279,25 +279,25 @@ def _absence(read: CardRead, check: checking.Check, searched: report_search.Sear
         verdict, reason = Verdict.CONTRADICTION, Reason.REPORTED_PAYMENT_WITHOUT_MARKER
         detail["transactions"] = list(searched.nameless)
     elif permitted_after is not None:
-        long_enough = check.checks_done + 1 >= len(limits.ladder) and check.read_at - check.armed_at >= permitted_after
+        long_enough = check.checks_done + 1 >= len(tuning.ladder) and check.read_at - check.armed_at >= permitted_after
         verdict = Verdict.ABSENT_FOR_LONG if long_enough else Verdict.ABSENT
         reason = Reason.ABSENT_FOR_LONG if long_enough else Reason.ABSENT
     elif searched.counts:
         verdict, reason = Verdict.ABSENT_AT_LAST, Reason.ABSENT_IN_REPORTS
-    elif limits.checks.is_last(check.checks_done):
+    elif tuning.checks.is_last(check.checks_done):
         verdict, reason = Verdict.ABSENT_AT_LAST, Reason.ABSENT_NO_REPORT
     else:
         verdict, reason = Verdict.ABSENT, Reason.ABSENT
     return Finding(verdict, Source.ORDER_LIST, reason=reason, detail=detail, read_at=check.read_at)
 
 
-def _at_last(found: AttemptFinding, checks: list[checking.Check], limits: Tuning) -> AttemptFinding:
+def _at_last(found: AttemptFinding, checks: list[checking.Check], tuning: Tuning) -> AttemptFinding:
     """What the gateway has still not decided at the last rung goes to a person; each read is evidence of its own."""
     check = next((check for check in checks if check.marker == found.marker), None)
     if check is None or found.finding.verdict not in (Verdict.IN_PROCESS, Verdict.UNCLEAR, Verdict.REVERSED):
         return found
-    detail = {**found.finding.detail, **_numbered(check, limits)}
-    if not (_is_a_rung(check, limits) and limits.checks.is_last(check.checks_done)):
+    detail = {**found.finding.detail, **_numbered(check, tuning)}
+    if not (_is_a_rung(check, tuning) and tuning.checks.is_last(check.checks_done)):
         return AttemptFinding(found.marker, replace(found.finding, detail=detail, read_at=check.read_at))
     reason = STILL.get(found.finding.reason or found.finding.verdict.value, Reason.STILL_UNCLEAR)
     return AttemptFinding(
@@ -305,11 +305,11 @@ def _at_last(found: AttemptFinding, checks: list[checking.Check], limits: Tuning
     )
 
 
-def _postpone(checks: list[checking.Check], limits: Tuning, now: datetime) -> None:
+def _postpone(checks: list[checking.Check], tuning: Tuning, now: datetime) -> None:
     given_up = [check for check in checks if now - check.armed_at > PATIENCE]
     finding = Finding(Verdict.ABSENT_AT_LAST, Source.ORDER_LIST, reason=Reason.READS_KEEP_FAILING)
-    settle([AttemptFinding(check.marker, finding) for check in given_up], limits=limits, now=now)
-    first = min(limits.ladder[0], timedelta(seconds=30))
+    settle([AttemptFinding(check.marker, finding) for check in given_up], tuning=tuning, now=now)
+    first = min(tuning.ladder[0], timedelta(seconds=30))
     checking.postpone(
         [
             (check.attempt_id, now + min(first * 2 ** min(check.checks_failed, 10), LONGEST_BACKOFF))

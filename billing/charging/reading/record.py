@@ -21,7 +21,7 @@ from billing.models.bulk.sql import durable
 from billing.operating.tuning import Tuning
 
 
-def record(read: CardRead, findings: Sequence[AttemptFinding], *, limits: Tuning, now: datetime) -> dict[str, int]:
+def record(read: CardRead, findings: Sequence[AttemptFinding], *, tuning: Tuning, now: datetime) -> dict[str, int]:
     """Writes orders, transactions and evidence in one commit; an order that nothing explains pauses the card.
 
     An order with words of ours that this database never made begins a quarantine of the account first."""
@@ -35,8 +35,8 @@ def record(read: CardRead, findings: Sequence[AttemptFinding], *, limits: Tuning
             # All of it in one go, in the one order, with what is settled below.
             settling.lock_for_settlement(sorted(read.paid), markers=[one.marker for one in findings])
         if findings:
-            counts = settle_in_transaction(findings, limits=limits, now=now, actor="engine")
-        record_seen(read.paid, limits=limits, now=now)
+            counts = settle_in_transaction(findings, tuning=tuning, now=now, actor="engine")
+        record_seen(read.paid, tuning=tuning, now=now)
         write_orders(read, now)
         write_transactions(read, now)
         read.unexplained = _still_unexplained(read)

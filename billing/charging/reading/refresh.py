@@ -11,7 +11,7 @@ from billing.models import Invoice, PaymentAttempt
 from billing.operating.tuning import Tuning
 
 
-def check_with_gateway(*, invoice: Invoice, limits: Tuning, now: datetime) -> int:
+def check_with_gateway(*, invoice: Invoice, tuning: Tuning, now: datetime) -> int:
     """Reads the cards that the invoice was tried on, completely, with the transactions of all its payments, and
     takes over what is news: payments, refusals, refunds made in the gateway's own portal. How many cards were read.
 
@@ -23,5 +23,5 @@ def check_with_gateway(*, invoice: Invoice, limits: Tuning, now: datetime) -> in
     gateway = gateway_for(invoice.account)
     for card in known.values():
         read = fetch(gateway, card, payments_of=paid)
-        record(read, read.findings, limits=limits, now=now)
+        record(read, read.findings, tuning=tuning, now=now)
     return len(known)

@@ -159,7 +159,7 @@ class DayRead:
 
 
 def finish(
-    day: watching.Day, listed: Listed, answers: Answers, *, read_at: datetime, limits: Tuning, now: datetime
+    day: watching.Day, listed: Listed, answers: Answers, *, read_at: datetime, tuning: Tuning, now: datetime
 ) -> DayRead:
     """Records what one day's report shows; what could not be read or recorded is tried again later."""
     if listed is None:
@@ -169,7 +169,7 @@ def finish(
         logger.warning("watch: the report of %s could not be read: %s", day.day, listed)
         return _failed(day, f"the report could not be read: {listed}", now)
     names = _names(listed)
-    closed, problem = record(day.account_id, [answers.read[n] for n in names if n in answers.read], limits, now)
+    closed, problem = record(day.account_id, [answers.read[n] for n in names if n in answers.read], tuning, now)
     if failed := [name for name in names if name in answers.failed]:
         problem = f"{len(failed)} payments could not be read, the first: {answers.failed[failed[0]]}"
     if problem:
@@ -199,7 +199,7 @@ def _counts(account_id: int, names: Sequence[str]) -> watching.Counts:
 # --- whose it is ------------------------------------------------------------------------------------------
 
 
-def record(account_id: int, transactions: Sequence[ReadTransaction], limits: Tuning, now: datetime) -> tuple[int, str]:
+def record(account_id: int, transactions: Sequence[ReadTransaction], tuning: Tuning, now: datetime) -> tuple[int, str]:
     """Settles what belongs to attempts and lists what fits nothing, each payment in a commit of its own.
 
     Returns how many attempts changed, and what could not be recorded."""
@@ -213,7 +213,7 @@ def record(account_id: int, transactions: Sequence[ReadTransaction], limits: Tun
                 owner = owners.get(name)
                 if owner:
                     found = AttemptFinding(owner.marker, one.finding(owner.marker, Source.TRANSACTION_QUERY))
-                    closed += sum(settle_in_transaction([found], limits=limits, now=now, actor="engine").values())
+                    closed += sum(settle_in_transaction([found], tuning=tuning, now=now, actor="engine").values())
                 if name in unexplained:
                     _list(unexplained[name], now)
                 _write(account_id, one, now)

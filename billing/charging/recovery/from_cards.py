@@ -49,7 +49,7 @@ class Recovered:
 
 def read_quarantined(
     *,
-    limits: Tuning,
+    tuning: Tuning,
     clock: Callable[[], datetime],
     should_stop: Callable[[], bool],
     account_id: int | None = None,
@@ -63,14 +63,14 @@ def read_quarantined(
         ask_gateways(now=clock())
     for account in accounts.filter(pk=account_id) if account_id is not None else accounts:
         with troubles.isolated(account.pk, WORK, clock):  # one account never holds up the others
-            _read_account(account, done, limits, clock, lambda: should_stop() or time.monotonic() > stop_at)
+            _read_account(account, done, tuning, clock, lambda: should_stop() or time.monotonic() > stop_at)
     return done
 
 
 def _read_account(
     account: GatewayAccount,
     done: Recovered,
-    limits: Tuning,
+    tuning: Tuning,
     clock: Callable[[], datetime],
     should_stop: Callable[[], bool],
 ) -> None:
@@ -93,9 +93,9 @@ def _read_account(
             gateway_clock.align(now)
             known = load(cards)
             reads = {pk: pool.submit(_read, gateway, card) for pk, card in known.items()}
-            _record_all(reads, known, now, done, limits, clock)
+            _record_all(reads, known, now, done, tuning, clock)
     if _reports_are_due(account, clock()) and not should_stop():
-        read_reports(account, gateway, limits=limits, now=clock())
+        read_reports(account, gateway, tuning=tuning, now=clock())
 
 
 def _reports_are_due(account: GatewayAccount, now: datetime) -> bool:
@@ -133,7 +133,7 @@ def _record_all(
     known: dict[int, KnownCard],
     started_at: datetime,
     done: Recovered,
-    limits: Tuning,
+    tuning: Tuning,
     clock: Callable[[], datetime],
 ) -> None:
     unread: list[Unread] = []
@@ -145,8 +145,8 @@ def _record_all(
             continue
         try:
             if read is not None:
-                done.attempts += recover(read, limits=limits, now=clock())
-                record(read, read.findings, limits=limits, now=clock())
+                done.attempts += recover(read, tuning=tuning, now=clock())
+                record(read, read.findings, tuning=tuning, now=clock())
                 _free(card, now=clock())
         except NOT_DONE_YET:
             raise
@@ -158,7 +158,7 @@ def _record_all(
         done.read += 1
     done.failed += len(unread)
     # After long a person is asked, who may go on without a card: else one card would keep the quarantine for ever.
-    note_unread(unread, limits=limits, now=clock())
+    note_unread(unread, tuning=tuning, now=clock())
 
 
 def _free(card_id: int, *, now: datetime) -> None:

@@ -22,7 +22,7 @@ class NotRecordedError(Exception):
     """What the reports showed could not be written down: they are read again."""
 
 
-def read_reports(account: GatewayAccount, gateway: Gateway, *, limits: Tuning, now: datetime) -> dict[str, Any]:
+def read_reports(account: GatewayAccount, gateway: Gateway, *, tuning: Tuning, now: datetime) -> dict[str, Any]:
     """Reads the reports of the days since the point, and puts what nothing explains before a person, as found
     payments: these outlast the quarantine. Once a quarantine; a day whose report could not be read is named."""
     if account.quarantine_reports:
@@ -65,7 +65,7 @@ def read_reports(account: GatewayAccount, gateway: Gateway, *, limits: Tuning, n
         "found": found,
         "not_asked": left,
     }
-    _, problem = report_days.record(account.pk, ours, limits, now)
+    _, problem = report_days.record(account.pk, ours, tuning, now)
     if problem:
         raise NotRecordedError(problem)
     GatewayAccount.objects.filter(pk=account.pk, quarantined_at=account.quarantined_at).update(

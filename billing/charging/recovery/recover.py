@@ -26,7 +26,7 @@ from billing.models.subscriptions import Subscription
 from billing.operating.tuning import Tuning
 
 
-def recover(read: CardRead, *, limits: Tuning, now: datetime) -> int:
+def recover(read: CardRead, *, tuning: Tuning, now: datetime) -> int:
     """Writes down the lost orders of one card whose invoice is certain; how many. What fits nothing holds every card
     of its customer until a person has looked at it."""
     lost = lost_orders(read)
@@ -54,7 +54,7 @@ def recover(read: CardRead, *, limits: Tuning, now: datetime) -> int:
         for one in sorted(lost, key=lambda found: (str(orders[found.order_id].created_at or ""), found.order_id)):
             if one.order_id in chosen:
                 invoice, order = invoices[chosen[one.order_id]], orders[one.order_id]
-                recovered += _write_down(read, card, invoice, one, order, limits=limits, now=now)
+                recovered += _write_down(read, card, invoice, one, order, tuning=tuning, now=now)
         if any(order.order_id in {one.order_id for one in lost} for order in read.unexplained):
             _hold_all(card, now)
     return recovered
@@ -91,7 +91,7 @@ def _write_down(
     lost: Lost,
     order: ListedOrder,
     *,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> int:
     """One lost order as an attempt; 0 when the invoice or the card has no room for one that is not paid."""
@@ -105,8 +105,8 @@ def _write_down(
     if not has_room and finding.verdict is not Verdict.PAID:
         return 0
     state = AttemptState.SENDING if has_room else AttemptState.NOT_CHARGED
-    attempt = _insert(card, invoice, lost, order, state, limits=limits, now=now)
-    settle_in_transaction([AttemptFinding(attempt.marker, finding)], limits=limits, now=now, actor="engine")
+    attempt = _insert(card, invoice, lost, order, state, tuning=tuning, now=now)
+    settle_in_transaction([AttemptFinding(attempt.marker, finding)], tuning=tuning, now=now, actor="engine")
     read.explained_by[order.order_id] = attempt.pk
     read.unexplained = [one for one in read.unexplained if one.order_id != order.order_id]
     return 1
@@ -128,7 +128,7 @@ def _insert(
     order: ListedOrder,
     state: AttemptState,
     *,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> PaymentAttempt:
     at = order.created_at or now
@@ -151,7 +151,7 @@ def _insert(
         title=title,
         description=description,
         **request_columns(request),
-        **send_times(limits, at),
+        **send_times(tuning, at),
         recovered_at=now,
     )
     changes = {"next_attempt_at": None} if state is AttemptState.SENDING else {}

@@ -68,7 +68,7 @@ class Unacknowledged:
 
 
 def arm_refund(
-    one: refunding.Waiting, *, gateway: Gateway, limits: Tuning, looked_at: datetime, now: datetime
+    one: refunding.Waiting, *, gateway: Gateway, tuning: Tuning, looked_at: datetime, now: datetime
 ) -> ArmedRefund | Unacknowledged | RefundState | None:
     """Arms one requested refund: everything is checked again under locks, the request is frozen, and committed.
 
@@ -79,7 +79,7 @@ def arm_refund(
     or is somebody else's."""
 
     def freeze() -> permission.Frozen[ArmedRefund | RefundState | None]:
-        came = _freeze_or_wait(one, gateway=gateway, limits=limits, looked_at=looked_at, now=now)
+        came = _freeze_or_wait(one, gateway=gateway, tuning=tuning, looked_at=looked_at, now=now)
         return permission.Frozen(came, nonce=came.prepared.nonce if isinstance(came, ArmedRefund) else "")
 
     try:
@@ -101,7 +101,7 @@ def arm_refund(
 
 
 def _freeze_or_wait(
-    one: refunding.Waiting, *, gateway: Gateway, limits: Tuning, looked_at: datetime, now: datetime
+    one: refunding.Waiting, *, gateway: Gateway, tuning: Tuning, looked_at: datetime, now: datetime
 ) -> ArmedRefund | RefundState | None:
     """Inside arm's commit: checks everything again under locks, then freezes the request, ends the refund, or lets it
     wait."""
@@ -110,13 +110,13 @@ def _freeze_or_wait(
     refund = refunding.lock_refund(one.refund_id)
     if refund.state != RefundState.REQUESTED or not _are_what_was_read(one, attempt, refund):
         return None
-    settlement = RefundSettlement(refund, attempt, limits=limits, now=now, actor="engine")
+    settlement = RefundSettlement(refund, attempt, tuning=tuning, now=now, actor="engine")
     facts = _facts(account, attempt, refund, looked_at)
     outcome: ArmedRefund | RefundWait | RefundEnd | None = may_arm(facts, now)
     if outcome is None and clock_refusal(account.api_url, gateway=gateway, now=now):
         outcome = RefundWait.CLOCK
     if outcome is None:
-        outcome = _freeze(settlement, gateway, account.api_url, attempt, refund, limits, now)
+        outcome = _freeze(settlement, gateway, account.api_url, attempt, refund, tuning, now)
     if isinstance(outcome, RefundEnd):
         return settlement.apply(cannot(outcome, refund, attempt.amount_refunded_minor, RefundSource.ENGINE))
     if isinstance(outcome, RefundWait):
@@ -176,7 +176,7 @@ def _freeze(
     api_url: str,
     attempt: PaymentAttempt,
     refund: Refund,
-    limits: Tuning,
+    tuning: Tuning,
     now: datetime,
 ) -> ArmedRefund | RefundWait | RefundEnd:
     """Freezes and signs the request and makes the refund *sending*. Its words at the gateway are its own id only."""
@@ -198,7 +198,7 @@ def _freeze(
         return RefundEnd.REQUEST_IMPOSSIBLE
     if not is_for(prepared, api_url):
         return RefundWait.ENVIRONMENT_DIFFERS
-    for name, value in {**request_columns(prepared), **send_times(limits, now)}.items():
+    for name, value in {**request_columns(prepared), **send_times(tuning, now)}.items():
         setattr(refund, name, value)
     settlement.apply(
         RefundFinding(

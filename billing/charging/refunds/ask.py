@@ -100,7 +100,7 @@ def request_reverse(*, attempt: PaymentAttempt, decision: Decision, now: datetim
         return _create(locked, RefundKind.REVERSE, locked.amount_minor, decision, now)
 
 
-def withdraw(*, refund: Refund, decision: Decision, limits: Tuning, now: datetime) -> None:
+def withdraw(*, refund: Refund, decision: Decision, tuning: Tuning, now: datetime) -> None:
     """Takes a request back that was not sent yet. Raises RefundError when it was."""
     finding = RefundFinding(
         RefundVerdict.CANNOT,
@@ -109,12 +109,12 @@ def withdraw(*, refund: Refund, decision: Decision, limits: Tuning, now: datetim
         detail=_stated(decision).detail(now),
     )
     with transaction.atomic():
-        if settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=decision.actor) is None:
+        if settle_refund_in_transaction(refund.pk, finding, tuning=tuning, now=now, actor=decision.actor) is None:
             raise RefundError("state", "state", "must be requested; only a refund that was not sent can be withdrawn")
 
 
 def resolve_refund(
-    *, refund: Refund, resolution: RefundResolution, decision: Decision, limits: Tuning, now: datetime
+    *, refund: Refund, resolution: RefundResolution, decision: Decision, tuning: Tuning, now: datetime
 ) -> RefundState:
     """Closes a refund that *needs_review*, after a look at its transaction.
 
@@ -141,7 +141,7 @@ def resolve_refund(
         detail={**decision.detail(now), **shown},
     )
     with transaction.atomic():
-        state = settle_refund_in_transaction(refund.pk, finding, limits=limits, now=now, actor=decision.actor)
+        state = settle_refund_in_transaction(refund.pk, finding, tuning=tuning, now=now, actor=decision.actor)
         if state is None:  # somebody else decided meanwhile
             raise RefundError("state", "state", _MUST_NEED_REVIEW)
         return state

@@ -50,11 +50,11 @@ R = RefundState
 
 
 def settle_refund(
-    refund_id: int, finding: RefundFinding, *, limits: Tuning, now: datetime, actor: str = "engine"
+    refund_id: int, finding: RefundFinding, *, tuning: Tuning, now: datetime, actor: str = "engine"
 ) -> RefundState | None:
     """Settles one finding and returns the state that the refund came to; None when it did not move."""
     with sql.durable():
-        return settle_refund_in_transaction(refund_id, finding, limits=limits, now=now, actor=actor)
+        return settle_refund_in_transaction(refund_id, finding, tuning=tuning, now=now, actor=actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class AskedBack:
 
 
 def settle_refund_answer(
-    asked: AskedBack, finding: RefundFinding, *, limits: Tuning, now: datetime
+    asked: AskedBack, finding: RefundFinding, *, tuning: Tuning, now: datetime
 ) -> RefundState | None:
     """Settles the answer to the one request with this nonce; an answer that no refund accounts for, or that cannot be
     settled at all, is kept as an orphan. After a restore a row's id may be another refund's."""
@@ -78,7 +78,7 @@ def settle_refund_answer(
         with sql.durable():
             refund_id = Refund.objects.filter(request_nonce=asked.nonce).values_list("pk", flat=True).first()
             if refund_id is not None:
-                return settle_refund_in_transaction(refund_id, finding, limits=limits, now=now, actor="engine")
+                return settle_refund_in_transaction(refund_id, finding, tuning=tuning, now=now, actor="engine")
     except sql.NOT_DONE_YET:
         raise
     except Exception:
@@ -96,23 +96,23 @@ def _orphan(asked: AskedBack, finding: RefundFinding, now: datetime) -> NewOrpha
 
 
 def settle_refund_in_transaction(
-    refund_id: int, finding: RefundFinding, *, limits: Tuning, now: datetime, actor: str
+    refund_id: int, finding: RefundFinding, *, tuning: Tuning, now: datetime, actor: str
 ) -> RefundState | None:
     """The same inside the caller's transaction."""
     attempt_id = Refund.objects.values_list("attempt_id", flat=True).get(pk=refund_id)
     settling.lock_for_settlement([attempt_id])
     attempt = PaymentAttempt.objects.get(pk=attempt_id)
     refund = refunding.lock_refund(refund_id)
-    return RefundSettlement(refund, attempt, limits=limits, now=now, actor=actor).apply(finding)
+    return RefundSettlement(refund, attempt, tuning=tuning, now=now, actor=actor).apply(finding)
 
 
 class RefundSettlement:
     """One refund with its attempt, both locked with all that they touch, inside the caller's transaction."""
 
-    def __init__(self, refund: Refund, attempt: PaymentAttempt, *, limits: Tuning, now: datetime, actor: str) -> None:
+    def __init__(self, refund: Refund, attempt: PaymentAttempt, *, tuning: Tuning, now: datetime, actor: str) -> None:
         self._refund = refund
         self._attempt = attempt
-        self._limits = limits
+        self._tuning = tuning
         self._now = now
         self._actor = actor
 
@@ -178,7 +178,7 @@ class RefundSettlement:
             detail={"refund": self._refund.public_id},
         )
         findings = [AttemptFinding(self._attempt.marker, finding)]
-        settle_in_transaction(findings, limits=self._limits, now=self._now, actor=self._actor)
+        settle_in_transaction(findings, tuning=self._tuning, now=self._now, actor=self._actor)
 
     def _reverse(self, finding: RefundFinding) -> None:
         """The payment itself is gone: its attempt gets evidence of its own.
@@ -193,7 +193,7 @@ class RefundSettlement:
             detail={"refund": self._refund.public_id},
         )
         settle_in_transaction(
-            [AttemptFinding(self._attempt.marker, reversal)], limits=self._limits, now=self._now, actor=self._actor
+            [AttemptFinding(self._attempt.marker, reversal)], tuning=self._tuning, now=self._now, actor=self._actor
         )
 
     def _stay(self, finding: RefundFinding) -> None:
@@ -202,25 +202,25 @@ class RefundSettlement:
         if refund.state != R.UNKNOWN or finding.source is not RefundSource.TRANSACTION_QUERY or not refund.armed_at:
             return
         refund.checks_done += 1
-        after = next_check(refund.armed_at, self._limits.ladder, refund.checks_done, self._now)
-        refund.next_check_at = after or self._now + self._limits.ladder[-1]
+        after = next_check(refund.armed_at, self._tuning.ladder, refund.checks_done, self._now)
+        refund.next_check_at = after or self._now + self._tuning.ladder[-1]
         refund.save(update_fields=["checks_done", "next_check_at"])
 
     def _first_check(self, finding: RefundFinding) -> datetime:
         if finding.source is RefundSource.SWEEPER or self._refund.armed_at is None:
             return self._now  # its sender is gone: the deadline has passed already
-        return next_check(self._refund.armed_at, self._limits.ladder, 0, self._now) or self._now
+        return next_check(self._refund.armed_at, self._tuning.ladder, 0, self._now) or self._now
 
 
 _REQUEST = (*RequestColumns.__annotations__, *SendTimes.__annotations__)
 
 
-def write_down(reads: Mapping[int, ReadTransaction], *, limits: Tuning, now: datetime, actor: str = "engine") -> int:
+def write_down(reads: Mapping[int, ReadTransaction], *, tuning: Tuning, now: datetime, actor: str = "engine") -> int:
     """Takes over what transactions, by the attempt that they belong to, show of money that went back: refunds made at
     the gateway, and payments that it reversed. One durable commit; how many things were news."""
     with sql.durable():
         settling.lock_for_settlement(sorted(reads))
-        news = len(record_seen(reads, limits=limits, now=now, actor=actor))
+        news = len(record_seen(reads, tuning=tuning, now=now, actor=actor))
         paid = PaymentAttempt.objects.filter(pk__in=reads, state__in=HAS_MONEY).order_by("pk")
         reversals = [
             AttemptFinding(attempt.marker, reads[attempt.pk].finding(attempt.marker, Source.TRANSACTION_QUERY))
@@ -228,12 +228,12 @@ def write_down(reads: Mapping[int, ReadTransaction], *, limits: Tuning, now: dat
             if reads[attempt.pk].money.reversed
         ]
         if reversals:
-            news += sum(settle_in_transaction(reversals, limits=limits, now=now, actor=actor).values())
+            news += sum(settle_in_transaction(reversals, tuning=tuning, now=now, actor=actor).values())
     return news
 
 
 def record_seen(
-    reads: Mapping[int, ReadTransaction], *, limits: Tuning, now: datetime, actor: str = "engine"
+    reads: Mapping[int, ReadTransaction], *, tuning: Tuning, now: datetime, actor: str = "engine"
 ) -> list[Refund]:
     """Writes down money that the gateway shows as given back and that nothing here explains.
 
@@ -249,13 +249,13 @@ def record_seen(
         if not amount or (waiting is not None and waiting.state in MAY_HAVE_ACTED):
             continue
         if waiting is not None:
-            _end_overtaken(waiting, attempt, amount, limits=limits, now=now, actor=actor)
+            _end_overtaken(waiting, attempt, amount, tuning=tuning, now=now, actor=actor)
         written.append(_write_seen(attempt, amount, read, now=now, actor=actor))
     return written
 
 
 def _end_overtaken(
-    waiting: Refund, attempt: PaymentAttempt, seen_minor: int, *, limits: Tuning, now: datetime, actor: str
+    waiting: Refund, attempt: PaymentAttempt, seen_minor: int, *, tuning: Tuning, now: datetime, actor: str
 ) -> None:
     """A refund that was asked for and not sent ends when money is seen to have gone back otherwise since."""
     refunded = attempt.amount_refunded_minor + seen_minor
@@ -265,7 +265,7 @@ def _end_overtaken(
     if end is None:
         return
     finding = cannot(end, waiting, refunded, RefundSource.TRANSACTION_QUERY)
-    RefundSettlement(waiting, attempt, limits=limits, now=now, actor=actor).apply(finding)
+    RefundSettlement(waiting, attempt, tuning=tuning, now=now, actor=actor).apply(finding)
 
 
 def cannot(end: RefundEnd, refund: Refund, refunded_minor: int, source: RefundSource) -> RefundFinding:

@@ -79,12 +79,12 @@ class _Reading:
     read: "Future[ReadTransaction | GatewayUnavailableError]"
 
 
-def refund_due(*, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Refunded:
+def refund_due(*, tuning: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Refunded:
     """Sends what is asked for and looks into what is unknown, as the module says. `clock` is the database's."""
-    return _Refunder(limits, clock, should_stop).run()
+    return _Refunder(tuning, clock, should_stop).run()
 
 
-def sweep_refunds(*, limits: Tuning, now: datetime, not_at: Sequence[str] = ()) -> int:
+def sweep_refunds(*, tuning: Tuning, now: datetime, not_at: Sequence[str] = ()) -> int:
     """Turns refunds that are *sending* past their deadline into *unknown*; how many."""
     lost = Refund.objects.filter(state=RefundState.SENDING.value, deadline_at__lte=now).order_by("deadline_at")
     lost = lost.exclude(account__api_url__in=not_at)
@@ -92,7 +92,7 @@ def sweep_refunds(*, limits: Tuning, now: datetime, not_at: Sequence[str] = ()) 
     states = []
     for pk, account_id in list(lost.values_list("pk", "account_id")[:SWEEP_BATCH]):
         try:
-            states.append(settle_refund(pk, finding, limits=limits, now=now))
+            states.append(settle_refund(pk, finding, tuning=tuning, now=now))
         except CONNECTION_LOST:
             raise
         except Exception as error:
@@ -102,12 +102,12 @@ def sweep_refunds(*, limits: Tuning, now: datetime, not_at: Sequence[str] = ()) 
 
 
 class _Refunder:
-    def __init__(self, limits: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> None:
-        self._limits = limits
+    def __init__(self, tuning: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> None:
+        self._tuning = tuning
         self._clock = clock
         self._should_stop = should_stop
-        self._stop_at = time.monotonic() + limits.collect_for.total_seconds()
-        self._give_up_at = self._stop_at + (limits.deadline + timedelta(seconds=10)).total_seconds()
+        self._stop_at = time.monotonic() + tuning.collect_for.total_seconds()
+        self._give_up_at = self._stop_at + (tuning.deadline + timedelta(seconds=10)).total_seconds()
         self._reading: list[_Reading] = []
         self._sending: list[tuple[int, Future[Answered]]] = []  # with the account
         self._unsettled: list[Answered] = []
@@ -224,9 +224,9 @@ class _Refunder:
             finding = RefundFinding(
                 RefundVerdict.NOTHING_AT_LAST, RefundSource.TRANSACTION_QUERY, reason=Reason.READS_KEEP_FAILING
             )
-            self._count(settle_refund(one.refund_id, finding, limits=self._limits, now=now))
+            self._count(settle_refund(one.refund_id, finding, tuning=self._tuning, now=now))
             return
-        first = min(self._limits.ladder[0], timedelta(seconds=30))
+        first = min(self._tuning.ladder[0], timedelta(seconds=30))
         again = now + min(first * 2 ** min(one.checks_failed, 10), LONGEST_BACKOFF)
         changes = {} if asks else {"state_reason": RefundWait.GATEWAY_UNAVAILABLE.value}
         Refund.objects.filter(pk=one.refund_id, state=one.state).update(
@@ -241,10 +241,10 @@ class _Refunder:
         seen: ReadTransaction,
         looked_at: datetime,
     ) -> None:
-        write_down({one.attempt_id: seen}, limits=self._limits, now=self._clock())
+        write_down({one.attempt_id: seen}, tuning=self._tuning, now=self._clock())
         now = self._clock()  # anew: writing down may have waited for locks, and the window begins now
         gateway_clock.align(now)
-        armed = arm_refund(one, gateway=gateway, limits=self._limits, looked_at=looked_at, now=now)
+        armed = arm_refund(one, gateway=gateway, tuning=self._tuning, looked_at=looked_at, now=now)
         if isinstance(armed, ArmedRefund):
             self._done.armed += 1
             self._submit(pool, gateway, armed)
@@ -268,14 +268,14 @@ class _Refunder:
             transaction_id=one.transaction_id,
         )
         number = one.checks_done + 1
-        if verdict in (RefundVerdict.UNCHANGED, RefundVerdict.UNCLEAR) and number >= len(self._limits.ladder):
+        if verdict in (RefundVerdict.UNCHANGED, RefundVerdict.UNCLEAR) and number >= len(self._tuning.ladder):
             reason = reason or Reason.UNCHANGED_AT_THE_GATEWAY
             verdict = RefundVerdict.NOTHING_AT_LAST
         finding = RefundFinding(
             verdict, RefundSource.TRANSACTION_QUERY, reason=reason or "", detail={**seen.content, "check": number}
         )
         self._done.read += 1
-        self._count(settle_refund(one.refund_id, finding, limits=self._limits, now=self._clock()))
+        self._count(settle_refund(one.refund_id, finding, tuning=self._tuning, now=self._clock()))
 
     # --- settle ---------------------------------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ class _Refunder:
         while held < len(self._unsettled):
             armed, finding = self._unsettled[held]
             try:
-                self._count(settle_refund_answer(armed.asked, finding, limits=self._limits, now=self._clock()))
+                self._count(settle_refund_answer(armed.asked, finding, tuning=self._tuning, now=self._clock()))
             except HeldError:
                 logger.warning("refund: rows that the response to refund %s needs are locked", armed.refund_id)
                 held += 1
@@ -307,7 +307,7 @@ class _Refunder:
         while self._unacknowledged:
             one, now = self._unacknowledged[0], self._clock()
             if Refund.objects.filter(pk=one.refund_id, request_nonce=one.nonce).exists():
-                self._count(settle_refund(one.refund_id, finding, limits=self._limits, now=now))
+                self._count(settle_refund(one.refund_id, finding, tuning=self._tuning, now=now))
             else:
                 Refund.objects.filter(pk=one.refund_id, state=RefundState.REQUESTED.value).update(next_check_at=now)
             del self._unacknowledged[0]

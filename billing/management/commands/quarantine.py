@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
     def _read(self, account: GatewayAccount) -> None:
         done = read_quarantined(
-            limits=Tuning.from_settings(),
+            tuning=Tuning.from_settings(),
             clock=database_now,
             should_stop=shutdown.requested,
             account_id=account.pk,

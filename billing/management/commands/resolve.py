@@ -45,7 +45,7 @@ class Command(BaseCommand):
                 attempt=row,
                 resolution=Resolution(resolution),
                 decision=Decision(f"command:{getpass.getuser()}", reason),
-                limits=Tuning.from_settings(),
+                tuning=Tuning.from_settings(),
                 now=database_now(),
                 transaction_id=transaction,
                 despite_orders=despite,

@@ -86,8 +86,8 @@ class Command(BaseCommand):
 class _Round:
     """What one round does, part by part, and what came of it."""
 
-    def __init__(self, limits: Tuning) -> None:
-        self._limits = limits
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
         self._opened, self._collected = Opened(), Collected()
         self._read, self._refunded, self._lost = Reconciled(), Refunded(), 0
         self._delivered = Delivered()
@@ -124,23 +124,23 @@ class _Round:
 
     def _collect(self) -> None:
         self._collected = collect(
-            limits=self._limits, clock=read_clock, should_stop=shutdown.requested, worker=worker_name()
+            tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested, worker=worker_name()
         )
 
     def _sweep(self) -> None:
-        self._lost = sweep(limits=self._limits, now=read_clock())
+        self._lost = sweep(tuning=self._tuning, now=read_clock())
 
     def _expire(self) -> None:
         expire_unpaid(now=read_clock())
 
     def _reconcile(self) -> None:
-        self._read = reconcile(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+        self._read = reconcile(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
     def _refund(self) -> None:
-        self._refunded = refund_due(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+        self._refunded = refund_due(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
     def _watch(self) -> None:
-        watch(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+        watch(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
     def _remind(self) -> None:
         remind(now=read_clock())
@@ -154,7 +154,7 @@ class _Round:
             pass
 
     def _read_quarantined(self) -> None:
-        read_quarantined(limits=self._limits, clock=read_clock, should_stop=shutdown.requested)
+        read_quarantined(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
     def _announce(self) -> None:
         announce_sometimes(now=read_clock(), should_stop=shutdown.requested)

@@ -68,8 +68,8 @@ def run_batch(world: World, *, point: str, profile: str, kills: int, seed: int) 
 def _die(point: str, death: Death, number: int) -> None:
     arrange(point, nth=death.nth, delay_seconds=death.delay_seconds)
     # What a dead worker had in flight counts until its deadline, and here fifty die within seconds.
-    limits = replace(Tuning.from_settings(), senders=death.senders, canary=MOST_INVOICES)
-    collect(limits=limits, clock=database_now, should_stop=lambda: False, worker=f"doomed-{number}")
+    tuning = replace(Tuning.from_settings(), senders=death.senders, canary=MOST_INVOICES)
+    collect(tuning=tuning, clock=database_now, should_stop=lambda: False, worker=f"doomed-{number}")
 
 
 def _recover_and_judge(simulator: SimulatorProcess) -> dict[str, Any]:

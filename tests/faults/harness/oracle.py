@@ -47,21 +47,21 @@ def recover(simulator: SimulatorProcess, *, outage: timedelta = OUTAGE, seconds:
 
     Returns how much later than it is they were at the end: rungs of the ladder are not waited for. Time is played, so
     that the simulator must take any timestamp meanwhile."""
-    limits = Tuning.from_settings()
+    tuning = Tuning.from_settings()
     window = simulator.control("GET", "switches")["timestamp_window"]
     simulator.set(timestamp_window=0)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         later = _clock(outage)
-        sweep(limits=limits, now=later())
-        reconcile(limits=limits, clock=later, should_stop=lambda: False)
-        collect(limits=limits, clock=later, should_stop=lambda: False, worker="recovery")
+        sweep(tuning=tuning, now=later())
+        reconcile(tuning=tuning, clock=later, should_stop=lambda: False)
+        collect(tuning=tuning, clock=later, should_stop=lambda: False, worker="recovery")
         if not (
             PaymentAttempt.objects.filter(state__in=OPEN_ENDED).exists()
             or Invoice.objects.filter(next_attempt_at__lte=later()).exists()
         ):
             break
-        outage += limits.ladder[0]
+        outage += tuning.ladder[0]
     simulator.set(timestamp_window=window)
     gateway_clock.align(database_now())
     return outage  # The verdict says what is left.

@@ -56,8 +56,8 @@ def run(world: World, *, point: str, profile: str, kills: int, seed: int) -> tup
 
 def _work_and_stop(point: str, number: int) -> None:
     arrange(point, die=_between_departures(stop_process))
-    limits = replace(Tuning.from_settings(), senders=SENDERS)
-    collect(limits=limits, clock=database_now, should_stop=lambda: False, worker=f"zombie-{number}")
+    tuning = replace(Tuning.from_settings(), senders=SENDERS)
+    collect(tuning=tuning, clock=database_now, should_stop=lambda: False, worker=f"zombie-{number}")
 
 
 def _between_departures(stop: Callable[[], None]) -> Callable[[], None]:
@@ -67,14 +67,14 @@ def _between_departures(stop: Callable[[], None]) -> Callable[[], None]:
     change = threading.Condition()
     ask, request = connections.Flight.about_to_send, connections._Departing.request
 
-    def about_to_send(flight: connections.Flight) -> None:
+    def about_to_send(self: connections.Flight) -> None:
         with change:
-            ask(flight)
+            ask(self)
             leaving.add(threading.get_ident())
 
-    def request_and_tell(connection: Any, *args: Any, **kwargs: Any) -> None:
+    def request_and_tell(self: connections._Departing, *args: Any, **kwargs: Any) -> None:
         try:
-            request(connection, *args, **kwargs)
+            request(self, *args, **kwargs)
         finally:
             with change:
                 leaving.discard(threading.get_ident())

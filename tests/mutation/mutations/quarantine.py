@@ -131,7 +131,7 @@ MUTATIONS: list[Mutation] = [
     one("clock: whoever notices that it moves doubts the quarantine", CLOCKS, swap("_judge",
         "quarantine_clock_doubted=True", "quarantine_clock_doubted=False"), TEST_OPEN_ENDS, "breaker_that_moves"),
     *each("a card that is never shown", CARDS, {
-        "comes to a person": drop("_record_all", "note_unread(unread, limits=limits, now=clock())"),
+        "comes to a person": drop("_record_all", "note_unread(unread, tuning=tuning, now=clock())"),
         "or that cannot be recorded":
             drop("_record_all", "unread.append(Unread(known[card], GatewayUnavailableError(...)))"),
     }, TEST_OPEN_ENDS, "never_be_read or reports_with_unrecordable or card_content"),

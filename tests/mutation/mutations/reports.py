@@ -45,8 +45,8 @@ MUTATIONS: list[Mutation] = [
     }, TEST_SEARCH, "known"),
     *each("reconcile: absence permits another try", RECONCILE, {
         "only after long": always("_absence",
-            "check.checks_done + 1 >= len(limits.ladder) and check.read_at - check.armed_at >= permitted_after"),
-        "not before the ladder ends": drop("_absence", "check.checks_done + 1 >= len(limits.ladder)"),
+            "check.checks_done + 1 >= len(tuning.ladder) and check.read_at - check.armed_at >= permitted_after"),
+        "not before the ladder ends": drop("_absence", "check.checks_done + 1 >= len(tuning.ladder)"),
         "not before the time has passed": drop("_absence", "check.read_at - check.armed_at >= permitted_after"),
         "only where the account says so":
             swap("_absence", "read.card.retry_after_absence", "read.card.retry_after_absence or LEASE"),

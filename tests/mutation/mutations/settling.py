@@ -33,7 +33,7 @@ _ANSWERS = [
     one("settle: an answer that cannot be settled is kept", SETTLE,
         drop("_settle_one", "record_orphans([one], now=now)"), TEST_ANSWERS, "cannot_be_settled"),
     one("orphans: one that is settled is matched", "billing/charging/reading/orphans.py",
-        drop("_match", "settle(orphan, row_id, limits, now, actor)"), TEST_ANSWERS, "cannot_be_settled"),
+        drop("_match", "settle(orphan, row_id, tuning, now, actor)"), TEST_ANSWERS, "cannot_be_settled"),
     one("read: of the attempts that were loaded", "billing/charging/reading/record.py",
         never("record", "not settling.still_have(_named(read))"), TEST_ANSWERS, "card_read_is_not_recorded"),
 ]  # fmt: skip
