@@ -62,13 +62,16 @@ def check_retry_days(days: Sequence[int]) -> None:
         raise DunningError("retry_days", "invalid", f"each day must be later than the one before; got {list(days)}")
 
 
-def next_step(policy: DunningPolicy, *, tries: int, first_tried_at: datetime, now: datetime) -> RetryAt | GiveUp:
-    """After the `tries`-th decline (from 1) of an invoice first tried at `first_tried_at`.
+def next_step(
+    policy: DunningPolicy, *, first_tried_at: datetime, tried_at: datetime, now: datetime
+) -> RetryAt | GiveUp:
+    """After the decline of a try that was made at `tried_at`, of an invoice first tried at `first_tried_at`.
 
-    A retry day that has passed already is skipped, so that an outage does not bring two tries in a row."""
-    for day in policy.retry_days[max(tries - 1, 0) :]:
+    A retry day that has passed already is skipped, so that an outage does not bring two tries in a row. A try that a
+    person wanted, or a new card brought, before its day uses up no day."""
+    for day in policy.retry_days:
         at = first_tried_at + timedelta(days=day)
-        if at > now:
+        if at > max(tried_at, now):
             return RetryAt(at)
     return GiveUp(policy.final_action)
 

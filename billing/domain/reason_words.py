@@ -123,6 +123,7 @@ WORDS: Mapping[StrEnum, str] = {
     Reason.WRITTEN_OFF: "written off",
     Reason.CREATED: "created",
     Reason.ACTIVATED: "activated",
+    Reason.ANOTHER_CARD: "it is tried at once on another card",
     Reason.FIRST_PAYMENT_DUE: "it starts when its first charge is paid",
     Reason.FIRST_PAYMENT_PAID: "its first charge was paid",
     Reason.FIRST_PAYMENT_OVERDUE: "its first charge was not paid in time",

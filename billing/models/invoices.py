@@ -89,6 +89,7 @@ class Invoice(models.Model):
                 condition=Q(next_attempt_at__isnull=False),
                 name="invoice_work_list",
             ),
+            models.Index(fields=("customer",), condition=Q(refusal__isnull=False), name="invoice_refused"),
             models.Index(fields=("hold", "due_at"), condition=Q(hold__isnull=False), name="invoice_held"),
         )
 

@@ -20,6 +20,7 @@ from billing.models.bulk import settling
 from billing.models.bulk.history import record_change, record_event, record_transition
 from billing.subscriptions.activate import activate_waiting
 from billing.subscriptions.update import charge_on_default
+from billing.subscriptions.waking import charge_on_another_card
 
 # What the gateway answers about a card holder who has bound no card yet.
 _NOT_BOUND_YET = frozenset({"INVALID_REQUEST"})
@@ -127,6 +128,7 @@ def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
         if takes_over:
             charge_on_default(customer_id=locked.customer_id, actor="customer", now=now)
         activate_waiting(customer=locked.customer, now=now, saved=locked)
+        charge_on_another_card(locked.customer_id, actor="engine", now=now)
     return True
 
 
@@ -185,6 +187,7 @@ def make_default(*, card: PaymentMethod, now: datetime, actor: str = "engine") -
                 now=now,
             )
         activate_waiting(customer=chosen.customer, now=now)
+        charge_on_another_card(chosen.customer_id, actor=actor, now=now)
 
 
 def revoke_card(*, card: PaymentMethod, reason: str, actor: str, now: datetime) -> None:

@@ -12,6 +12,7 @@ from billing.models.bulk.history import record_change
 from billing.subscriptions.activate import activate, has_usable_card
 from billing.subscriptions.first_payment import charge_another_card
 from billing.subscriptions.start import SubscriptionError
+from billing.subscriptions.waking import charge_on_another_card
 
 
 class Keep:
@@ -95,9 +96,7 @@ def _change_card(subscription: Subscription, card: PaymentMethod | None, *, acto
         charge_another_card(subscription, now=now, actor=actor)
     elif subscription.state == SubscriptionState.INCOMPLETE and has_usable_card(subscription):
         activate(subscription, now=now, actor=actor)
-    Invoice.objects.filter(subscription=subscription, next_attempt_at__gt=now, refusal__isnull=False).update(
-        next_attempt_at=now
-    )
+    charge_on_another_card(subscription.customer_id, actor=actor, now=now)
 
 
 def charge_on_default(*, customer_id: int, actor: str, now: datetime) -> None:

@@ -26,20 +26,31 @@ policies = st.builds(
 )
 
 
+def after_decline(policy: DunningPolicy, now: datetime) -> RetryAt | GiveUp:
+    return next_step(policy, first_tried_at=FIRST, tried_at=now, now=now)
+
+
 def test_default_policy_retries_after_3_7_and_14_days_then_ends() -> None:
     policy, now, days = DunningPolicy(), FIRST, []
-    for tries in range(1, MOST_TRIES):
-        step = next_step(policy, tries=tries, first_tried_at=FIRST, now=now)
+    for _ in range(1, MOST_TRIES):
+        step = after_decline(policy, now)
         assert isinstance(step, RetryAt)
         now = step.at
         days.append((now - FIRST).days)
     assert tuple(days) == DEFAULT_RETRY_DAYS
-    assert next_step(policy, tries=MOST_TRIES, first_tried_at=FIRST, now=now) == GiveUp(FinalAction.CANCEL)
+    assert after_decline(policy, now) == GiveUp(FinalAction.CANCEL)
 
 
-def test_a_decline_before_its_day_uses_up_that_day() -> None:
-    """As when a person has it tried earlier."""
-    step = next_step(DunningPolicy(), tries=2, first_tried_at=FIRST, now=FIRST + timedelta(days=1))
+@pytest.mark.parametrize("day", [0, 1, 2])
+def test_a_try_before_its_day_uses_up_no_day(day: int) -> None:
+    """As when a person has it tried earlier, or there is a new card."""
+    step = after_decline(DunningPolicy(), FIRST + timedelta(days=day, hours=1))
+    assert step == RetryAt(FIRST + timedelta(days=3))
+
+
+def test_a_day_that_was_tried_is_over_when_the_clock_goes_back() -> None:
+    day = FIRST + timedelta(days=3)
+    step = next_step(DunningPolicy(), first_tried_at=FIRST, tried_at=day, now=day - timedelta(hours=1))
     assert step == RetryAt(FIRST + timedelta(days=7))
 
 
@@ -48,7 +59,7 @@ def test_at_most_four_tries_fit_in_thirty_days_however_late(policy: DunningPolic
     now, tried, asked = FIRST, 1, []
     for delay in delays:
         now += delay
-        step = next_step(policy, tries=tried, first_tried_at=FIRST, now=now)
+        step = after_decline(policy, now)
         if isinstance(step, GiveUp):
             assert step.action is policy.final_action
             break
@@ -64,17 +75,17 @@ def test_at_most_four_tries_fit_in_thirty_days_however_late(policy: DunningPolic
 
 def test_a_retry_day_that_passed_during_an_outage_is_skipped() -> None:
     late = FIRST + timedelta(days=5)
-    assert next_step(DunningPolicy(), tries=1, first_tried_at=FIRST, now=late) == RetryAt(FIRST + timedelta(days=7))
+    assert after_decline(DunningPolicy(), late) == RetryAt(FIRST + timedelta(days=7))
 
 
 def test_when_all_retry_days_have_passed_the_invoice_is_given_up() -> None:
     late = FIRST + timedelta(days=14)
-    assert next_step(DunningPolicy(), tries=1, first_tried_at=FIRST, now=late) == GiveUp(FinalAction.CANCEL)
+    assert after_decline(DunningPolicy(), late) == GiveUp(FinalAction.CANCEL)
 
 
 @pytest.mark.parametrize("action", FinalAction)
 def test_policy_without_retries_ends_with_its_final_action(action: FinalAction) -> None:
-    assert next_step(DunningPolicy((), action), tries=1, first_tried_at=FIRST, now=FIRST) == GiveUp(action)
+    assert after_decline(DunningPolicy((), action), FIRST) == GiveUp(action)
 
 
 @pytest.mark.parametrize(

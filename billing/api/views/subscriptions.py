@@ -91,7 +91,7 @@ class SubscriptionView(_OneView):
         "update_subscription",
         "Update a subscription",
         "Changes the members that are sent. Price and schedule come from its plan and never change. With another "
-        "card, invoices that were refused for the old one are tried again now.",
+        "card, invoices that were declined or refused on the old one are tried again now.",
         request=SubscriptionChangeBody,
         answer=SubscriptionSerializer,
         examples=examples.SUBSCRIPTION_CHANGE,

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from billing.charging.attempts.first_payments import FirstPayments
 from billing.charging.attempts.subjects import Row, event_of, transition_of
 from billing.charging.protocol.evidence import evidence_of
+from billing.domain.arming import Refusal
 from billing.domain.attempts import (
     ENDED_WITHOUT_MONEY,
     HOLDS_PLACE,
@@ -36,6 +37,7 @@ from billing.models.bulk.evidence import insert_evidence
 from billing.models.bulk.history import NewEvent, NewTransition, record_history
 from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import open_before_ending
+from billing.subscriptions.waking import wake
 
 S = AttemptState
 COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
@@ -112,6 +114,8 @@ class Settlement:
             attempts=self._from_a_person, invoices=self._closed_while_proposed, actor=self._actor, now=self._now
         )
         self._alert_cases()
+        settled = {row.payment_method_id for row in self._attempts.values() if row.state not in UNRESOLVED}
+        wake(settled, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)
         record_history(self._history, actor=self._actor, now=self._now)
         return self._counts
 
@@ -327,7 +331,7 @@ class Settlement:
             return
         account = self._locked.accounts[invoice.account_id]
         policy = DunningPolicy(tuple(account.retry_days), FinalAction(account.final_action))
-        step = next_step(policy, tries=invoice.tries, first_tried_at=invoice.first_tried_at, now=self._now)
+        step = next_step(policy, first_tried_at=invoice.first_tried_at, tried_at=attempt.armed_at, now=self._now)
         runs = bool(subscription and subscription.state in RUNNING)
         then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)
         self._record_event("invoice.payment_failed", invoice, payload | then, occasion=str(attempt.number))

@@ -195,7 +195,7 @@ def _declined(row: PaymentAttempt, now: datetime) -> Consequence:
         return Consequence(ProposalKind.DECLINED, state, None, _unchanged(row), _freed(row))
     policy = DunningPolicy(tuple(row.account.retry_days), FinalAction(row.account.final_action))
     first = invoice.first_tried_at or row.armed_at
-    step = next_step(policy, tries=invoice.tries + 1, first_tried_at=first, now=now)
+    step = next_step(policy, first_tried_at=first, tried_at=row.armed_at, now=now)
     if isinstance(step, RetryAt):
         return Consequence(
             ProposalKind.DECLINED,

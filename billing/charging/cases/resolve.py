@@ -23,6 +23,7 @@ from billing.charging.cases.holds import ResolutionError, collect_held, unexplai
 from billing.charging.reading.before_decision import Shown, finding_of, object_to, read_before
 from billing.charging.reading.record import record
 from billing.charging.refunds.settle import record_seen
+from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState
 from billing.domain.decisions import Decision
 from billing.domain.reasons import Reason
@@ -33,6 +34,7 @@ from billing.models.bulk.history import record_transition
 from billing.models.bulk.holding import free_card
 from billing.models.bulk.sql import durable
 from billing.operating.tuning import Tuning
+from billing.subscriptions.waking import wake
 
 __all__ = [
     "Resolution",
@@ -253,6 +255,7 @@ def _release(attempt: PaymentAttempt, reason: str, actor: str, now: datetime) ->
     # A card that is held for another reason too stays held for that one.
     free_card(attempt.payment_method_id, held_for=[attempt.state_reason], actor=actor, now=now)
     _log_card(attempt, "waiting", "released", reason, actor, now)
+    wake([attempt.payment_method_id], Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=now)
     doorbell.ring_on_commit(doorbell.COLLECT)
 
 

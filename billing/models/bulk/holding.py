@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from billing.domain.arming import Refusal
 from billing.domain.attempts import UNRESOLVED
 from billing.models.bulk.sql import objects, run
+from billing.models.bulk.waking import wake_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +129,5 @@ def free_card(card_id: int, *, held_for: Collection[str] | None = None, actor: s
     )
     if freed:
         overtake_proposals(cards=[card_id], actor=actor, now=now)
+        wake_refused([card_id], [Refusal.CARD_HELD.value, Refusal.PREFLIGHT_FOUND_MONEY.value], now=now)
     return bool(freed)

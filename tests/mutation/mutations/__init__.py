@@ -15,6 +15,7 @@ from tests.mutation.mutations import (
     refunds,
     reports,
     settling,
+    waking,
     webhooks,
 )
 
@@ -33,4 +34,5 @@ MUTATIONS: list[Mutation] = [
     *quarantine.MUTATIONS,
     *feed.MUTATIONS,
     *webhooks.MUTATIONS,
+    *waking.MUTATIONS,
 ]

@@ -109,10 +109,10 @@ MUTATIONS: list[Mutation] = [
         "four tries at most": never("check_retry_days", "len(days) >= MOST_TRIES"),
         "within thirty days": never("check_retry_days", "any(day < 1 or day > MOST_DAYS for day in days)"),
         "one day after the other": never("check_retry_days", "list(days) != sorted(set(days))"),
-        "a day that has passed is skipped": always("next_step", "at > now"),
-        "each day once": swap("next_step", "policy.retry_days[max(tries - 1, 0) :]", "policy.retry_days"),
+        "a day that has passed is skipped": always("next_step", "at > max(tried_at, now)"),
+        "each day once": swap("next_step", "max(tried_at, now)", "now"),
         "from the first try": swap("next_step", "first_tried_at", "now",
-            of="at = first_tried_at + timedelta(days=day)\nif at > now: ..."),
+            of="at = first_tried_at + timedelta(days=day)\nif at > max(tried_at, now): ..."),
     }, TEST_DUNNING),
     *each("looks: a rung", READ_RULES, {
         "is reached by the time since arming": swap("due", "armed_at + self.rungs[done]", "armed_at"),
