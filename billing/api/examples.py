@@ -198,6 +198,7 @@ AN_ATTEMPT = {
     "number": 1,
     "state": "succeeded",
     "state_reason": "",
+    "decline": None,
     "amount_minor": 1990,
     "currency": "MYR",
     "amount_refunded_minor": 500,

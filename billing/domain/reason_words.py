@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from billing.domain.arming import Refusal
+from billing.domain.declines import decline_of
 from billing.domain.doubts import Doubt
 from billing.domain.reasons import Reason
 from billing.domain.refunds import RefundEnd, RefundWait
@@ -178,9 +179,11 @@ _BY_VALUE: Mapping[str, str] = {reason.value: words for reason, words in WORDS.i
 
 
 def reason_words(reason: str) -> str:
-    """Why, as a part of a sentence. The gateway's codes, and what older versions or people wrote, stand as they are."""
+    """Why, as a part of a sentence. Codes without a meaning, and what people wrote, stand as they are."""
     if reason in _BY_VALUE:
         return _BY_VALUE[reason]
+    if staff := decline_of(reason).staff:
+        return f"{staff}, code {reason}"
     if reason.isdigit() or reason.isupper():
         return f"code {reason}"
     return (reason if " " in reason else reason.replace("_", " ")) or "no reason was given"

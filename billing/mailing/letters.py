@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from billing.domain.declines import decline_of
 from billing.domain.messages import Language, MessageKind, NoticeReason, day_in_words, how_often
 from billing.domain.money import display
 from billing.domain.reasons import Reason
@@ -105,7 +106,8 @@ def _receipt(message: Message, language: Language, settings: MailSettings) -> Le
 
 def _payment_failed(message: Message, language: Language, settings: MailSettings) -> Letter:
     row = _invoice(message.subject_id)
-    values = invoice_values(row, settings, language)
+    code = str(message.details.get("code", ""))
+    values = invoice_values(row, settings, language) | {"why": decline_of(code).payer[language]}
     if message.details.get("tries_left"):
         collected = row.state == InvoiceState.OPEN and row.next_attempt_at is not None
         return Letter(values, "" if collected else "the invoice is not collected any more")

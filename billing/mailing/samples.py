@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from billing.domain.declines import decline_of
 from billing.domain.messages import Language, MessageKind, day_in_words, how_often
 from billing.models import MailSettings
 
@@ -28,5 +29,6 @@ def sample(kind: MessageKind, language: Language, settings: MailSettings, *, now
         "unpaid": False,
         "over": False,
         "card": "1111",
+        "why": decline_of("51").payer[language],
         "invoice": "inv_01k9example",
     }

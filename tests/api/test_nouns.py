@@ -9,7 +9,17 @@ from billing.models import ApiKey, Customer, Invoice, Plan, Subscription, Transi
 from tests.api.calls import api_for
 from tests.api.conftest import Merchant
 from tests.conftest import Shop
-from tests.factories import NOW, make_account, make_card, make_customer, make_subscription, make_unpaid
+from tests.factories import (
+    NOW,
+    make_account,
+    make_attempt,
+    make_card,
+    make_customer,
+    make_invoice,
+    make_subscription,
+    make_unpaid,
+    move_attempt,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -210,3 +220,18 @@ def test_the_stop_switch_is_thrown_and_released(merchant: Merchant) -> None:
     assert (started["is_stopped"], started["stopped_at"]) == (False, None)
     assert Transition.objects.filter(subject_type="account").count() == 2
     assert (Customer.objects.count(), Plan.objects.count()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "meaning"), [("51", "soft", "not enough money"), ("43", "hard", "stolen"), ("9010", "unknown", "")]
+)
+def test_a_declined_attempt_says_what_its_code_means(merchant: Merchant, code: str, kind: str, meaning: str) -> None:
+    attempt = make_attempt(make_invoice(merchant.card))
+    path = f"/attempts/{attempt.public_id}/"
+    assert merchant.api.get(path).json()["decline"] is None
+    move_attempt(attempt, "declined", state_reason=code, settled_at=NOW)
+    shown = merchant.api.get(path).json()["decline"]
+    assert (shown["code"], shown["kind"]) == (code, kind)
+    assert meaning in shown["meaning"]
+    assert "stolen" not in shown["message"]
+    assert shown["message"].endswith(".")

@@ -293,9 +293,9 @@ def test_giving_up_and_what_it_does_to_the_subscription(books: Books) -> None:
         books.decline(again, "51")
     assert story(books, first.invoice)[-3:] == [
         (
-            "declined: Attempt 4: the gateway answered that the charge was declined (code 51), less than a second "
-            "after it was recorded. It was the last try: the invoice is uncollectible. The subscription was "
-            "cancelled for it."
+            "declined: Attempt 4: the gateway answered that the charge was declined (not enough money, code 51), less "
+            "than a second after it was recorded. It was the last try: the invoice is uncollectible. The subscription "
+            "was cancelled for it."
         ),
         "now: The invoice is uncollectible: its last try was declined.",
         "next: Nothing more will be charged for this invoice automatically.",

@@ -94,7 +94,7 @@ def test_every_status_of_a_transaction_is_a_reason() -> None:
 
 
 def test_what_is_not_a_reason_of_ours_stands_as_it_is() -> None:
-    assert reason_words("51") == "code 51"
+    assert reason_words("9010") == "code 9010"
     assert reason_words("SYSTEM_ERROR") == "code SYSTEM_ERROR"
     assert reason_words("") == "no reason was given"
     assert reason_words("decided by siti: order_17 is not his") == "decided by siti: order_17 is not his"

@@ -242,6 +242,24 @@ def test_a_decline_says_what_follows(details: dict[str, Any], kind: MessageKind 
     assert [message.kind for message in Message.objects.all()] == ([kind.value] if kind else [])
 
 
+@pytest.mark.parametrize(
+    ("code", "language", "sentence"),
+    [
+        ("51", "en", "There was not enough money on your card."),
+        ("51", "ms", "Baki kad anda tidak mencukupi."),
+        ("43", "en", "This card cannot be charged any more."),
+        ("9010", "en", "Please ask your bank, or save another card."),
+    ],
+)
+def test_customer_reads_why_the_bank_declined(sink: Sink, code: str, language: str, sentence: str) -> None:
+    invoice = make_invoice(next_attempt_at=LATER)
+    Customer.objects.update(language=language)
+    make_mail(invoice.account)
+    happen("invoice.payment_failed", invoice, code=code, tries_left=2, ends_subscription=False)
+    send()
+    assert sentence in Message.objects.get().text
+
+
 @pytest.mark.parametrize("name", ["Kedai\r\nBcc: all@example.com", "Kedai\nKopi"])
 def test_a_line_break_in_the_senders_name_sends_nothing(sink: Sink, name: str) -> None:
     invoice = paid_invoice()

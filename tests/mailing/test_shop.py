@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from billing.mailing.send import send_due
 from billing.models import Customer, Invoice, Message, PaymentAttempt, PaymentMethod, Subscription
@@ -56,7 +57,9 @@ def run_the_month(shop: Shop) -> None:
         shop.collect()
         send()
         waiting = Invoice.objects.filter(state="open", hold=None, next_attempt_at__gt=database_now())
-        if not waiting.update(next_attempt_at=database_now(), look_from_at=None):
+        # Five days on: that is past the next retry day each time.
+        first = F("first_tried_at") - timedelta(days=5)
+        if not waiting.update(next_attempt_at=database_now(), look_from_at=None, first_tried_at=first):
             return
 
 

@@ -12,6 +12,8 @@ from billing.api.serializers.plans import amount
 from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState
 from billing.domain.closing import PaidBy
+from billing.domain.declines import DeclineKind, decline_of
+from billing.domain.messages import Language
 from billing.domain.resolution import ProposalKind, ProposalOutcome
 from billing.domain.subscriptions import Hold, InvoiceState
 from billing.explaining.explain import Answer, Kind
@@ -138,6 +140,18 @@ class InvoiceSerializer(Output):
         return open_proposal(invoice)
 
 
+class DeclineSerializer(Output):
+    code = string("The code that the gateway passed on. May be a word where it gave none.")
+    kind = word(
+        DeclineKind,
+        "`hard`: the bank will never approve this card; only another one helps. `soft`: another day may help. "
+        "`unknown`: the code has no published meaning.",
+        read_only=True,
+    )
+    meaning = string("What the code means, for your staff. Empty when `kind` is `unknown`.")
+    message = string("A sentence for the customer, in English.")
+
+
 @examples.output_example(examples.AN_ATTEMPT)
 class AttemptSerializer(Output):
     id = identifier("`att_…`")
@@ -151,6 +165,9 @@ class AttemptSerializer(Output):
         read_only=True,
     )
     state_reason = string("The gateway's code, or ours, for the reason. May be empty.")
+    decline = serializers.SerializerMethodField(
+        help_text="With `declined`: what the bank's code means. Otherwise null."
+    )
     amount_minor = whole(AMOUNT)
     currency = currency()
     amount_refunded_minor = whole("How much of it was refunded.")
@@ -162,6 +179,18 @@ class AttemptSerializer(Output):
     proposal = serializers.SerializerMethodField(
         help_text="With `needs_review`: the proposed decision that awaits approval. Otherwise null."
     )
+
+    @extend_schema_field(DeclineSerializer(allow_null=True))
+    def get_decline(self, attempt: PaymentAttempt) -> Any:
+        if attempt.state != AttemptState.DECLINED:
+            return None
+        meaning = decline_of(attempt.state_reason)
+        return {
+            "code": attempt.state_reason,
+            "kind": meaning.kind.value,
+            "meaning": meaning.staff,
+            "message": meaning.payer[Language.ENGLISH],
+        }
 
     @extend_schema_field(ProposalSerializer(allow_null=True))
     def get_proposal(self, attempt: PaymentAttempt) -> Any:

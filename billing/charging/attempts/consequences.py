@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from billing.charging.attempts.first_payments import FirstPayments
-from billing.charging.attempts.subjects import Row, event_of, transition_of
+from billing.charging.attempts.subjects import Row, event_of, failure_of, transition_of
 from billing.charging.protocol.evidence import evidence_of
 from billing.domain.arming import Refusal
 from billing.domain.attempts import (
@@ -324,7 +324,7 @@ class Settlement:
             subscription.declined_invoices += 1
         invoice.tries += 1
         invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
-        payload = {"invoice": invoice.public_id, "attempt": attempt.public_id, "code": attempt.state_reason}
+        payload = failure_of(invoice, attempt)
         if subscription and subscription.state == SubscriptionState.INCOMPLETE:
             self._first_payments.declined(subscription, invoice)
             self._record_event("invoice.payment_failed", invoice, payload | NO_OTHER_TRY, occasion=str(attempt.number))

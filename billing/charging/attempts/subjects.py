@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from billing.domain.declines import decline_of
 from billing.models.bulk.history import NewEvent, NewTransition
 from billing.models.bulk.settling import AttemptRow, InvoiceRow, SubscriptionRow
 
@@ -36,3 +37,13 @@ def event_of(kind: str, row: Row, payload: Mapping[str, Any], occasion: str) -> 
         occasion=occasion,
         payload=payload,
     )
+
+
+def failure_of(invoice: InvoiceRow, attempt: AttemptRow) -> dict[str, Any]:
+    """What the event of a declined charge says of it."""
+    return {
+        "invoice": invoice.public_id,
+        "attempt": attempt.public_id,
+        "code": attempt.state_reason,
+        "decline_kind": decline_of(attempt.state_reason).kind.value,
+    }
