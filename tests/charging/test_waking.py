@@ -39,7 +39,7 @@ def one_off(shop: Shop, customer: Customer, card: PaymentMethod | None = None) -
 
 def waits(invoice: Invoice) -> bool:
     invoice.refresh_from_db()
-    return invoice.next_attempt_at is None or invoice.next_attempt_at > database_now()
+    return invoice.state == "open" and (invoice.next_attempt_at is None or invoice.next_attempt_at > database_now())
 
 
 def declined(shop: Shop, customer: Customer) -> Invoice:
