@@ -48,9 +48,9 @@ def private_key_pem() -> str:
 
 
 def make_account(**changes: Any) -> GatewayAccount:
-    """A simulator account whose lists do not lag, unless `list_lag_seconds` says so; `changes` are columns written
-    afterwards."""
-    changes = {"list_lag_seconds": 0, **changes}
+    """A simulator account whose lists do not lag and whose one-off charges are retried like others, unless `changes`,
+    which are columns written afterwards, say so."""
+    changes = {"list_lag_seconds": 0, "one_off_retry_days": [3, 7, 14], **changes}
     opening: dict[str, Any] = {
         "name": "Kedai Kopi",
         "environment": Environment.SIMULATOR,

@@ -34,6 +34,7 @@ SETTINGS = frozenset(
         "list_lag_seconds",
         "retry_after_absence_hours",
         "retry_days",
+        "one_off_retry_days",
         "final_action",
         "first_payment_hours",
         "second_person_above_minor",
@@ -157,8 +158,9 @@ def _record(locked: GatewayAccount, reason: str, actor: str, now: datetime) -> N
 def _check(changes: Mapping[str, Any]) -> None:
     if "time_zone" in changes:
         zone_facts(changes["time_zone"])
-    if "retry_days" in changes:
-        check_retry_days(changes["retry_days"])
+    for field in ("retry_days", "one_off_retry_days"):
+        if field in changes:
+            check_retry_days(changes[field], field)
     above = changes.get("second_person_above_minor")
     if above is not None and not 0 <= above <= MOST_CHARGE_MINOR:
         raise AccountError(

@@ -51,6 +51,7 @@ from billing.models.clock import database_now
 from billing.operating import troubles
 from billing.operating.pauses import PAUSED
 
+_DAYS = ("retry_days", "one_off_retry_days")
 FINAL_WORDS = {
     FinalAction.CANCEL: "cancel the subscription",
     FinalAction.PAUSE: "pause the subscription",
@@ -135,6 +136,11 @@ class SettingsForm(ReasonForm):
         required=False,
         help_text="Days after the first try. At most three, such as 3, 7, 14.",
     )
+    one_off_retry_days = fields.DaysField(
+        label="Retry days of one-off charges",
+        required=False,
+        help_text="For charges without a subscription. Empty: a declined one is not tried again by itself.",
+    )
     final_action = fields.choice("After the last declined try", [(a.value, text) for a, text in FINAL_WORDS.items()])
     first_payment_hours = fields.number(
         "Hours for a first payment",
@@ -146,14 +152,18 @@ class SettingsForm(ReasonForm):
 
     def prepare(self, row: Any) -> None:
         other = {"client_secret", "private_key_pem", "may_be_unproved"}
-        other |= {"charge_limit", "second_person_above", "retry_days"}
+        other |= {"charge_limit", "second_person_above", *_DAYS}
         plain = set(self.fields) - other - {"reason", "token"}
         self.initial.update({name: getattr(row, name) for name in plain})
-        self.initial["retry_days"] = ", ".join(map(str, row.retry_days))
+        self.initial.update({name: ", ".join(map(str, getattr(row, name))) for name in _DAYS})
         self.initial["charge_limit"] = Decimal(row.charge_limit_minor).scaleb(-2)
         if row.second_person_above_minor is not None:
             self.initial["second_person_above"] = Decimal(row.second_person_above_minor).scaleb(-2)
         self.order_fields([name for name in self.fields if name != "reason"])  # the reason comes last
+
+
+def _retried(days: list[int]) -> str:
+    return f"after {', '.join(map(str, days))} days" if days else "never"
 
 
 def _absence(hours: int | None) -> str:
@@ -297,7 +307,8 @@ class AccountAdmin(RecordAdmin):
             ("Id", code(row.public_id)),
         ]
         dunning = [
-            ("Retried", f"after {', '.join(map(str, row.retry_days))} days" if row.retry_days else "never"),
+            ("Retried", _retried(row.retry_days)),
+            ("One-off charges are retried", _retried(row.one_off_retry_days)),
             ("After the last try", FINAL_WORDS[row.final_action]),
             ("A first payment may take", counted(row.first_payment_hours, "hour")),
         ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from billing.domain.errors import RefusedError
 
@@ -36,6 +36,20 @@ class DunningPolicy:
         check_retry_days(self.retry_days)
 
 
+class Terms(Protocol):
+    """What an account says of declined invoices. `one_off_retry_days` are for those of no subscription."""
+
+    retry_days: list[int]
+    one_off_retry_days: list[int]
+    final_action: str
+
+
+def policy_of(account: Terms, *, one_off: bool) -> DunningPolicy:
+    """The account's policy for an invoice of a subscription, or for a one-off."""
+    days = account.one_off_retry_days if one_off else account.retry_days
+    return DunningPolicy(tuple(days), FinalAction(account.final_action))
+
+
 @dataclass(frozen=True, slots=True)
 class RetryAt:
     at: datetime
@@ -46,20 +60,20 @@ class GiveUp:
     action: FinalAction
 
 
-def check_retry_days(days: Sequence[int]) -> None:
+def check_retry_days(days: Sequence[int], field: str = "retry_days") -> None:
     """Raises DunningError unless they are a few rising days after the first try."""
     if len(days) >= MOST_TRIES:
         raise DunningError(
-            "retry_days",
+            field,
             "invalid",
             f"must be at most {MOST_TRIES - 1} retries ({MOST_TRIES} tries in all); got {len(days)}",
         )
     if any(day < 1 or day > MOST_DAYS for day in days):
         raise DunningError(
-            "retry_days", "invalid", f"each must be from 1 to {MOST_DAYS} days after the first try; got {list(days)}"
+            field, "invalid", f"each must be from 1 to {MOST_DAYS} days after the first try; got {list(days)}"
         )
     if list(days) != sorted(set(days)):
-        raise DunningError("retry_days", "invalid", f"each day must be later than the one before; got {list(days)}")
+        raise DunningError(field, "invalid", f"each day must be later than the one before; got {list(days)}")
 
 
 def next_step(

@@ -21,6 +21,19 @@ def default_retry_days() -> list[int]:
     return list(DEFAULT_RETRY_DAYS)
 
 
+def _few_days(column: str) -> Q:
+    days = list(range(1, MOST_DAYS + 1))
+    return Q((f"{column}__len__lt", MOST_TRIES)) & Q((f"{column}__contained_by", days))
+
+
+def _rising_days(column: str) -> Q:
+    pairs = [
+        Q((f"{column}__{after}__isnull", True)) | Q((f"{column}__{after}__gt", F(f"{column}__{after - 1}")))
+        for after in (1, 2)
+    ]
+    return pairs[0] & pairs[1]
+
+
 class Installation(models.Model):
     """One row (id 1): the stop switch of everything, and which database this is.
 
@@ -83,6 +96,8 @@ class GatewayAccount(models.Model):
     # Off only where the gateway offers no reports: then late money is found by reading the cards alone.
     reads_reports = models.BooleanField(db_default=True)
     retry_days = ArrayField(models.IntegerField(), default=default_retry_days)
+    # Of invoices without a subscription: whoever asked for such a charge knows whether it is worth another try.
+    one_off_retry_days = ArrayField(models.IntegerField(), default=list)
     final_action = models.TextField(choices=choices(FinalAction), db_default=FinalAction.CANCEL.value)
     # How long a subscription waits for its first payment, from its start and anew from each declined charge.
     first_payment_hours = models.IntegerField(db_default=DEFAULT_HOURS)
@@ -151,12 +166,11 @@ class GatewayAccount(models.Model):
                 name="absence_permits_only_after_long",
             ),
             models.CheckConstraint(
-                condition=Q(retry_days__len__lt=MOST_TRIES) & Q(retry_days__contained_by=list(range(1, MOST_DAYS + 1))),
+                condition=_few_days("retry_days") & _few_days("one_off_retry_days"),
                 name="at_most_four_tries_in_thirty_days",
             ),
             models.CheckConstraint(
-                condition=(Q(retry_days__1__isnull=True) | Q(retry_days__1__gt=F("retry_days__0")))
-                & (Q(retry_days__2__isnull=True) | Q(retry_days__2__gt=F("retry_days__1"))),
+                condition=_rising_days("retry_days") & _rising_days("one_off_retry_days"),
                 name="each_retry_day_is_later_than_the_last",
             ),
         )

@@ -9,9 +9,10 @@ from billing.charging.attempts.charge_now import charge_now
 from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.cases.clear_hold import clear_hold
 from billing.charging.cases.resolve import release_card
+from billing.charging.cases.retry_now import retry_now
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.decisions import Decision
-from billing.models import Customer, Invoice, PaymentAttempt, PaymentMethod, Transition
+from billing.models import Customer, Event, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Transition
 from billing.models.bulk import settling
 from billing.models.clock import database_now
 from billing.subscriptions.cards import make_default
@@ -123,6 +124,22 @@ def test_subscription_that_gets_another_card_is_charged_on_it_at_once(shop: Shop
     assert waits(invoice)
     update_subscription(subscription=subscription, payment_method=good, actor="siti", now=database_now())
     assert not waits(invoice)
+
+
+@pytest.mark.parametrize(("days", "state"), [([], "uncollectible"), ([3], "open")])
+def test_declined_one_off_follows_its_own_days(shop: Shop, days: list[int], state: str) -> None:
+    GatewayAccount.objects.filter(pk=shop.account.pk).update(one_off_retry_days=days)
+    customer = shop.card(DECLINES).customer
+    invoice = one_off(shop, customer)
+    subscription = make_subscription(customer.payment_methods.get(), next_due_at=None)
+    other = make_invoice(customer.payment_methods.get(), subscription, next_attempt_at=database_now())
+    shop.collect()
+    assert Invoice.objects.get(pk=invoice.pk).state == state
+    assert Invoice.objects.get(pk=other.pk).state == "open"
+    event = Event.objects.get(kind="invoice.payment_failed", subject_id=invoice.pk)
+    assert event.payload["tries_left"] == len(days)
+    retry_now(invoice=invoice, decision=WHY, now=database_now())
+    assert Invoice.objects.get(pk=invoice.pk).state == "open"
 
 
 def test_card_that_is_let_go_is_charged_at_once(shop: Shop) -> None:

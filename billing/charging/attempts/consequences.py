@@ -25,7 +25,7 @@ from billing.domain.attempts import (
     next_check,
     wait_after_not_sent,
 )
-from billing.domain.dunning import DunningPolicy, FinalAction, GiveUp, RetryAt, next_step, outlook
+from billing.domain.dunning import FinalAction, GiveUp, RetryAt, next_step, outlook, policy_of
 from billing.domain.late_money import may_become_money, next_watch
 from billing.domain.outcomes import REFUSALS_BEFORE_HOLD, Fault, fault_of
 from billing.domain.reads import look_from
@@ -330,7 +330,7 @@ class Settlement:
             self._record_event("invoice.payment_failed", invoice, payload | NO_OTHER_TRY, occasion=str(attempt.number))
             return
         account = self._locked.accounts[invoice.account_id]
-        policy = DunningPolicy(tuple(account.retry_days), FinalAction(account.final_action))
+        policy = policy_of(account, one_off=subscription is None)
         step = next_step(policy, first_tried_at=invoice.first_tried_at, tried_at=attempt.armed_at, now=self._now)
         runs = bool(subscription and subscription.state in RUNNING)
         then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)

@@ -9,7 +9,7 @@ from billing.charging.reading.fetch import fetch
 from billing.charging.reading.known import load
 from billing.charging.reading.record import record
 from billing.domain.attempts import AttemptState
-from billing.domain.dunning import DunningPolicy, FinalAction, RetryAt, next_step
+from billing.domain.dunning import FinalAction, RetryAt, next_step, policy_of
 from billing.domain.resolution import ProposalKind
 from billing.domain.subscriptions import InvoiceState, SubscriptionState
 from billing.gateway.connection import gateway_for
@@ -193,7 +193,7 @@ def _declined(row: PaymentAttempt, now: datetime) -> Consequence:
     if not _owed(row):
         state = f"The invoice is {invoice.state}" + (" and needs a decision of its own." if invoice.hold else ".")
         return Consequence(ProposalKind.DECLINED, state, None, _unchanged(row), _freed(row))
-    policy = DunningPolicy(tuple(row.account.retry_days), FinalAction(row.account.final_action))
+    policy = policy_of(row.account, one_off=subscription is None)
     first = invoice.first_tried_at or row.armed_at
     step = next_step(policy, first_tried_at=first, tried_at=row.armed_at, now=now)
     if isinstance(step, RetryAt):

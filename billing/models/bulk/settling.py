@@ -89,6 +89,7 @@ class SubscriptionRow:
 class AccountRow:
     id: int
     retry_days: list[int]
+    one_off_retry_days: list[int]
     final_action: str
     list_lag_seconds: int
 
@@ -173,7 +174,7 @@ def read_again(subscription: SubscriptionRow) -> None:
 
 
 def _account_rows(account_ids: Sequence[int]) -> list[AccountRow]:
-    query = """SELECT id, retry_days, final_action, list_lag_seconds FROM billing_gatewayaccount
+    query = """SELECT id, retry_days, one_off_retry_days, final_action, list_lag_seconds FROM billing_gatewayaccount
                WHERE id = ANY(%s) ORDER BY id"""
     return objects(AccountRow, query, [list(account_ids)])
 
