@@ -47,9 +47,9 @@ class InvoiceListView(ListView):
         "charge_now",
         "Charge now",
         "Issues a one-off invoice that a worker collects at once. The response is the open invoice. Read it again, "
-        "or its attempts, for the outcome. A declined one is tried again on the account's retry days for one-off charges; "
-        "by default there are none, and it is `uncollectible` at once. Requires the scope `charge`. **Send an Idempotency-Key**: without one, a "
-        "request that is repeated after a lost response is a second charge.",
+        "or its attempts, for the outcome. A declined one is tried again on the account's retry days for one-off "
+        "charges; by default there are none, and it is `uncollectible` at once. Requires the scope `charge`. **Send an "
+        "Idempotency-Key**: without one, a request that is repeated after a lost response is a second charge.",
         request=InvoiceBody,
         answer=InvoiceSerializer,
         status=201,
