@@ -111,7 +111,7 @@ def _create(given: Given) -> Done:
 
 def _change(row: WebhookEndpoint, given: Given) -> Done:
     changes = {name: given.data[name] for name in ("url", "kinds", "description", "email")}
-    update_endpoint(endpoint=row, changes=changes)
+    update_endpoint(endpoint=row, changes=changes, actor=given.actor, now=given.now)
     return Done("Endpoint changed.")
 
 

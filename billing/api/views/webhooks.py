@@ -108,7 +108,7 @@ class WebhookEndpointView(_OneEndpointView):
     def patch(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         endpoint = self.target()
         changes = self.body(WebhookEndpointChangeBody, partial=True)
-        update_endpoint(endpoint=endpoint, changes=changes)
+        update_endpoint(endpoint=endpoint, changes=changes, **self.done_by())
         return self.answer(endpoint)
 
 
