@@ -26,6 +26,7 @@ REMIND_SECONDS = 900
 EXPIRE_SECONDS = 60
 WATCH_SECONDS = 60
 ANNOUNCE_SECONDS = 600
+PRUNE_SECONDS = 60
 
 
 def _tick(task: str, seconds: int, queue: str) -> dict[str, Any]:
@@ -64,6 +65,7 @@ app.conf.update(
         "billing.expire": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
         "billing.publish": {"queue": NOTIFY},
+        "billing.prune": {"queue": NOTIFY},
         "billing.announce": {"queue": NOTIFY},
         "billing.mail": {"queue": NOTIFY},
     },
@@ -83,6 +85,7 @@ app.conf.update(
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
         "deliver": _tick("billing.deliver", TICK_SECONDS, NOTIFY),
         "publish": _tick("billing.publish", TICK_SECONDS, NOTIFY),
+        "prune": _tick("billing.prune", PRUNE_SECONDS, NOTIFY),
         "announce": _tick("billing.announce", ANNOUNCE_SECONDS, NOTIFY),
         "mail": _tick("billing.mail", TICK_SECONDS, NOTIFY),
         "watch": _tick("billing.watch", WATCH_SECONDS, RECONCILE),

@@ -124,7 +124,7 @@ def resume_endpoint(
 
 
 def delete_endpoint(*, endpoint: WebhookEndpoint, reason: str, actor: str, now: datetime) -> WebhookEndpoint:
-    """Ends it for good: what is pending is canceled, its secrets are forgotten; what was delivered stays on record."""
+    """Ends it for good: what is pending is canceled, its secrets are forgotten; what ended is kept as long as any."""
     with transaction.atomic():
         locked = _lock(endpoint)
         delivering.cancel_pending(locked.pk, now=now)

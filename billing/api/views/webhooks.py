@@ -149,7 +149,8 @@ class DeleteWebhookView(_OneEndpointView):
     @operation(
         "delete_webhook_endpoint",
         "Delete a webhook endpoint",
-        "Final. Pending deliveries are canceled, and its secrets are forgotten. Its past deliveries stay on record.",
+        "Final. Pending deliveries are canceled, and its secrets are forgotten. Its past deliveries are still "
+        "listed, as long as any.",
         request=WebhookReasonBody,
         answer=WebhookEndpointSerializer,
         examples=examples.WEBHOOK_REASON,
@@ -243,7 +244,8 @@ class WebhookDeliveryListView(ListView):
     @operation(
         "list_webhook_deliveries",
         "List webhook deliveries",
-        "Newest first: each event that was handed out to an endpoint, and what became of it.",
+        "Newest first: each event that was handed out to an endpoint, and what became of it. A delivery that ended is "
+        "deleted after some time (30 days unless the installation says otherwise).",
         answer=WebhookDeliverySerializer,
         lists=True,
     )
@@ -272,7 +274,8 @@ class ResendDeliveryView(_OneDeliveryView):
     @operation(
         "resend_webhook_delivery",
         "Send a delivery again",
-        "Begins another ten tries, with the same `webhook-id`. 409 while it is pending.",
+        "Begins another ten tries, with the same `webhook-id`. 409 while it is pending. One that was deleted is sent "
+        "again by a span of time.",
         request=NoBody,
         answer=WebhookDeliveryWithTriesSerializer,
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
@@ -25,6 +26,7 @@ from billing.mailing.notices import announce_sometimes
 from billing.mailing.send import send_due
 from billing.models.clock import database_now
 from billing.notifying.deliver import Delivered, Delivering, deliver
+from billing.notifying.prune import prune
 from billing.notifying.publish import publish
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
@@ -107,6 +109,7 @@ class _Round:
             ("quarantine", self._read_quarantined),
             ("publish", self._publish),
             ("deliver", self._deliver),
+            ("prune", self._prune),
             ("announce", self._announce),
             ("mail", self._mail),
         ]
@@ -148,6 +151,10 @@ class _Round:
     def _deliver(self) -> None:
         how = replace(Delivering.from_settings(), run_for=DELIVER_FOR)
         self._delivered = deliver(how=how, clock=database_now, should_stop=shutdown.requested)
+
+    def _prune(self) -> None:
+        keep = timedelta(days=settings.KITARAN_WEBHOOK_RETENTION_DAYS)
+        prune(keep=keep, now=database_now(), should_stop=shutdown.requested)
 
     def _publish(self) -> None:
         while not shutdown.requested() and publish(now=database_now()):
