@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from billing.domain.arming import Refusal
 from billing.domain.messages import Language, MessageKind, NoticeReason, day_in_words, how_often
 from billing.domain.money import display
 from billing.domain.reasons import Reason
@@ -106,6 +107,10 @@ def _receipt(message: Message, language: Language, settings: MailSettings) -> Le
 def _payment_failed(message: Message, language: Language, settings: MailSettings) -> Letter:
     row = _invoice(message.subject_id)
     values = invoice_values(row, settings, language)
+    first = row.state == InvoiceState.OPEN and row.refusal == Refusal.FIRST_CHARGE_DECLINED
+    values["first"] = first
+    if first:
+        return Letter(values)
     if message.details.get("tries_left"):
         collected = row.state == InvoiceState.OPEN and row.next_attempt_at is not None
         return Letter(values, "" if collected else "the invoice is not collected any more")
@@ -124,6 +129,12 @@ def _ended(message: Message, language: Language, settings: MailSettings) -> Lett
     over = row.state == SubscriptionState.COMPLETED
     values = subscription_values(row, settings, language) | {"unpaid": _unpaid(message), "over": over}
     return Letter(values, "" if row.state in ENDED else "the subscription has not ended")
+
+
+def _expired(message: Message, language: Language, settings: MailSettings) -> Letter:
+    row = _subscription(message)
+    late = PaymentAttempt.objects.filter(invoice__subscription=row, state__in=["succeeded", "surplus"])
+    return Letter(subscription_values(row, settings, language), "its payment came after all" if late.exists() else "")
 
 
 def _unpaid(message: Message) -> bool:
@@ -166,4 +177,5 @@ _WRITERS: dict[MessageKind, Callable[[Message, Language, MailSettings], Letter]]
     K.CARD_NEEDED: _card_needed,
     K.CARD_SWITCHED_OFF: _card_switched_off,
     K.REFUNDED: _refunded,
+    K.EXPIRED: _expired,
 }

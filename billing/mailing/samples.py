@@ -27,6 +27,8 @@ def sample(kind: MessageKind, language: Language, settings: MailSettings, *, now
         "old_amount": "",
         "unpaid": False,
         "over": False,
+        "first": False,
+        "at_start": False,
         "card": "1111",
         "invoice": "inv_01k9example",
     }

@@ -5,9 +5,9 @@
 3. send, with no transaction and no connection to the database held;
 4. record: sent, refused for good, or tried again later.
 
-A worker that dies between 3 and 4 leaves a message that may have been sent. A receipt or the note of a refund is not
-sent again: two of them look like two payments. Any other is, with the same Message-ID: a notice that never comes is
-worse than one that comes twice (ADR 0026)."""
+A worker that dies between 3 and 4 leaves a message that may have been sent. A receipt or the note of a refund is
+sent again only by a person: two of them look like two payments. Any other is sent again, with the same Message-ID: a
+notice that never comes is worse than one that comes twice (ADR 0026, 0027)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

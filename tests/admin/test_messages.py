@@ -140,3 +140,27 @@ def test_a_customer_is_silenced_in_a_language(boss: Client) -> None:
     page = text(boss.get(url(Customer, "change", customer.pk)))
     assert "only what card networks require" in page
     assert "Malay" in page
+
+
+def test_an_unknown_message_is_sent_again_with_a_reason(boss: Client) -> None:
+    message = make_message(state="unknown", next_try_at=None)
+    address = url(Message, "change", message.pk)
+    again = f"{address}send-again/"
+    assert again in text(boss.get(address))
+    assert "may look like a second payment" in text(boss.get(again))
+    assert boss.post(again, {"reason": "", "token": token(boss, again)}).status_code == 422
+    assert boss.post(again, {"reason": "she lacks it", "token": token(boss, again)}).status_code == 302
+    message.refresh_from_db()
+    assert message.state == "pending"
+    assert Transition.objects.get(subject_type="message").actor == "aisyah"
+    for page in (url(Message, "changelist"), address, url(Customer, "change", message.customer_id)):
+        assert "may have arrived twice" in text(boss.get(page))
+    assert again not in text(boss.get(address)), "it is on its way"
+
+
+def test_whoever_may_only_look_sends_nothing_again(viewer: Client) -> None:
+    message = make_message(state="unknown", next_try_at=None)
+    again = url(Message, "change", message.pk) + "send-again/"
+    assert viewer.post(again, {"reason": "x"}).status_code == 403
+    message.refresh_from_db()
+    assert message.state == "unknown"
