@@ -203,7 +203,7 @@ class MailForm(ReasonForm):
     sentence_ms = fields.long_text("A sentence of your own, in Malay", required=False, most=500)
     kinds = fields.several(
         "Messages",
-        [(kind.value, KINDS[kind]) for kind in TO_CUSTOMERS],
+        [(kind.value, KINDS[kind].capitalize()) for kind in TO_CUSTOMERS],
         help_text="The enrolment and the notice before a charge satisfy rules of the card networks.",
     )
     notice_every_charge = fields.tick(
@@ -256,6 +256,7 @@ MAIL_ACTIONS = (
         explain=lambda row: "How this account writes to its customers. Messages that were sent stay as they are.",
         form=MailForm,
         carry_out=_change,
+        button="Save",
     ),
     PersonAction(
         name="test-mail",

@@ -144,7 +144,10 @@ def _unpaid(message: Message) -> bool:
 def _card_needed(message: Message, language: Language, settings: MailSettings) -> Letter:
     row = _subscription(message)
     waits = row.state == SubscriptionState.INCOMPLETE
-    return Letter(subscription_values(row, settings, language), "" if waits else "the subscription needs no card")
+    values = subscription_values(row, settings, language) | {
+        "at_start": row.charge_at_start and not row.plan.trial_days
+    }
+    return Letter(values, "" if waits else "the subscription needs no card")
 
 
 def _card_switched_off(message: Message, _: Language, settings: MailSettings) -> Letter:
@@ -174,8 +177,8 @@ _WRITERS: dict[MessageKind, Callable[[Message, Language, MailSettings], Letter]]
     K.LAST_WARNING: _payment_failed,
     K.PAUSED: _paused,
     K.ENDED: _ended,
+    K.EXPIRED: _expired,
     K.CARD_NEEDED: _card_needed,
     K.CARD_SWITCHED_OFF: _card_switched_off,
     K.REFUNDED: _refunded,
-    K.EXPIRED: _expired,
 }

@@ -1,5 +1,6 @@
 """Mail in the admin: its settings with previews, a test to oneself, what was sent, and a customer's silence."""
 
+import re
 from typing import Any
 
 import pytest
@@ -64,6 +65,11 @@ def test_settings_that_cannot_be_used_change_nothing(boss: Client, field: str, v
     assert response.status_code == 422
     assert says in response.content.decode()
     assert not MailSettings.objects.exists()
+
+
+def test_the_settings_are_saved_by_a_button_that_says_so(boss: Client) -> None:
+    page = text(boss.get(url(GatewayAccount, "change", make_account().pk) + "mail/"))
+    assert re.findall(r'<button type="submit" class="k-button k-primary">([^<]+)</button>', page) == ["Save"]
 
 
 def test_mail_stays_off_without_a_mail_server(boss: Client, settings: Any) -> None:

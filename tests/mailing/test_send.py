@@ -251,6 +251,17 @@ def test_a_worker_that_dies_while_sending(sink: Sink, monkeypatch: Any, kind: st
         ({"tries_left": 0, "ends_subscription": True}, None),
     ],
 )
+@pytest.mark.parametrize("at_start", [True, False])
+def test_whoever_is_asked_for_a_card_is_told_what_is_charged(sink: Sink, at_start: bool) -> None:
+    subscription = make_subscription(state="incomplete", next_due_at=None, charge_at_start=at_start)
+    make_mail(subscription.account)
+    happen("subscription.created", subscription)
+    assert send(LATER + timedelta(hours=1)) == 1
+    text = sink.mails[0].get_body(("plain",)).get_content()
+    assert ("The first payment is charged to it at once" in text) is at_start
+    assert ("Nothing is charged when you save it" in text) is not at_start
+
+
 def test_a_decline_says_what_follows(details: dict[str, Any], kind: MessageKind | None) -> None:
     invoice = make_invoice()
     make_mail(invoice.account)
