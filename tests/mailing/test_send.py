@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta
+from smtplib import SMTPServerDisconnected
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,12 +55,12 @@ def paid_invoice(**columns: Any) -> Any:
     return make_invoice(make_card(**columns), state="paid", closed_at=NOW, next_attempt_at=None)
 
 
-def state_of(kind: str = "receipt") -> tuple[str, str]:
 def expired_subscription(card: Any = None) -> Any:
     now_over = {"first_payment_ends_at": NOW, "activates_on": "payment", "charge_at_start": True, "period_index": 1}
     return make_subscription(card, state="expired", ended_at=NOW, next_due_at=None, **now_over)
 
 
+def state_of(kind: str = "receipt") -> tuple[str, str]:
     message = Message.objects.get(kind=kind)
     return message.state, message.state_reason
 
@@ -199,6 +200,40 @@ def test_a_server_that_is_away_is_a_trouble_and_tried_again(sink: Sink, caplog: 
     assert "Aminah" not in caplog.text
 
 
+def test_a_server_that_hangs_takes_the_time_of_one_mail(sink: Sink, monkeypatch: Any) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    for _ in range(4):
+        make_message(invoice)
+    tried: list[str] = []
+
+    def hang(_: Any, mails: list[Any]) -> int:
+        tried.append(mails[0].extra_headers["Message-ID"])
+        raise SMTPServerDisconnected("Connection unexpectedly closed: timed out")
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr("django.core.mail.backends.smtp.EmailBackend.send_messages", hang)
+        assert send() == 0
+    assert len(tried) == 1
+    (first,), others = Message.objects.filter(tries=1), Message.objects.filter(tries=0)
+    assert tried == [f"<{first.public_id}@kedai.example>"]
+    assert {one.state for one in others} == {"pending"}
+    assert len(others) == 3
+    waits = [one.next_try_at for one in (*others, first) if one.next_try_at]
+    assert max(waits[:3]) < waits[3], "not always behind the same mail"
+    assert send(LATER + RETRY_WAITS[0]) == 4
+
+
+def test_time_that_is_over_sends_no_more(sink: Sink) -> None:
+    for _ in range(2):
+        invoice = paid_invoice()
+        make_mail(invoice.account)
+        make_message(invoice)
+    assert send_due(clock=lambda: LATER, should_stop=lambda: False, send_for=timedelta(0)) == 0
+    assert send_due(clock=lambda: LATER, should_stop=lambda: True) == 0
+    assert send() == 2
+
+
 def test_one_account_does_not_wait_for_another(sink: Sink, monkeypatch: Any) -> None:
     broken, whole = paid_invoice(), paid_invoice()
     for invoice in (broken, whole):
@@ -214,6 +249,17 @@ def test_one_account_does_not_wait_for_another(sink: Sink, monkeypatch: Any) -> 
     assert send() == 1
     assert sink.to(whole.customer.email)
     assert Message.objects.get(account=broken.account).state == "pending"
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_whoever_is_asked_for_a_card_is_told_what_is_charged(sink: Sink, at_start: bool) -> None:
+    subscription = make_subscription(state="incomplete", next_due_at=None, charge_at_start=at_start)
+    make_mail(subscription.account)
+    happen("subscription.created", subscription)
+    assert send(LATER + timedelta(hours=1)) == 1
+    text = sink.mails[0].get_body(("plain",)).get_content()
+    assert ("The first payment is charged to it at once" in text) is at_start
+    assert ("Nothing is charged when you save it" in text) is not at_start
 
 
 def test_more_than_a_batch_is_sent_in_one_go(sink: Sink) -> None:
@@ -251,17 +297,6 @@ def test_a_worker_that_dies_while_sending(sink: Sink, monkeypatch: Any, kind: st
         ({"tries_left": 0, "ends_subscription": True}, None),
     ],
 )
-@pytest.mark.parametrize("at_start", [True, False])
-def test_whoever_is_asked_for_a_card_is_told_what_is_charged(sink: Sink, at_start: bool) -> None:
-    subscription = make_subscription(state="incomplete", next_due_at=None, charge_at_start=at_start)
-    make_mail(subscription.account)
-    happen("subscription.created", subscription)
-    assert send(LATER + timedelta(hours=1)) == 1
-    text = sink.mails[0].get_body(("plain",)).get_content()
-    assert ("The first payment is charged to it at once" in text) is at_start
-    assert ("Nothing is charged when you save it" in text) is not at_start
-
-
 def test_a_decline_says_what_follows(details: dict[str, Any], kind: MessageKind | None) -> None:
     invoice = make_invoice()
     make_mail(invoice.account)

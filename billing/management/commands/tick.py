@@ -36,8 +36,9 @@ from billing.operating.recognise import watch as watch_identity
 from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import Opened, open_due
 
-# Charges wait for it in this one process.
+# Charges wait for them in this one process.
 DELIVER_FOR = timedelta(seconds=3)
+SEND_FOR = timedelta(seconds=3)
 
 
 class Command(BaseCommand):
@@ -167,7 +168,7 @@ class _Round:
         announce_sometimes(now=read_clock(), should_stop=shutdown.requested)
 
     def _mail(self) -> None:
-        send_due(clock=read_clock, should_stop=shutdown.requested)
+        send_due(clock=read_clock, should_stop=shutdown.requested, send_for=SEND_FOR)
         send_digest(clock=read_clock)
 
     def words(self) -> str:
