@@ -38,10 +38,16 @@ def test_mail_is_switched_on_with_a_reason(boss: Client) -> None:
     look = MailSettings.objects.get()
     assert (look.enabled, look.language, look.color) == (True, "ms", "#112233")
     assert set(TO_CUSTOMERS) - set(look.kinds_off) == {"receipt", "notice", "enrolled"}
-    line = Transition.objects.get(subject_type="mail")
+    changed, line = Transition.objects.filter(subject_type="mail").order_by("pk")
+    assert (changed.from_state, changed.to_state, changed.actor) == ("mail off", "mail off", "aisyah")
+    assert "color: #0f766e → #112233; " in changed.reason
+    assert changed.reason.endswith(": we begin")
     assert (line.from_state, line.to_state, line.reason, line.actor) == ("mail off", "mail on", "we begin", "aisyah")
     assert change(boss, account, enabled="", kinds=[]).status_code == 302
     assert not MailSettings.objects.get().enabled
+    lines = Transition.objects.filter(subject_type="mail").count()
+    assert change(boss, account, enabled="", kinds=[]).status_code == 302
+    assert Transition.objects.filter(subject_type="mail").count() == lines, "nothing changed"
 
 
 @pytest.mark.parametrize(
