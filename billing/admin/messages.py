@@ -91,7 +91,7 @@ SEND_AGAIN = PersonAction(
     label="Send again",
     icon="outgoing_mail",
     permission="billing.change_message",
-    offered=lambda row: row.state == MessageState.UNKNOWN and row.account_id is not None,
+    offered=lambda row: row.state == MessageState.UNKNOWN and row.customer_id is not None,
     explain=lambda row: (
         f"Whether {row.customer.name} got this {KINDS[row.kind]} is not known: the worker stopped while it was sending "
         "it. If it arrived, it arrives twice, and may look like a second payment. Ask the customer first."
