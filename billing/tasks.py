@@ -3,10 +3,12 @@
 Whatever a task raises is noted as a trouble of the installation, and the next tick does the work again."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
 from celery import shared_task
+from django.conf import settings
 
 from billing.charging.cases.remind import remind as remind_of_cases
 from billing.charging.collecting.collect import collect as collect_due
@@ -23,6 +25,7 @@ from billing.mailing.send import send_due
 from billing.models.clock import database_now
 from billing.notifying.deliver import Delivering
 from billing.notifying.deliver import deliver as deliver_webhooks
+from billing.notifying.prune import prune as prune_deliveries
 from billing.notifying.publish import publish as publish_events
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
@@ -111,6 +114,13 @@ def deliver() -> None:
 def publish() -> None:
     while not shutdown.requested() and publish_events(now=database_now()):
         pass
+
+
+@shared_task(name="billing.prune")
+@_noted
+def prune() -> None:
+    keep = timedelta(days=settings.KITARAN_WEBHOOK_RETENTION_DAYS)
+    prune_deliveries(keep=keep, now=database_now(), should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.announce")

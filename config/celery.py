@@ -18,14 +18,15 @@ from kombu import Queue
 from billing.checks import TASK_HARD_LIMIT_SECONDS
 from billing.operating import shutdown
 
-CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING = "charge", "reconcile", "notify", "housekeeping"
-QUEUES = (CHARGE, RECONCILE, NOTIFY, HOUSEKEEPING)
+CHARGE, RECONCILE, NOTIFY, MAIL, HOUSEKEEPING = "charge", "reconcile", "notify", "mail", "housekeeping"
+QUEUES = (CHARGE, RECONCILE, NOTIFY, MAIL, HOUSEKEEPING)
 TICK_SECONDS = 5
 HEARTBEAT_SECONDS = 15
 REMIND_SECONDS = 900
 EXPIRE_SECONDS = 60
 WATCH_SECONDS = 60
 ANNOUNCE_SECONDS = 600
+PRUNE_SECONDS = 60
 
 
 def _tick(task: str, seconds: int, queue: str) -> dict[str, Any]:
@@ -64,8 +65,9 @@ app.conf.update(
         "billing.expire": {"queue": HOUSEKEEPING},
         "billing.remind": {"queue": HOUSEKEEPING},
         "billing.publish": {"queue": NOTIFY},
-        "billing.announce": {"queue": NOTIFY},
-        "billing.mail": {"queue": NOTIFY},
+        "billing.prune": {"queue": NOTIFY},
+        "billing.announce": {"queue": MAIL},
+        "billing.mail": {"queue": MAIL},
     },
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
@@ -83,8 +85,9 @@ app.conf.update(
         "refund": _tick("billing.refund", TICK_SECONDS, RECONCILE),
         "deliver": _tick("billing.deliver", TICK_SECONDS, NOTIFY),
         "publish": _tick("billing.publish", TICK_SECONDS, NOTIFY),
-        "announce": _tick("billing.announce", ANNOUNCE_SECONDS, NOTIFY),
-        "mail": _tick("billing.mail", TICK_SECONDS, NOTIFY),
+        "prune": _tick("billing.prune", PRUNE_SECONDS, NOTIFY),
+        "announce": _tick("billing.announce", ANNOUNCE_SECONDS, MAIL),
+        "mail": _tick("billing.mail", TICK_SECONDS, MAIL),
         "watch": _tick("billing.watch", WATCH_SECONDS, RECONCILE),
         **{f"heartbeat_{queue}": _tick("billing.heartbeat", HEARTBEAT_SECONDS, queue) for queue in QUEUES},
     },

@@ -265,6 +265,8 @@ KITARAN_CLOCK_TOLERANCE_SECONDS = env.integer("KITARAN_CLOCK_TOLERANCE_SECONDS",
 KITARAN_WEBHOOK_SECONDS = env.integer("KITARAN_WEBHOOK_SECONDS", 15, least=1, most=60)
 KITARAN_WEBHOOKS_AT_ONCE = env.integer("KITARAN_WEBHOOKS_AT_ONCE", 64, least=1, most=512)
 KITARAN_WEBHOOKS_AT_ONCE_PER_ENDPOINT = env.integer("KITARAN_WEBHOOKS_AT_ONCE_PER_ENDPOINT", 4, least=1, most=64)
+# How long a delivery that ended can be seen, and resent by itself.
+KITARAN_WEBHOOK_RETENTION_DAYS = env.integer("KITARAN_WEBHOOK_RETENTION_DAYS", 30, least=1, most=3650)
 # Endpoints on this machine and in private networks, also without TLS. For a developer's machine only.
 KITARAN_WEBHOOKS_ALLOW_PRIVATE = env.boolean("KITARAN_WEBHOOKS_ALLOW_PRIVATE")
 

@@ -4,7 +4,8 @@
 #   migrate     bring the database up to date, and end
 #   web         API, admin, bind pages and /health/ on port 8000 (gunicorn reads PORT)
 #   charge      the worker that charges what is due
-#   notify      the worker that delivers webhooks and sends mail
+#   notify      the worker that publishes events and delivers webhooks
+#   mail        the worker that sends mail
 #   background  the worker for everything else
 #   beat        rings the workers every few seconds
 #   simulator   the gateway's twin; it prints one line of JSON about itself
@@ -39,6 +40,9 @@ background)
     ;;
 notify)
     worker notify notify "$@"
+    ;;
+mail)
+    worker mail mail "$@"
     ;;
 beat)
     exec python -m celery -A config.celery beat --schedule /tmp/beat-schedule --pidfile "" --loglevel INFO "$@"

@@ -191,11 +191,12 @@ check_services() {
         -H 'Host: billing.example.com' "http://127.0.0.1:$WEB_PORT/health/")" = 301
     serve charge charge
     serve notify notify
+    serve mail mail
     serve background background
     serve beat beat
     SIMULATOR_PORT="$(free_port)"
     serve simulator simulator --port "$SIMULATOR_PORT" --state /data/simulator.jsonl
-    for queue in charge notify reconcile housekeeping; do
+    for queue in charge notify mail reconcile housekeeping; do
         check "a worker took a tick and wrote the heartbeat of $queue" \
             within 60 inside python manage.py healthcheck --queue "$queue"
     done
@@ -203,7 +204,7 @@ check_services() {
     check "/health/ says 200 now" within 30 web_says 200
     check "web's health check passes" inside python manage.py healthcheck --web "$WEB_PORT"
     check "the simulator prints its line of JSON" within 20 simulator_speaks
-    for name in web charge notify background beat simulator; do
+    for name in web charge notify mail background beat simulator; do
         check "$name is not root, and its main process is the program itself" is_the_program "$name"
     done
 }
@@ -276,7 +277,7 @@ shop() { "$PYTHON" "$HERE/try_charge.py" "127.0.0.1:$WEB_PORT" "$@" <"$WORK/key"
 check_stops() {
     local name
     within 30 grep -q ' ready' "$WORK/charge.err" || miss "the charge worker did not start again"
-    for name in simulator beat background notify charge web; do
+    for name in simulator beat background mail notify charge web; do
         stop_one "$name" 30000
     done
     refuse "no process of the image is left" pgrep -u 10001

@@ -36,6 +36,7 @@ from billing.models import (
     IdempotencyRecord,
     Installation,
     Invoice,
+    Message,
     PaymentAttempt,
     PaymentMethod,
     Plan,
@@ -44,6 +45,7 @@ from billing.models import (
     RefundEvidence,
     Subscription,
     Transition,
+    WebhookEndpoint,
 )
 
 SUBJECTS: dict[str, tuple[str, type[Model]]] = {
@@ -56,6 +58,8 @@ SUBJECTS: dict[str, tuple[str, type[Model]]] = {
     "proposal": ("prop", Proposal),
     "refund": ("ref", Refund),
     "subscription": ("sub", Subscription),
+    "webhook_endpoint": ("whe", WebhookEndpoint),
+    "message": ("msg", Message),
 }
 
 

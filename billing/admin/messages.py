@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.toolkit import fields
 from billing.admin.toolkit.actions import Done, Given, PersonAction
-from billing.admin.toolkit.base import HistoryAdmin
+from billing.admin.toolkit.base import RecordAdmin
 from billing.admin.toolkit.fields import ActionForm, ReasonForm
 from billing.admin.toolkit.filters import AccountFilter, StateFilter, days
 from billing.admin.toolkit.formats import (
@@ -30,12 +30,13 @@ from billing.admin.toolkit.formats import (
     moment,
     state_column,
 )
-from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Verbatim, Words
+from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Timeline, Verbatim, Words, timeline
 from billing.admin.toolkit.search import Search
 from billing.domain.errors import RefusedError
 from billing.domain.messages import TO_CUSTOMERS, Language, MessageKind, MessageState
 from billing.mailing.change_settings import change_mail_settings, settings_of
 from billing.mailing.preview import preview, send_preview
+from billing.mailing.send_again import send_again
 from billing.models import Customer, GatewayAccount, MailSettings, Message
 from billing.models.clock import database_now
 
@@ -47,6 +48,7 @@ KINDS: dict[str, str] = {
     MessageKind.LAST_WARNING: "last warning",
     MessageKind.PAUSED: "subscription paused",
     MessageKind.ENDED: "subscription ended",
+    MessageKind.EXPIRED: "subscription not started",
     MessageKind.CARD_NEEDED: "card needed",
     MessageKind.CARD_SWITCHED_OFF: "card switched off",
     MessageKind.REFUNDED: "refund",
@@ -65,14 +67,42 @@ LABELS: dict[str, Label] = {
 }
 EXPLAINED: dict[str, str] = {
     MessageState.UNKNOWN: "The worker stopped while it was sending this message, so it may have arrived. It is not "
-    "sent again: a second receipt would look like a second payment.",
+    "sent again automatically: a second receipt would look like a second payment.",
     MessageState.REFUSED: "The mail server refused it. Check the customer's address.",
     MessageState.BOUNCED: "It was accepted and then returned. Check the customer's address.",
 }
 
 
+MAY_ARRIVE_TWICE = "may have arrived twice"
+
+
+def _why(row: Message) -> str:
+    """Why it is in its state, and whether a person had it sent once more."""
+    return "; ".join(filter(None, [row.state_reason, MAY_ARRIVE_TWICE if row.sent_again_at else ""]))
+
+
+def _send_again(row: Message, given: Given) -> Done:
+    send_again(message=row, reason=given.reason, actor=given.actor, now=given.now)
+    return Done("It is sent again within a few seconds.")
+
+
+SEND_AGAIN = PersonAction(
+    name="send-again",
+    label="Send again",
+    icon="outgoing_mail",
+    permission="billing.change_message",
+    offered=lambda row: row.state == MessageState.UNKNOWN and row.customer_id is not None,
+    explain=lambda row: (
+        f"Whether {row.customer.name} got this {KINDS[row.kind]} is not known: the worker stopped while it was sending "
+        "it. If it arrived, it arrives twice, and may look like a second payment. Ask the customer first."
+    ),
+    carry_out=_send_again,
+    danger=True,
+)
+
+
 @admin.register(Message)
-class MessageAdmin(HistoryAdmin):
+class MessageAdmin(RecordAdmin):
     noun, nouns = "message", "messages"
     list_display = ("what", "to", "state_shown", "why", "written")
     list_select_related = ("account", "customer")
@@ -86,6 +116,7 @@ class MessageAdmin(HistoryAdmin):
     search_help_text = "Name, e-mail, reference or id of the customer, or a message's id"
     search = Search(exact=("public_id",), customer="customer")
     state_shown = state_column(LABELS)
+    person_actions = (SEND_AGAIN,)
 
     @admin.display(description="Message")
     def what(self, row: Message) -> str:
@@ -97,7 +128,7 @@ class MessageAdmin(HistoryAdmin):
 
     @admin.display(description="Reason")
     def why(self, row: Message) -> str:
-        return row.state_reason or NOTHING
+        return _why(row) or NOTHING
 
     @admin.display(description="Written")
     def written(self, row: Message) -> str:
@@ -116,8 +147,9 @@ class MessageAdmin(HistoryAdmin):
             ("Written", moment(row.created_at, zone)),
             ("Sent", moment(row.sent_at, zone)),
             ("Next try", moment(row.next_try_at, zone)),
+            ("Sent again by a person", moment(row.sent_again_at, zone)),
             ("Tries", str(row.tries)),
-            ("Reason", row.state_reason or NOTHING),
+            ("Reason", _why(row) or NOTHING),
             ("Id", code(row.public_id)),
         ]
         note = [Words(EXPLAINED[row.state], "warning")] if row.state in EXPLAINED else []
@@ -127,8 +159,12 @@ class MessageAdmin(HistoryAdmin):
             KINDS[row.kind],
             LABELS[row.state],
             main=[*note, *sent],
-            side=[Facts("Message", facts)],
+            side=[Facts("Message", facts), *_history(row, zone)],
         )
+
+
+def _history(row: Message, zone: str) -> list[Timeline]:
+    return [timeline([("message", [row.pk])], zone)] if row.sent_again_at else []
 
 
 def _zone(row: Message) -> str:
@@ -139,7 +175,7 @@ def messages_of(customer: Customer, zone: str, *, most: int) -> Table:
     """The newest messages to a customer, with what kept one from being delivered."""
     rows = [
         [
-            Cell(format_html('{}<span class="k-sub">{}</span>', link(one, KINDS[one.kind]), one.state_reason)),
+            Cell(format_html('{}<span class="k-sub">{}</span>', link(one, KINDS[one.kind]), _why(one))),
             Cell("", label=LABELS[one.state]),
             Cell(moment(one.sent_at or one.created_at, zone)),
         ]
@@ -167,7 +203,7 @@ class MailForm(ReasonForm):
     sentence_ms = fields.long_text("A sentence of your own, in Malay", required=False, most=500)
     kinds = fields.several(
         "Messages",
-        [(kind.value, KINDS[kind]) for kind in TO_CUSTOMERS],
+        [(kind.value, KINDS[kind].capitalize()) for kind in TO_CUSTOMERS],
         help_text="The enrolment and the notice before a charge satisfy rules of the card networks.",
     )
     notice_every_charge = fields.tick(
@@ -220,6 +256,7 @@ MAIL_ACTIONS = (
         explain=lambda row: "How this account writes to its customers. Messages that were sent stay as they are.",
         form=MailForm,
         carry_out=_change,
+        button="Save",
     ),
     PersonAction(
         name="test-mail",

@@ -1,6 +1,8 @@
 """Webhook endpoints: where events are sent, with what may be done about it."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -111,24 +113,14 @@ def _create(given: Given) -> Done:
 
 def _change(row: WebhookEndpoint, given: Given) -> Done:
     changes = {name: given.data[name] for name in ("url", "kinds", "description", "email")}
-    update_endpoint(endpoint=row, changes=changes)
+    update_endpoint(endpoint=row, changes=changes, actor=given.actor, now=given.now)
     return Done("Endpoint changed.")
-
-
-def _pause(row: WebhookEndpoint, given: Given) -> Done:
-    pause_endpoint(endpoint=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("Paused. Events wait until the endpoint is resumed.")
 
 
 def _resume(row: WebhookEndpoint, given: Given) -> Done:
     skip = given.data["skip_missed"]
     resume_endpoint(endpoint=row, reason=given.reason, actor=given.actor, now=given.now, skip_missed=skip)
     return Done("Resumed. What happens from now on is delivered." if skip else "Resumed. What was missed is delivered.")
-
-
-def _delete(row: WebhookEndpoint, given: Given) -> Done:
-    delete_endpoint(endpoint=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("Deleted. Nothing is sent there any more.")
 
 
 def _rotate(row: WebhookEndpoint, given: Given) -> Done:
@@ -162,62 +154,67 @@ def _is(*states: EndpointState) -> Any:
     return lambda row: row.state in states
 
 
-LIVE = (EndpointState.ACTIVE, EndpointState.PAUSED, EndpointState.DISABLED)
+def _with_reason(use_case: Callable[..., WebhookEndpoint], words: str) -> Callable[[WebhookEndpoint, Given], Done]:
+    """Carries out what needs a reason and nothing else."""
+
+    def carry_out(row: WebhookEndpoint, given: Given) -> Done:
+        use_case(endpoint=row, reason=given.reason, actor=given.actor, now=given.now)
+        return Done(words)
+
+    return carry_out
+
+
+_for_live = partial(
+    PersonAction,
+    permission=MAY_CHANGE,
+    offered=_is(EndpointState.ACTIVE, EndpointState.PAUSED, EndpointState.DISABLED),
+)
+_for_active = partial(PersonAction, permission=MAY_CHANGE, offered=_is(EndpointState.ACTIVE))
 ACTIONS = (
-    PersonAction(
+    _for_active(
         name="test",
         label="Send a test",
         icon="send",
-        permission=MAY_CHANGE,
-        offered=_is(EndpointState.ACTIVE),
         explain=lambda row: "A test event is sent to this endpoint alone, whatever types of events it takes.",
         form=EmptyForm,
         carry_out=_test,
     ),
-    PersonAction(
+    _for_live(
         name="change",
         label="Change",
         icon="edit",
-        permission=MAY_CHANGE,
-        offered=_is(*LIVE),
         explain=lambda row: "Pending deliveries go to the new address. Other types count for events from now on.",
         form=ChangeForm,
         carry_out=_change,
     ),
-    PersonAction(
+    _for_active(
         name="pause",
         label="Pause",
         icon="pause",
-        permission=MAY_CHANGE,
-        offered=_is(EndpointState.ACTIVE),
         explain=lambda row: "Nothing is sent until the endpoint is resumed. Events wait.",
-        carry_out=_pause,
+        carry_out=_with_reason(pause_endpoint, "Paused. Events wait until the endpoint is resumed."),
     ),
-    PersonAction(
+    _for_live(
         name="resume",
         label="Resume",
         icon="play_arrow",
-        permission=MAY_CHANGE,
         offered=_is(EndpointState.PAUSED, EndpointState.DISABLED),
         explain=lambda row: f"The endpoint gets its events again. {_what_waits(row)}",
         form=ResumeForm,
         carry_out=_resume,
     ),
-    PersonAction(
+    _for_live(
         name="rotate",
         label="Rotate secret",
         icon="key",
-        permission=MAY_CHANGE,
-        offered=_is(*LIVE),
         explain=lambda row: "A new signing secret is made and shown once, on the next page.",
         form=RotateForm,
         carry_out=_rotate,
     ),
-    PersonAction(
+    _for_live(
         name="end-old",
         label="End previous secret",
         icon="key_off",
-        permission=MAY_CHANGE,
         offered=lambda row: row.old_secret_ends_at is not None,
         explain=lambda row: (
             "Requests carry one signature from now on. A receiver with the previous secret refuses them."
@@ -226,12 +223,10 @@ ACTIONS = (
         carry_out=_end_old,
         danger=True,
     ),
-    PersonAction(
+    _for_live(
         name="resend",
         label="Resend a span",
         icon="replay",
-        permission=MAY_CHANGE,
-        offered=_is(*LIVE),
         explain=lambda row: (
             "The account's events of the span are delivered once more, also those that the endpoint never got: at most "
             f"{MOST_EVENTS}."
@@ -239,16 +234,14 @@ ACTIONS = (
         form=ResendForm,
         carry_out=_resend,
     ),
-    PersonAction(
+    _for_live(
         name="remove",
         label="Delete",
         icon="delete",
-        permission=MAY_CHANGE,
-        offered=_is(*LIVE),
         explain=lambda row: (
             f"Nothing is sent there any more, for good, and what is pending is canceled. {_what_waits(row)}"
         ),
-        carry_out=_delete,
+        carry_out=_with_reason(delete_endpoint, "Deleted. Nothing is sent there any more."),
         danger=True,
     ),
 )

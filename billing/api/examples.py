@@ -402,4 +402,5 @@ A_MESSAGE = {
     "text": "Thank you for your payment\n\nHello Aminah binti Ali, we have received your payment.\n",
     "created_at": "2026-01-16T01:00:04.117352Z",
     "sent_at": "2026-01-16T01:00:09.530471Z",
+    "sent_again_at": None,
 }

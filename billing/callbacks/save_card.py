@@ -9,18 +9,22 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from billing.domain.messages import Language
+from billing.domain.subscriptions import CardState
 from billing.gateway.connection import GatewayUnavailableError
 from billing.mailing.change_settings import settings_of
 from billing.mailing.links import customer_of
 from billing.models import Customer
 from billing.models.clock import database_now
-from billing.subscriptions.cards import page_to_save_a_card
+from billing.subscriptions.cards import is_charged_at_once, page_to_save_a_card
 
 _WORDS = {
     Language.ENGLISH: {
         "title": "Save another card",
+        "title_none": "Save a card",
         "explain": "You enter the card on a secure page. Nothing is charged when you save it. Later payments to {} are "
         "charged to it.",
+        "explain_first": "You enter the card on a secure page. Your first payment to {} is charged to it at once, and "
+        "later payments too.",
         "button": "Continue",
         "expired": "This link has expired",
         "expired_explain": "Please reply to the e-mail that it came from.",
@@ -28,8 +32,11 @@ _WORDS = {
     },
     Language.MALAY: {
         "title": "Simpan kad lain",
+        "title_none": "Simpan kad",
         "explain": "Anda memasukkan maklumat kad di halaman yang selamat. Tiada caj dikenakan semasa kad disimpan. "
         "Bayaran akan datang kepada {} akan dicaj pada kad itu.",
+        "explain_first": "Anda memasukkan maklumat kad di halaman yang selamat. Bayaran pertama anda kepada {} akan "
+        "terus dicaj pada kad itu, begitu juga bayaran akan datang.",
         "button": "Teruskan",
         "expired": "Pautan ini telah tamat tempoh",
         "expired_explain": "Sila balas e-mel yang mengandungi pautan ini.",
@@ -55,8 +62,12 @@ def save_card(request: HttpRequest, token: str) -> HttpResponse:
         try:
             return _to_the_gateway(customer)
         except GatewayUnavailableError:
-            return _page(request, {"title_key": "title", "text_key": "unsure", "merchant": look.sender_name}, language)
-    context = {"title_key": "title", "text_key": "explain", "merchant": look.sender_name}
+            context = {"title_key": "title", "text_key": "unsure", "merchant": look.sender_name, "color": look.color}
+            return _page(request, context, language)
+    text_key = "explain_first" if is_charged_at_once(customer) else "explain"
+    has_card = customer.payment_methods.filter(state=CardState.ACTIVE.value).exists()
+    title_key = "title" if has_card else "title_none"
+    context = {"title_key": title_key, "text_key": text_key, "merchant": look.sender_name, "color": look.color}
     return _page(request, context, language)
 
 
@@ -76,7 +87,8 @@ def _page(request: HttpRequest, context: dict[str, str], language: Language, *, 
         "merchant": merchant,
         "title": words[context["title_key"]],
         "text": words[context["text_key"]].format(merchant),
-        "button": words["button"] if context["title_key"] == "title" else "",
+        "color": context.get("color", ""),
+        "button": words["button"] if context["title_key"] != "expired" else "",
     }
     response = render(request, "billing/save_card.html", shown, status=status)
     response["Referrer-Policy"] = "no-referrer"

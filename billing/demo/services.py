@@ -13,7 +13,7 @@ from billing.demo.ports import HOST
 from billing.demo.supervisor import Service
 
 SIMULATOR, WEB, BEAT = "simulator", "web", "beat"
-CHARGE, NOTIFY, BACKGROUND = "charge worker", "notify worker", "background worker"
+CHARGE, NOTIFY, MAIL, BACKGROUND = "charge worker", "notify worker", "mail worker", "background worker"
 
 # So that what takes hours in earnest happens before one's eyes. What the environment names already, it keeps.
 SHORTENED = {
@@ -89,7 +89,7 @@ def simulator(place: Place, *, port: int, hello: Path) -> Service:
 
 
 def engine(place: Place, *, port: int) -> tuple[Service, ...]:
-    """Web, the workers that charge and deliver webhooks, the one for everything else, and beat."""
+    """Web, the workers that charge, deliver webhooks and send mail, the one for everything else, and beat."""
     run = secrets.token_hex(3)
     celery = ("celery", "-A", "config.celery")
     worker = (*celery, "worker", "-c", "2", "--loglevel", "INFO", "--without-gossip", "--without-mingle")
@@ -104,6 +104,7 @@ def engine(place: Place, *, port: int) -> tuple[Service, ...]:
             CHARGE, *worker, "-Q", "charge", "-n", f"charge-{run}@%h", stop_seconds=place.charge_stop_seconds
         ),
         place.service(NOTIFY, *worker, "-Q", "notify", "-n", f"notify-{run}@%h", stop_seconds=20),
+        place.service(MAIL, *worker, "-Q", "mail", "-n", f"mail-{run}@%h", stop_seconds=20),
         place.service(
             BACKGROUND, *worker, "-Q", "reconcile,housekeeping", "-n", f"background-{run}@%h", stop_seconds=15
         ),

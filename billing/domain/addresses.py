@@ -70,6 +70,12 @@ def check_url(url: str, *, allow_private: bool) -> None:
         raise AddressError("url", "private_address", "must be an address of the public internet")
 
 
+def without_query(url: str) -> str:
+    """The URL as history shows it: a query may hold a secret."""
+    address, mark, _ = url.partition("?")
+    return f"{address}{mark}…" if mark else address
+
+
 def _is_forbidden(host: str) -> bool:
     """Whether the name itself says that it is private; most names say nothing before they are resolved."""
     name = host.rstrip(".")

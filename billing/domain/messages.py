@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from billing.domain.errors import RefusedError
+from billing.domain.reasons import Reason
 from billing.domain.schedules import Interval
 
 
@@ -27,6 +28,7 @@ class MessageKind(StrEnum):
     LAST_WARNING = "last_warning"
     PAUSED = "paused"
     ENDED = "ended"
+    EXPIRED = "expired"  # the first payment was not made in time
     CARD_NEEDED = "card_needed"
     CARD_SWITCHED_OFF = "card_switched_off"
     REFUNDED = "refunded"
@@ -39,7 +41,7 @@ class MessageState(StrEnum):
     SENT = "sent"  # the mail server accepted it
     BOUNCED = "bounced"  # accepted, and then sent back
     REFUSED = "refused"
-    UNKNOWN = "unknown"  # its worker died while it was sending; not sent again
+    UNKNOWN = "unknown"  # its worker died while it was sending; sent again only by a person
     CANCELED = "canceled"  # what it would say is no longer true
     SILENCED = "silenced"
 
@@ -65,12 +67,13 @@ MESSAGE_MOVES: Mapping[MessageState, frozenset[MessageState]] = {
         }
     ),
     MessageState.SENT: frozenset({MessageState.BOUNCED}),
-    MessageState.UNKNOWN: frozenset({MessageState.BOUNCED}),
+    # Back to pending when a person decides to send it again.
+    MessageState.UNKNOWN: frozenset({MessageState.BOUNCED, MessageState.PENDING}),
 }
 TO_CUSTOMERS = tuple(kind for kind in MessageKind if kind is not MessageKind.STAFF)
 # Card networks require them: a customer who is silenced gets them all the same.
 LEGAL = frozenset({MessageKind.ENROLLED, MessageKind.NOTICE})
-# A second copy looks like a second payment, so one whose sending was interrupted is not sent again.
+# A second copy looks like a second payment, so one whose sending was interrupted is sent again only by a person.
 AT_MOST_ONCE = frozenset({MessageKind.RECEIPT, MessageKind.REFUNDED})
 
 # Visa: at least 7 days before. Mastercard: 7 to 30 days for periods of six months and more, 3 to 7 before a trial ends.
@@ -96,6 +99,9 @@ def message_of(event: str, details: Mapping[str, Any]) -> MessageKind | None:
             return MessageKind.PAUSED
         case "subscription.canceled" | "subscription.completed":
             return MessageKind.ENDED
+        case "subscription.expired":
+            # Who voids the first invoice by hand knows the customer's wish, and says the rest.
+            return MessageKind.EXPIRED if details.get("reason") == Reason.FIRST_PAYMENT_OVERDUE else None
         case "invoice.paid":
             return None if details.get("reason") == "paid_elsewhere" else MessageKind.RECEIPT
         case "invoice.payment_failed":

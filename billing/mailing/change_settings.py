@@ -13,10 +13,11 @@ from django.db import transaction
 
 from billing.domain.messages import TO_CUSTOMERS, Language, MailError
 from billing.models import GatewayAccount, MailSettings
-from billing.models.bulk.history import record_transition
+from billing.models.bulk.history import record_change, record_transition
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+STATES = {True: "mail on", False: "mail off"}
 LONGEST = {"sender_name": 60, "sentence_en": 500, "sentence_ms": 500}
 
 
@@ -33,27 +34,35 @@ def settings_of(account: GatewayAccount) -> MailSettings:
 def change_mail_settings(
     *, account: GatewayAccount, changes: Mapping[str, Any], reason: str, actor: str, now: datetime
 ) -> MailSettings:
-    """Writes new values. Raises MailError, which names the field and the rule; then nothing was changed."""
+    """Writes new values, with lines of history. Raises MailError, which names the field and the rule; then nothing was
+    changed."""
     with transaction.atomic():
         GatewayAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         row = settings_of(account)
-        before = row.enabled
-        for name, value in changes.items():
-            setattr(row, name, value)
+        differs = {name: (getattr(row, name), changes[name]) for name in sorted(changes)}
+        differs = {name: (before, after) for name, (before, after) in differs.items() if before != after}
+        for name, (_, after) in differs.items():
+            setattr(row, name, after)
         check(row)
         row.save()
-        states = {True: "mail on", False: "mail off"}
-        record_transition(
-            account_id=account.pk,
-            subject_type="mail",
-            subject_id=account.pk,
-            from_state=states[before],
-            to_state=states[row.enabled],
-            reason=reason,
-            actor=actor,
-            now=now,
-        )
+        _record(row, differs, reason=reason, actor=actor, now=now)
     return row
+
+
+def _record(
+    row: MailSettings, differs: Mapping[str, tuple[Any, Any]], *, reason: str, actor: str, now: datetime
+) -> None:
+    """One line for the switch, and one for all other settings, with the values before and after."""
+    about: dict[str, Any] = {"account_id": row.account_id, "subject_type": "mail", "subject_id": row.account_id}
+    others = {name: values for name, values in differs.items() if name != "enabled"}
+    if others:
+        state = STATES[differs["enabled"][0] if "enabled" in differs else row.enabled]
+        record_change(**about, state=state, kind=None, changes=others, reason=reason, actor=actor, now=now)
+    if "enabled" in differs:
+        before, after = differs["enabled"]
+        record_transition(
+            **about, from_state=STATES[before], to_state=STATES[after], reason=reason, actor=actor, now=now
+        )
 
 
 def check(row: MailSettings) -> None:

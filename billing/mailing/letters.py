@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from billing.domain.arming import Refusal
 from billing.domain.declines import decline_of
 from billing.domain.messages import Language, MessageKind, NoticeReason, day_in_words, how_often
 from billing.domain.money import display
@@ -107,7 +108,10 @@ def _receipt(message: Message, language: Language, settings: MailSettings) -> Le
 def _payment_failed(message: Message, language: Language, settings: MailSettings) -> Letter:
     row = _invoice(message.subject_id)
     code = str(message.details.get("code", ""))
-    values = invoice_values(row, settings, language) | {"why": decline_of(code).payer[language]}
+    first = row.state == InvoiceState.OPEN and row.refusal == Refusal.FIRST_CHARGE_DECLINED
+    values = invoice_values(row, settings, language) | {"why": decline_of(code).payer[language], "first": first}
+    if first:
+        return Letter(values)
     if message.details.get("tries_left"):
         collected = row.state == InvoiceState.OPEN and row.next_attempt_at is not None
         return Letter(values, "" if collected else "the invoice is not collected any more")
@@ -128,6 +132,12 @@ def _ended(message: Message, language: Language, settings: MailSettings) -> Lett
     return Letter(values, "" if row.state in ENDED else "the subscription has not ended")
 
 
+def _expired(message: Message, language: Language, settings: MailSettings) -> Letter:
+    row = _subscription(message)
+    late = PaymentAttempt.objects.filter(invoice__subscription=row, state__in=["succeeded", "surplus"])
+    return Letter(subscription_values(row, settings, language), "its payment came after all" if late.exists() else "")
+
+
 def _unpaid(message: Message) -> bool:
     return bool(message.details.get("reason") == Reason.TRIES_EXHAUSTED)
 
@@ -135,7 +145,10 @@ def _unpaid(message: Message) -> bool:
 def _card_needed(message: Message, language: Language, settings: MailSettings) -> Letter:
     row = _subscription(message)
     waits = row.state == SubscriptionState.INCOMPLETE
-    return Letter(subscription_values(row, settings, language), "" if waits else "the subscription needs no card")
+    values = subscription_values(row, settings, language) | {
+        "at_start": row.charge_at_start and not row.plan.trial_days
+    }
+    return Letter(values, "" if waits else "the subscription needs no card")
 
 
 def _card_switched_off(message: Message, _: Language, settings: MailSettings) -> Letter:
@@ -165,6 +178,7 @@ _WRITERS: dict[MessageKind, Callable[[Message, Language, MailSettings], Letter]]
     K.LAST_WARNING: _payment_failed,
     K.PAUSED: _paused,
     K.ENDED: _ended,
+    K.EXPIRED: _expired,
     K.CARD_NEEDED: _card_needed,
     K.CARD_SWITCHED_OFF: _card_switched_off,
     K.REFUNDED: _refunded,

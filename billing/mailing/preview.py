@@ -23,6 +23,7 @@ _ABOUT: dict[MessageKind, tuple[type[Model], dict[str, Any]]] = {
     K.LAST_WARNING: (Invoice, {"tries__gt": 0}),
     K.PAUSED: (Subscription, {"state": "paused"}),
     K.ENDED: (Subscription, {"state": "canceled"}),
+    K.EXPIRED: (Subscription, {"state": "expired"}),
     K.CARD_NEEDED: (Subscription, {"state": "incomplete"}),
     K.CARD_SWITCHED_OFF: (PaymentMethod, {"state": "inactive"}),
     K.REFUNDED: (Refund, {"state": "succeeded"}),

@@ -28,6 +28,8 @@ def sample(kind: MessageKind, language: Language, settings: MailSettings, *, now
         "old_amount": "",
         "unpaid": False,
         "over": False,
+        "first": False,
+        "at_start": False,
         "card": "1111",
         "why": decline_of("51").payer[language],
         "invoice": "inv_01k9example",

@@ -5,9 +5,9 @@
 3. send, with no transaction and no connection to the database held;
 4. record: sent, refused for good, or tried again later.
 
-A worker that dies between 3 and 4 leaves a message that may have been sent. A receipt or the note of a refund is not
-sent again: two of them look like two payments. Any other is, with the same Message-ID: a notice that never comes is
-worse than one that comes twice (ADR 0026)."""
+A worker that dies between 3 and 4 leaves a message that may have been sent. A receipt or the note of a refund is
+sent again only by a person: two of them look like two payments. Any other is sent again, with the same Message-ID: a
+notice that never comes is worse than one that comes twice (ADR 0026, 0027)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +21,14 @@ from billing.domain.messages import LEGAL, Language, MessageKind, MessageState, 
 from billing.mailing.letters import letter_of
 from billing.mailing.links import card_link
 from billing.mailing.render import render
-from billing.mailing.transport import AddressRefusedError, NotSentError, PutOffError, Transport, mail_to
+from billing.mailing.transport import (
+    AddressRefusedError,
+    NotSentError,
+    PutOffError,
+    ServerAwayError,
+    Transport,
+    mail_to,
+)
 from billing.models import MailSettings, Message
 from billing.models.bulk import mailing
 from billing.models.bulk.mailing import NO_ADDRESS, SILENCED, Claimed, Outcome
@@ -30,6 +37,7 @@ from billing.operating import troubles
 BATCH = 10
 # Then others that share the worker have their turn; the rest goes with the next tick.
 SEND_FOR = timedelta(seconds=30)
+NOT_TRIED_WAIT = timedelta(seconds=30)
 GIVEN_UP = "the mail server did not accept it for a day"
 Clock = Callable[[], datetime]
 
@@ -43,17 +51,21 @@ class _Prepared:
     outcome: Outcome
 
 
-def send_due(*, clock: Clock, should_stop: Callable[[], bool]) -> int:
-    """Sends what is due, a few of each account in turn; how many the server accepted. Nothing without a mail server."""
+def send_due(*, clock: Clock, should_stop: Callable[[], bool], send_for: timedelta = SEND_FOR) -> int:
+    """Sends what is due, a few of each account in turn; how many the server accepted. Nothing without a mail server.
+
+    A server that hangs holds up nothing for longer than one mail: the others wait without being tried."""
     if not settings.KITARAN_SENDS_MAIL:
         return 0
     mailing.give_up_interrupted(now=clock())
-    until = clock() + SEND_FOR
+    until = clock() + send_for
     sent, waiting = 0, mailing.accounts_with_mail(now=clock())
     with Transport() as transport:
-        while waiting and not should_stop() and clock() < until:
+        while waiting:
             more = []
             for account_id in waiting:
+                if should_stop() or clock() >= until:
+                    break
                 with troubles.isolated(account_id, "mail", clock):
                     claimed = mailing.claim(account_id, now=clock(), limit=BATCH)
                     more += [account_id] if len(claimed) == BATCH else []
@@ -68,10 +80,14 @@ def _send(claimed: list[Claimed], transport: Transport, clock: Clock) -> int:
     if not connection.in_atomic_block:
         connection.close()
     outcomes: list[tuple[Claimed, Outcome]] = []
+    away = False
     for one in prepared:
+        if away and one.mail is not None:
+            outcomes.append((one.claimed, _not_tried(clock())))
+            continue
         outcome, error = _send_one(one, transport, clock())
         outcomes.append((one.claimed, outcome))
-        failure = failure or error
+        failure, away = failure or error, away or isinstance(error, ServerAwayError)
     recorded = [outcome for one, outcome in outcomes if mailing.finish(one, outcome)]
     if failure:
         raise failure
@@ -125,6 +141,11 @@ def _send_one(one: _Prepared, transport: Transport, now: datetime) -> tuple[Outc
     except NotSentError as error:
         return _later(one.claimed, now), error
     return replace(one.outcome, sent_at=now, provider_id=name), None
+
+
+def _not_tried(now: datetime) -> Outcome:
+    """Sooner than what was tried in vain, so that it is not always behind the same mail."""
+    return Outcome(state=MessageState.PENDING, reason="not accepted yet", again_at=now + NOT_TRIED_WAIT, tried=False)
 
 
 def _later(claimed: Claimed, now: datetime) -> Outcome:

@@ -4,7 +4,13 @@ No address and no word of a server reaches a log: both stay in the message's row
 
 from collections.abc import Sequence
 from email.utils import formataddr
-from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
+from smtplib import (
+    SMTPConnectError,
+    SMTPDataError,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
 from typing import Any, Self
 
 from django.core.mail import EmailMultiAlternatives, get_connection
@@ -42,6 +48,10 @@ def mail_to(address: str, content: Rendered, settings: MailSettings, *, message_
     return mail
 
 
+class ServerAwayError(NotSentError):
+    """The server cannot be reached, or hangs: the next mail would wait as long."""
+
+
 class PutOffError(NotSentError):
     """The server does not accept mail to this address now; nothing is wrong with the server."""
 
@@ -60,7 +70,7 @@ class Transport:
 
     def send(self, mail: Any) -> str:
         """Returns the name that the provider gave the mail, if it gives names. Raises AddressRefusedError,
-        NotSentError."""
+        NotSentError and its kinds."""
         try:
             self._connection.open()
             accepted = self._connection.send_messages([mail])
@@ -70,7 +80,8 @@ class Transport:
                 raise AddressRefusedError(reason) from None
             if isinstance(error, SMTPRecipientsRefused):
                 raise PutOffError("the mail server put the mail off") from None
-            raise NotSentError(f"the mail server failed: {safe_name(error)}") from None
+            away = isinstance(error, TimeoutError | ConnectionError | SMTPServerDisconnected | SMTPConnectError)
+            raise (ServerAwayError if away else NotSentError)(f"the mail server failed: {safe_name(error)}") from None
         if accepted != 1:
             raise NotSentError("the mail server did not accept the mail")
         return provider_id(mail)

@@ -68,6 +68,8 @@ class Message(models.Model):
     next_try_at = models.DateTimeField(null=True, blank=True)
     tries = models.IntegerField(db_default=0)
     sent_at = models.DateTimeField(null=True, blank=True)
+    # When a person had it sent once more, not knowing whether it had arrived.
+    sent_again_at = models.DateTimeField(null=True, blank=True)
     provider_id = models.TextField(blank=True, db_default="")
     to_address = models.TextField(blank=True, db_default="")
     subject = models.TextField(blank=True, db_default="")

@@ -55,7 +55,8 @@ class WebhookEndpoint(models.Model):
 
 
 class WebhookDelivery(models.Model):
-    """One event on its way to one endpoint. Kept beside the event's own columns: no key points into history.
+    """One event on its way to one endpoint; deleted some time after it ended. No key points into history: the event's
+    columns are copied.
 
     `tries` and `first_try_at` are of the current round; a person who resends begins another. Whoever holds the lease
     of the current `lease_token` sends, and records what came of it."""
@@ -97,12 +98,13 @@ class WebhookDelivery(models.Model):
                 condition=Q(state="pending"),
                 name="delivery_before_of_object",
             ),
+            models.Index(fields=("closed_at", "id"), condition=Q(closed_at__isnull=False), name="delivery_ended"),
         )
 
 
 class WebhookTry(models.Model):
-    """One POST and what came of it. Append-only. `number` is the lease under which it was sent; a gap is a worker that
-    died. `status` is None without an answer; `answer` is its beginning, redacted."""
+    """One POST and what came of it. Never changed; deleted with its delivery. `number` is the lease under which it was
+    sent; a gap is a worker that died. `status` is None without an answer; `answer` is its beginning, redacted."""
 
     delivery = models.ForeignKey(WebhookDelivery, on_delete=models.PROTECT, related_name="log")
     number = models.IntegerField()

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from billing.domain.addresses import check_url
+from billing.domain.addresses import check_url, without_query
 from billing.domain.errors import RefusedError
 from billing.domain.events import BY_NAME
 from billing.domain.reasons import Reason
@@ -17,7 +17,7 @@ from billing.doorbell import DELIVER, ring_on_commit
 from billing.ids import new_id
 from billing.models import Event, GatewayAccount, WebhookEndpoint
 from billing.models.bulk import delivering
-from billing.models.bulk.history import record_event, record_transition
+from billing.models.bulk.history import record_change, record_event, record_transition
 from billing.models.encryption import encrypt
 from billing.notifying.signing import new_secret
 
@@ -67,8 +67,12 @@ def create_endpoint(
     return endpoint, secret
 
 
-def update_endpoint(*, endpoint: WebhookEndpoint, changes: Mapping[str, Any]) -> WebhookEndpoint:
-    """Writes new values of `CHANGEABLE` columns. Other kinds count for the events that are handed out from now on."""
+def update_endpoint(
+    *, endpoint: WebhookEndpoint, changes: Mapping[str, Any], actor: str, now: datetime
+) -> WebhookEndpoint:
+    """Writes new values of `CHANGEABLE` columns, with a line of history.
+
+    Other kinds count for the events that are handed out from now on. Raises AddressError and WebhookError."""
     unknown = sorted(set(changes) - CHANGEABLE)
     if unknown:
         raise ValueError(f"{unknown[0]}: cannot be changed this way")
@@ -79,10 +83,13 @@ def update_endpoint(*, endpoint: WebhookEndpoint, changes: Mapping[str, Any]) ->
         values["kinds"] = _checked_kinds(values["kinds"])
     with transaction.atomic():
         locked = _lock(endpoint)
-        for column, value in values.items():
-            setattr(locked, column, value)
-        if values:
-            locked.save(update_fields=sorted(values))
+        differs = {name: (getattr(locked, name), values[name]) for name in sorted(values)}
+        differs = {name: (before, after) for name, (before, after) in differs.items() if before != after}
+        for name, (_, after) in differs.items():
+            setattr(locked, name, after)
+        if differs:
+            locked.save(update_fields=sorted(differs))
+            _record_change(locked, differs, actor=actor, now=now)
     return locked
 
 
@@ -117,7 +124,7 @@ def resume_endpoint(
 
 
 def delete_endpoint(*, endpoint: WebhookEndpoint, reason: str, actor: str, now: datetime) -> WebhookEndpoint:
-    """Ends it for good: what is pending is canceled, its secrets are forgotten; what was delivered stays on record."""
+    """Ends it for good: what is pending is canceled, its secrets are forgotten; what ended is kept as long as any."""
     with transaction.atomic():
         locked = _lock(endpoint)
         delivering.cancel_pending(locked.pk, now=now)
@@ -206,6 +213,26 @@ def _move(locked: WebhookEndpoint, to: EndpointState, *, reason: str, actor: str
     locked.state, locked.disabled_reason = to.value, ""
     locked.save(update_fields=["state", "disabled_reason"])
     _record_move(locked, was, to, reason=reason, actor=actor, now=now)
+
+
+def _record_change(
+    endpoint: WebhookEndpoint, differs: Mapping[str, tuple[Any, Any]], *, actor: str, now: datetime
+) -> None:
+    """No event: it would tell every other endpoint the address."""
+    shown = {
+        name: (without_query(before), without_query(after)) if name == "url" else (before, after)
+        for name, (before, after) in differs.items()
+    }
+    record_change(
+        account_id=endpoint.account_id,
+        subject_type=SUBJECT,
+        subject_id=endpoint.pk,
+        state=endpoint.state,
+        kind=None,
+        changes=shown,
+        actor=actor,
+        now=now,
+    )
 
 
 def _record_move(

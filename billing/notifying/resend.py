@@ -15,10 +15,14 @@ MOST_EVENTS = 5000
 
 
 def resend_delivery(*, delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
-    """Begins a new round of tries, with the same webhook-id. Raises WebhookError while it is pending."""
+    """Begins a new round of tries, with the same webhook-id.
+
+    Raises WebhookError while it is pending, and for one that was deleted meanwhile because it ended long ago."""
     with transaction.atomic():
         _lock_endpoint(delivery.endpoint)
-        locked = WebhookDelivery.objects.select_for_update(no_key=True).get(pk=delivery.pk)
+        locked = WebhookDelivery.objects.select_for_update(no_key=True).filter(pk=delivery.pk).first()
+        if locked is None:
+            raise WebhookError("state", "state", "the delivery was deleted: resend a span of time")
         if locked.state == DeliveryState.PENDING:
             raise WebhookError("state", "state", "the delivery is pending: it is sent without being resent")
         delivering.resend(locked.endpoint_id, [locked.event_id], now=now)

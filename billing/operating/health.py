@@ -29,7 +29,7 @@ PROPOSED_FOR_LONG = timedelta(days=1)
 UNPUBLISHED_FOR_LONG = timedelta(minutes=5)
 PULSE = timedelta(seconds=60)
 NAMED = 3
-QUEUES = ("charge", "housekeeping", "notify", "reconcile")
+QUEUES = ("charge", "housekeeping", "mail", "notify", "reconcile")
 
 
 @dataclass(frozen=True, slots=True)

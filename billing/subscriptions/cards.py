@@ -11,11 +11,11 @@ from django.db import transaction
 
 from billing.domain.errors import RefusedError
 from billing.domain.reasons import Reason
-from billing.domain.subscriptions import CardKind, CardState
+from billing.domain.subscriptions import CardKind, CardState, Collector, SubscriptionState
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
 from billing.gateway.order_rows import write_baseline
 from billing.ids import new_id
-from billing.models import Customer, PaymentMethod
+from billing.models import Customer, PaymentMethod, Subscription
 from billing.models.bulk import settling
 from billing.models.bulk.history import record_change, record_event, record_transition
 from billing.subscriptions.activate import activate_waiting
@@ -76,6 +76,17 @@ def start_binding(
         )
         _log(card, "", CardState.PENDING, Reason.BINDING_STARTED, now, actor=actor)
     return card
+
+
+def is_charged_at_once(customer: Customer) -> bool:
+    """Whether a card that the customer saves now is charged without delay: a subscription begins with a charge."""
+    return Subscription.objects.filter(
+        customer=customer,
+        state=SubscriptionState.INCOMPLETE.value,
+        collector=Collector.ENGINE.value,
+        charge_at_start=True,
+        plan__trial_days=0,
+    ).exists()
 
 
 def page_to_save_a_card(*, customer: Customer, return_url: str, now: datetime) -> str:

@@ -99,7 +99,7 @@ def test_workers_and_switches_are_shown(boss: Client) -> None:
     Heartbeat.objects.create(queue="charge", worker="host:1", beat_at=now)
     Heartbeat.objects.create(queue="reconcile", worker="host:1", beat_at=now - timedelta(minutes=5))
     page = boss.get(reverse("admin:index")).content.decode()
-    assert "No heartbeat for a minute from: housekeeping, notify, reconcile." in page
+    assert "No heartbeat for a minute from: housekeeping, mail, notify, reconcile." in page
     assert f"{account.name} was stopped on" in page
     assert "too many declines" in page
     assert "Stop everything" in page

@@ -1,5 +1,6 @@
 """Mail in the admin: its settings with previews, a test to oneself, what was sent, and a customer's silence."""
 
+import re
 from typing import Any
 
 import pytest
@@ -37,10 +38,16 @@ def test_mail_is_switched_on_with_a_reason(boss: Client) -> None:
     look = MailSettings.objects.get()
     assert (look.enabled, look.language, look.color) == (True, "ms", "#112233")
     assert set(TO_CUSTOMERS) - set(look.kinds_off) == {"receipt", "notice", "enrolled"}
-    line = Transition.objects.get(subject_type="mail")
+    changed, line = Transition.objects.filter(subject_type="mail").order_by("pk")
+    assert (changed.from_state, changed.to_state, changed.actor) == ("mail off", "mail off", "aisyah")
+    assert "color: #0f766e → #112233; " in changed.reason
+    assert changed.reason.endswith(": we begin")
     assert (line.from_state, line.to_state, line.reason, line.actor) == ("mail off", "mail on", "we begin", "aisyah")
     assert change(boss, account, enabled="", kinds=[]).status_code == 302
     assert not MailSettings.objects.get().enabled
+    lines = Transition.objects.filter(subject_type="mail").count()
+    assert change(boss, account, enabled="", kinds=[]).status_code == 302
+    assert Transition.objects.filter(subject_type="mail").count() == lines, "nothing changed"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +71,11 @@ def test_settings_that_cannot_be_used_change_nothing(boss: Client, field: str, v
     assert response.status_code == 422
     assert says in response.content.decode()
     assert not MailSettings.objects.exists()
+
+
+def test_the_settings_are_saved_by_a_button_that_says_so(boss: Client) -> None:
+    page = text(boss.get(url(GatewayAccount, "change", make_account().pk) + "mail/"))
+    assert re.findall(r'<button type="submit" class="k-button k-primary">([^<]+)</button>', page) == ["Save"]
 
 
 def test_mail_stays_off_without_a_mail_server(boss: Client, settings: Any) -> None:
@@ -140,3 +152,27 @@ def test_a_customer_is_silenced_in_a_language(boss: Client) -> None:
     page = text(boss.get(url(Customer, "change", customer.pk)))
     assert "only what card networks require" in page
     assert "Malay" in page
+
+
+def test_an_unknown_message_is_sent_again_with_a_reason(boss: Client) -> None:
+    message = make_message(state="unknown", next_try_at=None)
+    address = url(Message, "change", message.pk)
+    again = f"{address}send-again/"
+    assert again in text(boss.get(address))
+    assert "may look like a second payment" in text(boss.get(again))
+    assert boss.post(again, {"reason": "", "token": token(boss, again)}).status_code == 422
+    assert boss.post(again, {"reason": "she lacks it", "token": token(boss, again)}).status_code == 302
+    message.refresh_from_db()
+    assert message.state == "pending"
+    assert Transition.objects.get(subject_type="message").actor == "aisyah"
+    for page in (url(Message, "changelist"), address, url(Customer, "change", message.customer_id)):
+        assert "may have arrived twice" in text(boss.get(page))
+    assert again not in text(boss.get(address)), "it is on its way"
+
+
+def test_whoever_may_only_look_sends_nothing_again(viewer: Client) -> None:
+    message = make_message(state="unknown", next_try_at=None)
+    again = url(Message, "change", message.pk) + "send-again/"
+    assert viewer.post(again, {"reason": "x"}).status_code == 403
+    message.refresh_from_db()
+    assert message.state == "unknown"

@@ -157,7 +157,6 @@ def test_history_is_what_happened() -> None:
         "GatewayTransaction",
         "Heartbeat",
         "IdempotencyRecord",
-        "Message",
         "RefundEvidence",
         "ReportDay",
         "Proposal",

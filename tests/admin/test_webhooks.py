@@ -75,6 +75,13 @@ def test_form_says_what_is_wrong_when_a_rule_is_broken(
     assert endpoint.url == "http://127.0.0.1:9/"
 
 
+def test_change_is_in_the_history_of_the_page(boss: Client, endpoint: WebhookEndpoint) -> None:
+    act(boss, endpoint, "change", url="https://shop.example/new", kinds="", description="", email="")
+    line = Transition.objects.get(subject_type="webhook_endpoint", subject_id=endpoint.pk)
+    assert (line.actor, "https://shop.example/new" in line.reason) == ("aisyah", True)
+    assert "→ https://shop.example/new" in boss.get(url(WebhookEndpoint, "change", endpoint.pk)).content.decode()
+
+
 def test_person_pauses_resumes_rotates_tests_and_deletes(boss: Client, endpoint: WebhookEndpoint) -> None:
     def state() -> str:
         endpoint.refresh_from_db()

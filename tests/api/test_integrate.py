@@ -22,7 +22,7 @@ from billing.models.clock import database_now
 from billing.notifying.deliver import Delivering, deliver_due
 from tests.api.calls import api_for
 from tests.conftest import Shop
-from tests.factories import NOW
+from tests.factories import NOW, make_mail
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/integrate.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -102,6 +102,7 @@ def test_the_page_runs_from_top_to_bottom(
     tmp_path: Path,
 ) -> None:
     settings.KITARAN_PUBLIC_URL = live_server.url
+    make_mail(shop.account)
     api = api_for(shop.account)
     monkeypatch.setenv("KITARAN_URL", live_server.url)
     monkeypatch.setenv("KITARAN_KEY", api.key or "")
@@ -112,7 +113,7 @@ def test_the_page_runs_from_top_to_bottom(
     monkeypatch.setenv("WEBHOOK_URL", f"http://127.0.0.1:{port}/hooks")
     monkeypatch.setenv("WEBHOOK_SECRET", "")
     monkeypatch.setenv("INBOX", str(tmp_path / "inbox.db"))
-    connect, bind, check, subscribe, see, receive, register, once, give_back, feed = BLOCKS
+    connect, bind, check, subscribe, see, receive, register, once, give_back, mails, feed = BLOCKS
     page: dict[str, Any] = {}
     try:
         for block in (connect, bind):
@@ -121,7 +122,7 @@ def test_the_page_runs_from_top_to_bottom(
         assert came_back.startswith(f"{live_server.url}/bind/")
         expected = f"https://shop.example/cards/done?payment_method={page['card']['id']}&status=active"
         assert visit(came_back) == (303, expected)
-        for block in (check, subscribe, see, receive, register, once, once, give_back, give_back, feed):
+        for block in (check, subscribe, see, receive, register, once, once, give_back, give_back, mails, feed):
             exec(compile(block, str(PAGE), "exec"), page)  # noqa: S102
         assert inbox(page) == [("invoice.paid", 3500)]
         assert forged(f"http://127.0.0.1:{port}/hooks") == 401
@@ -143,6 +144,8 @@ def test_the_page_runs_from_top_to_bottom(
     }
     assert re.search(r"^incomplete every month", said, re.MULTILINE)
     assert re.search(r"^active \['20", said, re.MULTILINE)
+    assert re.search(r"^enrolled ms pending $", said, re.MULTILINE)
+    assert page["newest"] == page["messages"][0]
     invoices = api.get("/invoices/").json()["data"]
     assert [invoice["amount_minor"] for invoice in invoices] == [3500, 1990], "order 7 was sent twice and issued once"
     (refund,) = api.get("/refunds/").json()["data"]

@@ -15,6 +15,7 @@ def test_messages_are_listed_with_their_outcome(merchant: Merchant) -> None:
     assert shown["customer"] == merchant.customer.public_id
     assert set(shown) == {
         "id", "customer", "kind", "language", "state", "state_reason", "subject", "text", "created_at", "sent_at",
+        "sent_again_at",
     }  # fmt: skip
 
 

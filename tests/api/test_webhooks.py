@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from billing.models import Event, IdempotencyRecord, WebhookDelivery, WebhookEndpoint
+from billing.models import Event, IdempotencyRecord, Transition, WebhookDelivery, WebhookEndpoint
 from billing.models.encryption import decrypt
 from billing.notifying.endpoints import MOST_ENDPOINTS
 from tests.api.calls import api_for, problem, snapshot
@@ -101,6 +101,9 @@ def test_change_writes_what_is_sent_and_nothing_else(merchant: Merchant) -> None
     before = merchant.api.get(path).json()
     changed = merchant.api.patch(path, {"types": ["refund.failed"], "description": "new"}).json()
     assert changed == {**before, "types": ["refund.failed"], "description": "new"}
+    line = Transition.objects.get(subject_type="webhook_endpoint", subject_id=merchant.endpoint.pk)
+    assert line.reason == 'description:  → new; kinds: [] → ["refund.failed"]'
+    assert line.actor.startswith("api:key_")
 
 
 def test_pause_and_resume_move_the_state(merchant: Merchant) -> None:

@@ -107,7 +107,7 @@ def seed(shop: Shop, site: str) -> dict[str, object]:
         refund = request_refund(attempt=paid, amount_minor=sen, decision=Decision("aisyah", why), now=database_now())
         refund_due(tuning=shop.tuning, clock=database_now, should_stop=lambda: False)
     waiting = undecided(cards["Lim Mei Ling"], now)
-    for queue in ("charge", "housekeeping", "notify", "reconcile"):
+    for queue in ("charge", "housekeeping", "mail", "notify", "reconcile"):
         Heartbeat.objects.update_or_create(queue=queue, defaults={"worker": "worker-1:12", "beat_at": database_now()})
     newcomer = customer(account, "Farah Zain", 11, now)
     pending = start_binding(customer=newcomer, return_url=f"{site}/bind", now=now)

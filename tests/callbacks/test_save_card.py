@@ -11,7 +11,7 @@ from billing.models import Customer, PaymentMethod
 from billing.models.clock import database_now
 from billing.subscriptions.cards import confirm_binding
 from tests.conftest import Shop
-from tests.factories import make_customer, make_invoice, make_mail, make_plan, make_subscription
+from tests.factories import make_card, make_customer, make_invoice, make_mail, make_plan, make_subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -36,11 +36,41 @@ def test_opening_the_link_does_nothing(language: str, client: Client, django_ass
         response = method(path_of(customer))
         assert response.status_code == 200
     response = client.get(path_of(customer))
-    assert ("Simpan kad lain" if language == "ms" else "Save another card") in response.content.decode()
-    assert "Kedai Kopi" in response.content.decode()
+    page = response.content.decode()
+    assert f"<h1>{'Simpan kad' if language == 'ms' else 'Save a card'}</h1>" in page
+    assert '<p class="merchant">Kedai Kopi</p>' in page
+    assert "background: #0f766e" in page
     assert response["Referrer-Policy"] == "no-referrer"
     assert "form-action 'self' https:" in response["Content-Security-Policy"]
     assert not PaymentMethod.objects.exists()
+
+
+@pytest.mark.parametrize(("state", "title"), [("active", "Save another card"), ("inactive", "Save a card")])
+def test_the_title_says_whether_it_is_another_card(client: Client, state: str, title: str) -> None:
+    customer = make_card(state=state, is_default=False).customer
+    make_mail(customer.account)
+    assert f"<h1>{title}</h1>" in client.get(path_of(customer)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("columns", "trial_days", "at_once"),
+    [
+        ({"state": "incomplete", "charge_at_start": True}, 0, True),
+        ({"state": "incomplete", "charge_at_start": True}, 14, False),
+        ({"state": "incomplete", "charge_at_start": False}, 0, False),
+        ({"state": "active", "charge_at_start": True}, 0, False),
+    ],
+)
+def test_the_page_says_when_the_card_is_charged_at_once(
+    client: Client, columns: dict[str, Any], trial_days: int, at_once: bool
+) -> None:
+    card = make_card()
+    make_mail(card.account)
+    due = {} if columns["state"] == "active" else {"next_due_at": None}
+    make_subscription(card, make_plan(card.account, trial_days=trial_days), **columns, **due)
+    page = client.get(path_of(card.customer)).content.decode()
+    assert ("is charged to it at once" in page) is at_once
+    assert ("Nothing is charged when you save it" in page) is not at_once
 
 
 @pytest.mark.parametrize("change", ["x", "cus_", ""])

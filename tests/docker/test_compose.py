@@ -17,7 +17,7 @@ from tests.docker.reading import COMPOSE, ROOT, compose, production, seconds
 
 SERVICES: dict[str, Any] = compose()["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-ENGINE = {"migrate", "web", "charge", "notify", "background", "beat"}
+ENGINE = {"migrate", "web", "charge", "notify", "mail", "background", "beat"}
 ENTRYPOINT = (ROOT / "docker" / "entrypoint.sh").read_text(encoding="utf-8")
 
 
@@ -34,6 +34,10 @@ def test_charge_workers_grace_period_exceeds_the_task_limit() -> None:
 
 def test_background_workers_grace_period_exceeds_gateway_limit(settings: Any) -> None:
     assert seconds(SERVICES["background"]["stop_grace_period"]) > 120  # the most that the setting takes
+
+
+def test_mail_workers_grace_period_exceeds_a_mail() -> None:
+    assert seconds(SERVICES["mail"]["stop_grace_period"]) > 2 * 20  # the most that EMAIL_TIMEOUT takes
 
 
 def test_notify_workers_grace_period_exceeds_a_request() -> None:
@@ -57,7 +61,7 @@ def test_a_service_that_stays_has_a_health_check_and_comes_back(name: str) -> No
 def test_workers_are_judged_by_the_heartbeat_of_every_queue() -> None:
     checked = [
         queue
-        for name in ("charge", "notify", "background")
+        for name in ("charge", "notify", "mail", "background")
         for flag, queue in zip(*[SERVICES[name]["healthcheck"]["test"][start:] for start in (0, 1)], strict=False)
         if flag == "--queue"
     ]
@@ -73,6 +77,7 @@ def test_the_workers_take_every_queue_once() -> None:
     taken = (
         re.search(r"^    worker (\S+) charge ", ENTRYPOINT, re.MULTILINE),
         re.search(r"^    worker (\S+) notify ", ENTRYPOINT, re.MULTILINE),
+        re.search(r"^    worker (\S+) mail ", ENTRYPOINT, re.MULTILINE),
         re.search(r"^    worker (\S+) background ", ENTRYPOINT, re.MULTILINE),
     )
     assert sorted(queue for found in taken if found for queue in found[1].split(",")) == sorted(CELERY_QUEUES)

@@ -24,6 +24,8 @@ from tests.notifying.rows import make_endpoint, publish, record
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.faults]
 
 OBJECTS = 6
+# So many may be pending before the next event is written: the kills decide how long it takes, not the machine.
+BACKLOG = 100
 SEED = int(os.environ.get("SEED", random.randrange(10**6)))
 
 
@@ -52,10 +54,10 @@ def test_nothing_is_lost_when_workers_are_killed(receiver: ReceiverProcess) -> N
     kill_workers(receiver, kills=20, seed=SEED)
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif("FULL" not in os.environ, reason="FULL=1 runs it")
 def test_nothing_is_lost_when_workers_are_killed_often(receiver: ReceiverProcess) -> None:
-    kill_workers(receiver, kills=int(os.environ.get("KILLS", "300")), seed=SEED)
+    kill_workers(receiver, kills=int(os.environ.get("KILLS", "500")), seed=SEED)
 
 
 def kill_workers(receiver: ReceiverProcess, *, kills: int, seed: int) -> None:
@@ -76,7 +78,7 @@ def kill_workers(receiver: ReceiverProcess, *, kills: int, seed: int) -> None:
             workers.append(start())
         stop.set()
         writer.join()
-        _until(_is_all_delivered, seconds=90)
+        _until_all_is_delivered()
     finally:
         stop.set()
         for one in workers:
@@ -112,6 +114,8 @@ def _write(account: Any, stop: threading.Event, seed: int) -> None:
     draw = random.Random(seed + 1)
     try:
         while not stop.wait(0.05):
+            if WebhookDelivery.objects.filter(state="pending").count() > BACKLOG:
+                continue
             subject = draw.randint(1, OBJECTS)
             with transaction.atomic():
                 record(account, subject, now=database_now())
@@ -121,9 +125,17 @@ def _write(account: Any, stop: threading.Event, seed: int) -> None:
         connection.close()
 
 
-def _is_all_delivered() -> bool:
-    left = WebhookDelivery.objects.exclude(state="delivered").exists()
-    return not left and WebhookDelivery.objects.count() == 2 * Event.objects.count()
+def _until_all_is_delivered() -> None:
+    """However long it takes, while something is delivered every now and then."""
+    all_of_them, done = 2 * Event.objects.count(), -1
+    while done < all_of_them:
+        _until(lambda before=done: _delivered() > before, seconds=60)
+        done = _delivered()
+    assert WebhookDelivery.objects.count() == all_of_them
+
+
+def _delivered() -> int:
+    return WebhookDelivery.objects.filter(state="delivered").count()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta
+from smtplib import SMTPServerDisconnected
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +13,21 @@ from billing.mailing import send as sending
 from billing.mailing.bounces import note
 from billing.mailing.letters import letter_of
 from billing.mailing.send import send_due
-from billing.models import AccountTrouble, Customer, MailSettings, Message
+from billing.mailing.send_again import MessageError, send_again
+from billing.models import AccountTrouble, Customer, MailSettings, Message, Transition
 from billing.models.bulk import mailing
 from billing.models.bulk.history import NewEvent, record_events
-from tests.factories import NOW, make_card, make_customer, make_invoice, make_mail, make_message, make_subscription
+from tests.factories import (
+    NOW,
+    make_attempt,
+    make_card,
+    make_customer,
+    make_invoice,
+    make_mail,
+    make_message,
+    make_subscription,
+    move_attempt,
+)
 from tests.mailing.sink import Sink
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +53,11 @@ def send(now: datetime = LATER) -> int:
 
 def paid_invoice(**columns: Any) -> Any:
     return make_invoice(make_card(**columns), state="paid", closed_at=NOW, next_attempt_at=None)
+
+
+def expired_subscription(card: Any = None) -> Any:
+    now_over = {"first_payment_ends_at": NOW, "activates_on": "payment", "charge_at_start": True, "period_index": 1}
+    return make_subscription(card, state="expired", ended_at=NOW, next_due_at=None, **now_over)
 
 
 def state_of(kind: str = "receipt") -> tuple[str, str]:
@@ -183,6 +200,40 @@ def test_a_server_that_is_away_is_a_trouble_and_tried_again(sink: Sink, caplog: 
     assert "Aminah" not in caplog.text
 
 
+def test_a_server_that_hangs_takes_the_time_of_one_mail(sink: Sink, monkeypatch: Any) -> None:
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    for _ in range(4):
+        make_message(invoice)
+    tried: list[str] = []
+
+    def hang(_: Any, mails: list[Any]) -> int:
+        tried.append(mails[0].extra_headers["Message-ID"])
+        raise SMTPServerDisconnected("Connection unexpectedly closed: timed out")
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr("django.core.mail.backends.smtp.EmailBackend.send_messages", hang)
+        assert send() == 0
+    assert len(tried) == 1
+    (first,), others = Message.objects.filter(tries=1), Message.objects.filter(tries=0)
+    assert tried == [f"<{first.public_id}@kedai.example>"]
+    assert {one.state for one in others} == {"pending"}
+    assert len(others) == 3
+    waits = [one.next_try_at for one in (*others, first) if one.next_try_at]
+    assert max(waits[:3]) < waits[3], "not always behind the same mail"
+    assert send(LATER + RETRY_WAITS[0]) == 4
+
+
+def test_time_that_is_over_sends_no_more(sink: Sink) -> None:
+    for _ in range(2):
+        invoice = paid_invoice()
+        make_mail(invoice.account)
+        make_message(invoice)
+    assert send_due(clock=lambda: LATER, should_stop=lambda: False, send_for=timedelta(0)) == 0
+    assert send_due(clock=lambda: LATER, should_stop=lambda: True) == 0
+    assert send() == 2
+
+
 def test_one_account_does_not_wait_for_another(sink: Sink, monkeypatch: Any) -> None:
     broken, whole = paid_invoice(), paid_invoice()
     for invoice in (broken, whole):
@@ -198,6 +249,17 @@ def test_one_account_does_not_wait_for_another(sink: Sink, monkeypatch: Any) -> 
     assert send() == 1
     assert sink.to(whole.customer.email)
     assert Message.objects.get(account=broken.account).state == "pending"
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_whoever_is_asked_for_a_card_is_told_what_is_charged(sink: Sink, at_start: bool) -> None:
+    subscription = make_subscription(state="incomplete", next_due_at=None, charge_at_start=at_start)
+    make_mail(subscription.account)
+    happen("subscription.created", subscription)
+    assert send(LATER + timedelta(hours=1)) == 1
+    text = sink.mails[0].get_body(("plain",)).get_content()
+    assert ("The first payment is charged to it at once" in text) is at_start
+    assert ("Nothing is charged when you save it" in text) is not at_start
 
 
 def test_more_than_a_batch_is_sent_in_one_go(sink: Sink) -> None:
@@ -284,3 +346,80 @@ def test_a_mail_that_comes_back_is_bounced(event_type: str, message_id: str | No
     other.refresh_from_db()
     assert (message.state, other.state) == (state, "sent")
     assert message.state_reason == ("550 gone" if state == "bounced" else "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "kinds"), [("first_payment_overdue", ["expired"]), ("invoice_voided", [])], ids=["in time", "by hand"]
+)
+def test_a_first_payment_that_never_came_is_said_once(sink: Sink, reason: str, kinds: list[str]) -> None:
+    subscription = expired_subscription()
+    make_mail(subscription.account)
+    for _ in range(2):
+        happen("subscription.expired", subscription, reason=reason)
+    assert [message.kind for message in Message.objects.all()] == kinds
+    assert send() == len(kinds)
+    for mail in sink.mails:
+        assert mail["Subject"] == "Coffee club: your subscription did not start"
+        assert "You have not been charged" in mail.get_body(("plain",)).get_content()
+
+
+def test_a_first_payment_that_comes_late_takes_the_message_back(sink: Sink) -> None:
+    card = make_card()
+    subscription = expired_subscription(card)
+    make_mail(subscription.account)
+    happen("subscription.expired", subscription, reason="first_payment_overdue")
+    move_attempt(make_attempt(make_invoice(card, subscription=subscription), card), "surplus")
+    assert send() == 0
+    assert state_of("expired") == ("canceled", "its payment came after all")
+
+
+def test_a_first_charge_that_is_declined_asks_for_another_card(sink: Sink) -> None:
+    invoice = make_invoice(tries=1, next_attempt_at=None, refusal="first_charge_declined", refused_at=NOW)
+    make_mail(invoice.account)
+    happen("invoice.payment_failed", invoice, tries_left=0, ends_subscription=False)
+    assert send() == 1
+    text = sink.mails[0].get_body(("plain",)).get_content()
+    assert "Your subscription starts when this payment is made" in text
+    assert "/card/" in text
+
+
+def lost_receipt() -> Message:
+    """A receipt whose worker died while it was sending."""
+    invoice = paid_invoice()
+    make_mail(invoice.account)
+    happen("invoice.paid", invoice)
+    (claimed,) = mailing.claim(invoice.account_id, now=NOW, limit=1)
+    assert mailing.give_up_interrupted(now=claimed.leased_until) == 1
+    return Message.objects.get()
+
+
+def test_a_person_has_an_unknown_message_sent_again(sink: Sink) -> None:
+    message = lost_receipt()
+    assert (message.state, send()) == ("unknown", 0)
+    send_again(message=message, reason="she did not get it", actor="siti", now=LATER)
+    line = Transition.objects.get(subject_type="message", subject_id=message.pk)
+    assert (line.from_state, line.to_state) == ("unknown", "pending")
+    assert (line.reason, line.actor, line.account_id) == ("she did not get it", "siti", message.account_id)
+    assert send() == 1
+    assert send() == 0
+    message.refresh_from_db()
+    assert (message.state, message.sent_again_at) == ("sent", LATER)
+    assert sink.mails[0]["Message-ID"] == f"<{message.public_id}@kedai.example>", "a copy is recognised"
+
+
+@pytest.mark.parametrize("state", ["pending", "sent", "refused", "canceled"])
+def test_only_an_unknown_message_is_sent_again(state: str) -> None:
+    message = make_message(state=state, next_try_at=NOW if state == "pending" else None)
+    with pytest.raises(MessageError, match=f"this one is {state}"):
+        send_again(message=message, reason="please", actor="siti", now=NOW)
+    assert not Transition.objects.exists()
+
+
+def test_a_message_that_is_lost_again_waits_for_a_person_again(sink: Sink) -> None:
+    message = lost_receipt()
+    send_again(message=message, reason="once more", actor="siti", now=LATER)
+    (claimed,) = mailing.claim(message.account_id or 0, now=LATER, limit=1)
+    assert mailing.give_up_interrupted(now=claimed.leased_until) == 1
+    assert send(claimed.leased_until) == 0
+    send_again(message=message, reason="and once more", actor="siti", now=claimed.leased_until)
+    assert send(claimed.leased_until) == 1

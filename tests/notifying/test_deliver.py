@@ -348,7 +348,7 @@ def test_change_of_kinds_counts_from_then_on(receiver: ReceiverProcess) -> None:
     endpoint = make_endpoint(url=receiver.url(), kinds=["refund.orphan_answer"])
     publish(endpoint.account, 1)
     hand_out(now=NOW)
-    update_endpoint(endpoint=endpoint, changes={"kinds": []})
+    update_endpoint(endpoint=endpoint, changes={"kinds": []}, actor="test", now=NOW)
     later = publish(endpoint.account, 2)
     run()
     assert receiver.ids() == ids(later)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from django.core import mail
 
-from billing.models import Event, WebhookEndpoint
+from billing.models import Event, Transition, WebhookEndpoint
 from billing.notifying.deliver import hand_out
 from billing.notifying.endpoints import (
     delete_endpoint,
     pause_endpoint,
     resume_endpoint,
+    update_endpoint,
 )
 from billing.notifying.notices import send_notices
 from billing.notifying.publish import publish_account
@@ -124,3 +125,46 @@ def test_endpoint_is_disabled_after_five_days_without_success(receiver: Receiver
         assert endpoint.state == ("disabled" if day >= 5 else "active"), day
     assert endpoint.disabled_reason == "failing"
     assert endpoint.notice_due_at is None, "nobody to tell"
+
+
+def history(endpoint: WebhookEndpoint) -> list[tuple[str, str, str, str]]:
+    lines = Transition.objects.filter(subject_type="webhook_endpoint", subject_id=endpoint.pk).order_by("pk")
+    return [(line.from_state, line.to_state, line.reason, line.actor) for line in lines]
+
+
+def change(endpoint: WebhookEndpoint, **changes: Any) -> None:
+    update_endpoint(endpoint=endpoint, changes=changes, actor="siti", now=NOW)
+
+
+def test_change_leaves_a_line_with_the_values_before_and_after() -> None:
+    endpoint = make_endpoint(url="https://shop.example/old", kinds=["invoice.paid"], description="shop")
+    change(endpoint, url="https://shop.example/new", kinds=["refund.failed", "invoice.paid"], description="shop")
+    words = (
+        'kinds: ["invoice.paid"] → ["invoice.paid", "refund.failed"]; '
+        "url: https://shop.example/old → https://shop.example/new"
+    )
+    assert history(endpoint) == [("active", "active", words, "siti")]
+    endpoint.refresh_from_db()
+    assert (endpoint.url, endpoint.kinds) == ("https://shop.example/new", ["invoice.paid", "refund.failed"])
+    assert not Event.objects.exists(), "other endpoints are not told the address"
+
+
+def test_change_shows_no_address_and_no_query_in_history() -> None:
+    endpoint = make_endpoint(url="https://shop.example/hooks?token=one", email="old@shop.example")
+    change(endpoint, url="https://shop.example/hooks?token=two", email="new@shop.example")
+    words = "email changed; url: https://shop.example/hooks?… → https://shop.example/hooks?…"
+    assert history(endpoint) == [("active", "active", words, "siti")]
+
+
+def test_change_to_what_it_is_leaves_no_line() -> None:
+    endpoint = make_endpoint(url="https://shop.example/", kinds=["invoice.paid"])
+    change(endpoint, url="https://shop.example/", kinds=["invoice.paid"])
+    change(endpoint)
+    assert history(endpoint) == []
+
+
+def test_pause_and_resume_leave_lines() -> None:
+    endpoint = make_endpoint()
+    pause_endpoint(endpoint=endpoint, reason="moving", actor="siti", now=NOW)
+    resume_endpoint(endpoint=endpoint, reason="moved", actor="siti", now=NOW)
+    assert history(endpoint) == [("active", "paused", "moving", "siti"), ("paused", "active", "moved", "siti")]

@@ -14,6 +14,7 @@ from tests.promises.attacks import attacks, columns, insert_copy, other_value, r
 
 pytestmark = pytest.mark.django_db
 messages = import_module("billing.migrations.0023_messages")
+sent_again = import_module("billing.migrations.0026_messages_sent_again")
 WAITING = (MessageState.PENDING, MessageState.SENDING)
 ON_THE_WAY = {
     MessageState.SENT: ("sending",),
@@ -31,7 +32,7 @@ def in_state(state: MessageState) -> Message:
 
 
 def test_the_database_and_the_domain_have_the_same_moves() -> None:
-    listed = {old: set(news) for old, news in messages.MESSAGE_MOVES.items()}
+    listed = {old: set(news) for old, news in sent_again.MESSAGE_MOVES.items()}
     assert listed == {old.value: {new.value for new in news} for old, news in MESSAGE_MOVES.items()}
 
 
@@ -42,6 +43,19 @@ def test_a_message_moves_along_the_table_only(old: MessageState) -> None:
         message = in_state(old)
         with refused("messages_move_only_along_the_table"):
             update(message, state=new.value, next_try_at=NOW if new in WAITING else None)
+
+
+@attacks("only_a_person_sends_an_unknown_message_again")
+def test_an_unknown_message_is_sent_again_only_with_the_time_of_the_decision() -> None:
+    message = in_state(MessageState.UNKNOWN)
+    with refused("only_a_person_sends_an_unknown_message_again"):
+        update(message, state="pending", next_try_at=NOW)
+    update(message, state="pending", next_try_at=NOW, sent_again_at=NOW)
+    update(message, state="sending")
+    update(message, state="unknown", next_try_at=None)
+    with refused("only_a_person_sends_an_unknown_message_again"):
+        update(message, state="pending", next_try_at=NOW)
+    update(message, state="pending", next_try_at=NOW, sent_again_at=NOW + timedelta(minutes=1))
 
 
 @attacks("messages_never_change")
@@ -55,7 +69,7 @@ def test_what_was_written_and_sent_never_changes(column: str) -> None:
 
 
 def test_every_column_of_a_message_is_classified() -> None:
-    free = {"state", "state_reason", "next_try_at", "tries", "provider_id"}
+    free = {"state", "state_reason", "next_try_at", "tries", "provider_id", "sent_again_at"}
     assert {*messages.FROZEN_MESSAGE_COLUMNS, *messages.SENT_COLUMNS, *free} == set(columns(Message))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.factories import NOW, make_account
 from tests.notifying.rows import make_delivery, make_endpoint, make_try, publish
-from tests.promises.attacks import attacks, insert_copy, refused, rewrite, update
+from tests.promises.attacks import attacks, delete, insert_copy, refused, rewrite, update
 
 pytestmark = pytest.mark.django_db
 
@@ -117,3 +117,12 @@ def test_try_is_refused_when_it_is_rewritten() -> None:
     one = make_try()
     with refused("webhook_tries_never_change"):
         rewrite(one, "answer")
+
+
+@attacks("a_pending_webhook_delivery_is_kept")
+def test_delivery_is_deleted_only_after_it_ended() -> None:
+    delivery = make_delivery()
+    with refused("a_pending_webhook_delivery_is_kept"):
+        delete(delivery)
+    update(delivery, state="failed", next_try_at=None, closed_at=NOW)
+    delete(delivery)

@@ -94,6 +94,8 @@ class PersonAction:
     below: Callable[[Any], Sequence[Any]] = nothing
     beside: Callable[[Any], Sequence[Any]] = nothing
     danger: bool = False
+    # What the button of the page says that carries it out; empty: the label.
+    button: str = ""
 
     def allowed(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(self.permission))
@@ -165,7 +167,7 @@ def act(model_admin: Any, request: HttpRequest, action: PersonAction, row: Any, 
             "explain": action.explain(row),
             "subject": model_admin.subject(row),
             "subject_url": page_of(row),
-            "button": action.label,
+            "button": action.button or action.label,
             "danger": action.danger,
             "before": action.before(row),
             "below": action.below(row),

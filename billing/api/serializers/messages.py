@@ -15,7 +15,8 @@ class MessageSerializer(Output):
     state = word(
         MessageState,
         "`sent`: the mail server accepted it. `refused` and `bounced`: it did not, or returned it; correct the "
-        "customer's address. `unknown`: it may have been sent, and is not sent again. `canceled`: no longer true.",
+        "customer's address. `unknown`: it may have been sent, and is sent again only by a person. `canceled`: no "
+        "longer true.",
         read_only=True,
     )
     state_reason = string("The mail server's answer, or why it was not sent. May be empty.")
@@ -23,3 +24,6 @@ class MessageSerializer(Output):
     text = string("As it was sent, as plain text. Empty before.")
     created_at = Instant(help_text="When it was written.")
     sent_at = Instant(allow_null=True, help_text="When the mail server accepted it. Null before.")
+    sent_again_at = Instant(
+        allow_null=True, help_text="When a person had an unknown one sent again: it may have arrived twice. Else null."
+    )

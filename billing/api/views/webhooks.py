@@ -1,7 +1,9 @@
 """`/webhook-endpoints/` and `/webhook-deliveries/`"""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -24,7 +26,7 @@ from billing.api.serializers.webhooks import (
     WebhookSecretSerializer,
     WebhookTestSerializer,
 )
-from billing.api.views.base import AccountView, ListView
+from billing.api.views.base import AccountView, ListView, Serializer
 from billing.models import WebhookDelivery, WebhookEndpoint
 from billing.notifying.endpoints import (
     create_endpoint,
@@ -108,57 +110,62 @@ class WebhookEndpointView(_OneEndpointView):
     def patch(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
         endpoint = self.target()
         changes = self.body(WebhookEndpointChangeBody, partial=True)
-        update_endpoint(endpoint=endpoint, changes=changes)
+        update_endpoint(endpoint=endpoint, changes=changes, **self.done_by())
         return self.answer(endpoint)
 
 
-class PauseWebhookView(_OneEndpointView):
-    @operation(
-        "pause_webhook_endpoint",
-        "Pause a webhook endpoint",
-        "Nothing is sent until it is resumed. Events wait. 409 unless it is active.",
-        request=WebhookReasonBody,
-        answer=WebhookEndpointSerializer,
-        examples=examples.WEBHOOK_REASON,
-    )
-    @idempotent()
-    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        endpoint, body = self.target(), self.body(WebhookReasonBody)
-        pause_endpoint(endpoint=endpoint, **body, **self.done_by())
-        return self.answer(endpoint)
+def _action(
+    name: str,
+    summary: str,
+    description: str,
+    *,
+    use_case: Callable[..., WebhookEndpoint],
+    body: Serializer = WebhookReasonBody,
+    shown: Sequence[OpenApiExample] = examples.WEBHOOK_REASON,
+) -> type[_OneEndpointView]:
+    """A POST that does one thing to an endpoint, with what its body says, and answers with the endpoint."""
+
+    class View(_OneEndpointView):
+        @operation(name, summary, description, request=body, answer=WebhookEndpointSerializer, examples=shown)
+        @idempotent()
+        def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+            endpoint, values = self.target(), self.body(body)
+            use_case(endpoint=endpoint, **values, **self.done_by())
+            return self.answer(endpoint)
+
+    return View
 
 
-class ResumeWebhookView(_OneEndpointView):
-    @operation(
-        "resume_webhook_endpoint",
-        "Resume a webhook endpoint",
-        "A paused or disabled endpoint gets its events again. What it missed is sent first, in order, with all its "
-        "tries, or skipped with `skip_missed`.",
-        request=ResumeWebhookBody,
-        answer=WebhookEndpointSerializer,
-        examples=examples.RESUME_WEBHOOK,
-    )
-    @idempotent()
-    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        endpoint, body = self.target(), self.body(ResumeWebhookBody)
-        resume_endpoint(endpoint=endpoint, **body, **self.done_by())
-        return self.answer(endpoint)
-
-
-class DeleteWebhookView(_OneEndpointView):
-    @operation(
-        "delete_webhook_endpoint",
-        "Delete a webhook endpoint",
-        "Final. Pending deliveries are canceled, and its secrets are forgotten. Its past deliveries stay on record.",
-        request=WebhookReasonBody,
-        answer=WebhookEndpointSerializer,
-        examples=examples.WEBHOOK_REASON,
-    )
-    @idempotent()
-    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        endpoint, body = self.target(), self.body(WebhookReasonBody)
-        delete_endpoint(endpoint=endpoint, **body, **self.done_by())
-        return self.answer(endpoint)
+PauseWebhookView = _action(
+    "pause_webhook_endpoint",
+    "Pause a webhook endpoint",
+    "Nothing is sent until it is resumed. Events wait. 409 unless it is active.",
+    use_case=pause_endpoint,
+)
+ResumeWebhookView = _action(
+    "resume_webhook_endpoint",
+    "Resume a webhook endpoint",
+    "A paused or disabled endpoint gets its events again. What it missed is sent first, in order, with all its tries, "
+    "or skipped with `skip_missed`.",
+    use_case=resume_endpoint,
+    body=ResumeWebhookBody,
+    shown=examples.RESUME_WEBHOOK,
+)
+DeleteWebhookView = _action(
+    "delete_webhook_endpoint",
+    "Delete a webhook endpoint",
+    "Final. Pending deliveries are canceled, and its secrets are forgotten. Its past deliveries are still listed, as "
+    "long as any.",
+    use_case=delete_endpoint,
+)
+EndOldSecretView = _action(
+    "end_old_webhook_secret",
+    "End the previous secret",
+    "From now on the newest secret alone signs. 409 when there is one secret only.",
+    use_case=end_old_secret,
+    body=NoBody,
+    shown=(),
+)
 
 
 class RotateSecretView(_OneEndpointView):
@@ -176,22 +183,6 @@ class RotateSecretView(_OneEndpointView):
         endpoint, body = self.target(), self.body(RotateSecretBody)
         rotated, secret = rotate_secret(endpoint=endpoint, **body, **self.done_by())
         return _with_secret(rotated, secret, status=200)
-
-
-class EndOldSecretView(_OneEndpointView):
-    @operation(
-        "end_old_webhook_secret",
-        "End the previous secret",
-        "From now on the newest secret alone signs. 409 when there is one secret only.",
-        request=NoBody,
-        answer=WebhookEndpointSerializer,
-    )
-    @idempotent()
-    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        endpoint = self.target()
-        self.body(NoBody)
-        end_old_secret(endpoint=endpoint, **self.done_by())
-        return self.answer(endpoint)
 
 
 class TestWebhookView(_OneEndpointView):
@@ -243,7 +234,8 @@ class WebhookDeliveryListView(ListView):
     @operation(
         "list_webhook_deliveries",
         "List webhook deliveries",
-        "Newest first: each event that was handed out to an endpoint, and what became of it.",
+        "Newest first: each event that was handed out to an endpoint, and what became of it. A delivery that ended is "
+        "deleted after some time (30 days unless the installation says otherwise).",
         answer=WebhookDeliverySerializer,
         lists=True,
     )
@@ -272,7 +264,8 @@ class ResendDeliveryView(_OneDeliveryView):
     @operation(
         "resend_webhook_delivery",
         "Send a delivery again",
-        "Begins another ten tries, with the same `webhook-id`. 409 while it is pending.",
+        "Begins another ten tries, with the same `webhook-id`. 409 while it is pending. One that was deleted is sent "
+        "again by a span of time.",
         request=NoBody,
         answer=WebhookDeliveryWithTriesSerializer,
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
@@ -25,6 +26,7 @@ from billing.mailing.notices import announce_sometimes
 from billing.mailing.send import send_due
 from billing.models.clock import database_now
 from billing.notifying.deliver import Delivered, Delivering, deliver
+from billing.notifying.prune import prune
 from billing.notifying.publish import publish
 from billing.operating import shutdown, troubles
 from billing.operating.clocks import ask_gateways
@@ -34,8 +36,9 @@ from billing.operating.recognise import watch as watch_identity
 from billing.operating.tuning import Tuning
 from billing.subscriptions.renew import Opened, open_due
 
-# Charges wait for it in this one process.
+# Charges wait for them in this one process.
 DELIVER_FOR = timedelta(seconds=3)
+SEND_FOR = timedelta(seconds=3)
 
 
 class Command(BaseCommand):
@@ -107,6 +110,7 @@ class _Round:
             ("quarantine", self._read_quarantined),
             ("publish", self._publish),
             ("deliver", self._deliver),
+            ("prune", self._prune),
             ("announce", self._announce),
             ("mail", self._mail),
         ]
@@ -149,6 +153,10 @@ class _Round:
         how = replace(Delivering.from_settings(), run_for=DELIVER_FOR)
         self._delivered = deliver(how=how, clock=database_now, should_stop=shutdown.requested)
 
+    def _prune(self) -> None:
+        keep = timedelta(days=settings.KITARAN_WEBHOOK_RETENTION_DAYS)
+        prune(keep=keep, now=database_now(), should_stop=shutdown.requested)
+
     def _publish(self) -> None:
         while not shutdown.requested() and publish(now=database_now()):
             pass
@@ -160,7 +168,7 @@ class _Round:
         announce_sometimes(now=read_clock(), should_stop=shutdown.requested)
 
     def _mail(self) -> None:
-        send_due(clock=read_clock, should_stop=shutdown.requested)
+        send_due(clock=read_clock, should_stop=shutdown.requested, send_for=SEND_FOR)
         send_digest(clock=read_clock)
 
     def words(self) -> str:

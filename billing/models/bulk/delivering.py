@@ -190,6 +190,18 @@ def cancel_pending(endpoint_id: int, *, now: datetime) -> None:
     )
 
 
+def delete_ended(*, before: datetime, limit: int) -> int:
+    """Deletes deliveries that ended before that, and their tries; how many. What somebody has locked is left alone."""
+    return run(
+        """WITH ended AS MATERIALIZED (
+             SELECT id FROM billing_webhookdelivery WHERE closed_at < %s AND state <> 'pending'
+             ORDER BY closed_at, id LIMIT %s FOR UPDATE SKIP LOCKED),
+           tries AS (DELETE FROM billing_webhooktry WHERE delivery_id = ANY(ARRAY(SELECT id FROM ended)))
+           DELETE FROM billing_webhookdelivery WHERE id = ANY(ARRAY(SELECT id FROM ended))""",
+        [before, limit],
+    )
+
+
 def claim(*, now: datetime, lease_until: datetime, limit: int, of_one_endpoint: int, failing: bool) -> list[Claimed]:
     """Leases deliveries that are due at endpoints that are `failing`, or that are not. To be called in a transaction.
 

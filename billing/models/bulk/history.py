@@ -103,7 +103,7 @@ def record_change(
     subject_type: str,
     subject_id: int,
     state: str,
-    kind: str,
+    kind: str | None,
     changes: Mapping[str, tuple[Any, Any]],
     actor: str,
     now: datetime,
@@ -111,7 +111,8 @@ def record_change(
     words: str = "",
 ) -> None:
     """Records what changed of a row whose state stands: a line of history with the values before and after, and the
-    event `kind`. Of a field in PRIVATE both say only that it changed. `words` stand in history instead of values."""
+    event `kind`, if there is one. Of a field in PRIVATE both say only that it changed. `words` stand in history instead
+    of values."""
     shown = {
         name: {"changed": True} if name in PRIVATE else {"from": before, "to": after}
         for name, (before, after) in changes.items()
@@ -124,15 +125,18 @@ def record_change(
         to_state=state,
         reason=": ".join(filter(None, [words or _words_of(shown), reason])),
     )
-    event = NewEvent(
-        account_id=account_id,
-        kind=kind,
-        subject_type=subject_type,
-        subject_id=subject_id,
-        occasion=new_id("chg", now),
-        payload={"changes": shown, "reason": reason},
-    )
-    record_history([line, event], actor=actor, now=now)
+    lines: list[NewTransition | NewEvent] = [line]
+    if kind is not None:
+        event = NewEvent(
+            account_id=account_id,
+            kind=kind,
+            subject_type=subject_type,
+            subject_id=subject_id,
+            occasion=new_id("chg", now),
+            payload={"changes": shown, "reason": reason},
+        )
+        lines.append(event)
+    record_history(lines, actor=actor, now=now)
 
 
 def _words_of(changes: Mapping[str, Mapping[str, Any]]) -> str:

@@ -112,10 +112,13 @@ def give_up_interrupted(*, now: datetime) -> int:
 
 
 def accounts_with_mail(*, now: datetime) -> list[int]:
+    """Those with something due; the one that waits longest first."""
     return [
         account
         for (account,) in rows(
-            "SELECT DISTINCT account_id FROM billing_message WHERE next_try_at <= %s AND kind <> 'staff'", [now]
+            """SELECT account_id FROM billing_message WHERE next_try_at <= %s AND kind <> 'staff'
+               GROUP BY account_id ORDER BY min(next_try_at), account_id""",
+            [now],
         )
     ]
 
@@ -136,9 +139,10 @@ def claim(account_id: int, *, now: datetime, limit: int) -> list[Claimed]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a message. `again_at` only for *pending*."""
+    """What came of a message. `again_at` only for *pending*; `tried` is False when it was not its turn."""
 
     state: MessageState
+    tried: bool = True
     reason: str = ""
     again_at: datetime | None = None
     sent_at: datetime | None = None
@@ -153,7 +157,7 @@ def finish(claimed: Claimed, outcome: Outcome) -> bool:
     return bool(
         run(
             """UPDATE billing_message SET state = %s, state_reason = %s, next_try_at = %s, sent_at = %s,
-                      provider_id = %s, to_address = %s, subject = %s, text = %s
+                      provider_id = %s, to_address = %s, subject = %s, text = %s, tries = tries - %s
                WHERE id = %s AND state = 'sending' AND next_try_at = %s""",
             [
                 outcome.state.value,
@@ -164,6 +168,7 @@ def finish(claimed: Claimed, outcome: Outcome) -> bool:
                 outcome.to_address,
                 outcome.subject,
                 outcome.text,
+                0 if outcome.tried else 1,
                 claimed.id,
                 claimed.leased_until,
             ],

@@ -19,7 +19,17 @@ PROGRAMS = {
     "tick": ("manage.py", "tick", "--loop", "--every", "1"),
     "celery": ("celery", *_CELERY, *_WORKER, "-c", "2", "-Q", "charge", "-n", "charge@%h"),
 }
-_BACKGROUND = ("celery", *_CELERY, *_WORKER, "-c", "1", "-Q", "reconcile,notify,housekeeping", "-n", "background@%h")
+_BACKGROUND = (
+    "celery",
+    *_CELERY,
+    *_WORKER,
+    "-c",
+    "1",
+    "-Q",
+    "reconcile,notify,mail,housekeeping",
+    "-n",
+    "background@%h",
+)
 _KEEPER = ("/bin/sh", "-c", 'while :; do "$@"; sleep 0.3; done', "keeper")
 
 

@@ -24,7 +24,7 @@ RULES = (("at_most_four_tries_in_thirty_days", few_days), ("each_retry_day_is_la
 
 
 class Migration(migrations.Migration):
-    dependencies = (("billing", "0028_waking"),)
+    dependencies = (("billing", "0027_waking"),)
 
     operations = (
         migrations.AddField(

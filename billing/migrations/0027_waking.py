@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = (("billing", "0024_oldest_first"),)
+    dependencies = (("billing", "0026_messages_sent_again"),)
 
     operations = (
         migrations.AddIndex(
