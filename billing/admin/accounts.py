@@ -139,7 +139,7 @@ class SettingsForm(ReasonForm):
     one_off_retry_days = fields.DaysField(
         label="Retry days of one-off charges",
         required=False,
-        help_text="For charges without a subscription. Empty: a declined one is not tried again by itself.",
+        help_text="For charges without a subscription. Empty: a declined one is not tried again automatically.",
     )
     final_action = fields.choice("After the last declined try", [(a.value, text) for a, text in FINAL_WORDS.items()])
     first_payment_hours = fields.number(
