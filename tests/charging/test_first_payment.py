@@ -10,7 +10,7 @@ from billing.accounts.gateway_accounts import stop_account
 from billing.audit.invariants import Violation, violations
 from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.cases.approvals import propose
-from billing.charging.cases.ways_out import reject_closing, void_overdue, write_off
+from billing.charging.cases.ways_out import reject_closing, write_off
 from billing.charging.collecting.expire import expire_unpaid
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.decisions import Decision
@@ -29,6 +29,7 @@ from billing.models import (
 )
 from billing.models.clock import database_now
 from billing.operating import quarantine
+from billing.subscriptions import first_payment
 from billing.subscriptions.activate import activate_waiting
 from billing.subscriptions.lifecycle import cancel
 from billing.subscriptions.renew import open_due
@@ -385,12 +386,14 @@ def test_nothing_expires_in_a_database_that_is_not_recognised() -> None:
 def test_one_that_cannot_expire_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     bad, good = a_decline(), a_decline()
 
-    def failing(*, invoice: Invoice, now: datetime) -> None:
-        if invoice.pk == bad.pk:
-            raise ZeroDivisionError
-        void_overdue(invoice=invoice, now=now)
+    expire = first_payment.expire
 
-    monkeypatch.setattr("billing.charging.collecting.expire.void_overdue", failing)
+    def failing(subscription: Subscription, *, now: datetime) -> bool:
+        if subscription.pk == bad.subscription_id:
+            raise ZeroDivisionError
+        return expire(subscription, now=now)
+
+    monkeypatch.setattr(first_payment, "expire", failing)
     assert expire_unpaid(now=OVER) == 1
     assert (state_of(bad)[0], state_of(good)[0]) == ("incomplete", "expired")
     assert AccountTrouble.objects.get().account_id == bad.account_id

@@ -3,7 +3,7 @@
 1. Find those whose time for the first payment has passed, in accounts that charge and whose clock is right.
 2. In one commit each: recognise the database, for one that was put back may have forgotten the payment; lock account,
    tried cards, subscription, invoice and attempts, in the one order; decide again (`domain.first_payment`).
-3. Void the first invoice as a person would; the subscription expires by it.
+3. Void the first invoice, as where a person cancels the subscription; it expires by it.
 
 One whose payment may be on its way, or which the engine has yet to charge, is left alone until that is known.
 """
@@ -13,7 +13,7 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from billing.charging.cases.approvals import open_proposal
-from billing.charging.cases.ways_out import lock_for_closing, void_overdue
+from billing.charging.cases.ways_out import lock_for_closing
 from billing.charging.protocol import permission
 from billing.domain.arming import Refusal
 from billing.domain.attempts import HOLDS_PLACE, AttemptState
@@ -24,6 +24,7 @@ from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.models.bulk import arming
 from billing.operating import troubles
 from billing.operating.clocks import addresses_not_to_open
+from billing.subscriptions import first_payment
 
 BATCH = 200
 
@@ -73,16 +74,15 @@ def _expire_if_due(first: Invoice, now: datetime) -> int:
     stopped = arming.lock_account(first.account_id).stopped
     cards = first.attempts.order_by("payment_method_id").values_list("payment_method_id", flat=True).distinct()
     invoice = lock_for_closing(first, *cards)
-    unpaid = _facts(invoice, stopped=stopped)
+    subscription = Subscription.objects.get(invoices=invoice)
+    unpaid = _facts(subscription, invoice, stopped=stopped)
     if unpaid is None or why_not_expired(unpaid, now) is not None:
         return 0
-    void_overdue(invoice=invoice, now=now)
-    return 1
+    return int(first_payment.expire(subscription, now=now))
 
 
-def _facts(invoice: Invoice, *, stopped: bool) -> Unpaid | None:
+def _facts(subscription: Subscription, invoice: Invoice, *, stopped: bool) -> Unpaid | None:
     """Read under the locks; None when the subscription does not wait for this payment any more."""
-    subscription = Subscription.objects.get(invoices=invoice)
     ends_at = subscription.first_payment_ends_at
     if ends_at is None or subscription.state != SubscriptionState.INCOMPLETE or invoice.state not in CLOSABLE:
         return None

@@ -81,9 +81,11 @@ _EXPIRY = [
         TEST_SETTLED, "may_be_wrong"),
     one("expire: the time begins anew with a decline", OPENING, swap_sql("wait_for_another_card",
         "%s + make_interval(hours => a.first_payment_hours)", "%s"), TEST_SETTLED, "decline_leaves_it"),
-    one("expire: the subscription ends with its invoice", WAYS_OUT,
-        never("_carry_on", "state is SubscriptionState.INCOMPLETE and to is InvoiceState.VOID"),
+    one("expire: the subscription ends with its invoice", BEGIN, drop("expire", "change_state(...)"),
         TEST_SETTLED, "time_is_over"),
+    one("expire: it ends where a person voids its invoice", WAYS_OUT,
+        never("_carry_on", "state is SubscriptionState.INCOMPLETE and to is InvoiceState.VOID"),
+        TEST_BEGIN, "stays_expired"),
 ]  # fmt: skip
 
 MUTATIONS: list[Mutation] = [*_PAID, *_EXPIRY]
