@@ -10,6 +10,7 @@ from billing.accounts.gateway_accounts import stop_account
 from billing.audit.invariants import Violation, violations
 from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.cases.approvals import propose
+from billing.charging.cases.retry_now import retry_now
 from billing.charging.cases.ways_out import reject_closing, write_off
 from billing.charging.collecting.expire import expire_unpaid
 from billing.domain.attempts import Finding, Source, Verdict
@@ -248,6 +249,37 @@ def test_a_first_invoice_that_was_written_off_expires_too() -> None:
     write_off(invoice=invoice, decision=Decision("siti", "x"), now=NOW)
     assert expire_unpaid(now=OVER) == 1
     assert state_of(invoice) == ("expired", "void")
+
+
+def refused_and_written_off() -> Invoice:
+    """The gateway's refusal may be false: the lists show by NOW + 2 hours whether it is."""
+    invoice = make_unpaid()
+    told(armed(invoice), Finding(Verdict.NOT_SENT, Source.ANSWER, reason="refused"))
+    write_off(invoice=invoice, decision=Decision("siti", "x"), now=NOW)
+    invoice.refresh_from_db()
+    assert invoice.look_from_at is not None
+    assert invoice.look_from_at < OVER
+    return invoice
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["found", "found a moment ago"])
+def test_what_was_written_off_after_a_refusal_is_read_first(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is due any more, so no charge reads the cards, and the refused one may have taken the money."""
+    invoice = refused_and_written_off()
+    if not found:
+        monkeypatch.setattr("billing.charging.collecting.expire._overdue", lambda _: Invoice.objects.order_by("pk"))
+    assert expire_unpaid(now=OVER) == 0
+    Invoice.objects.update(preflight_at=invoice.look_from_at)
+    assert expire_unpaid(now=OVER) == 1
+    assert broken(OVER + HOUR) == []
+
+
+def test_what_a_person_wants_after_a_write_off_is_tried_before_it_expires() -> None:
+    invoice = a_decline()
+    write_off(invoice=invoice, decision=Decision("siti", "x"), now=NOW)
+    retry_now(invoice=invoice, decision=Decision("siti", "now"), now=OVER)
+    assert expire_unpaid(now=OVER) == 0
+    assert state_of(invoice) == ("incomplete", "open")
 
 
 def unresolved(*states: str) -> Callable[[Invoice], None]:

@@ -10,7 +10,7 @@ One whose payment may be on its way, or which the engine has yet to charge, is l
 
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from billing.charging.cases.approvals import open_proposal
 from billing.charging.cases.ways_out import lock_for_closing
@@ -18,7 +18,7 @@ from billing.charging.protocol import permission
 from billing.domain.arming import Refusal
 from billing.domain.attempts import HOLDS_PLACE, AttemptState
 from billing.domain.closing import CLOSABLE
-from billing.domain.first_payment import NEEDS_ANOTHER_CARD, Unpaid, why_not_expired
+from billing.domain.first_payment import NEEDS_ANOTHER_CARD, UNPROVEN, Unpaid, why_not_expired
 from billing.domain.subscriptions import SubscriptionState
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.models.bulk import arming
@@ -44,9 +44,12 @@ def _overdue(now: datetime) -> QuerySet[Invoice]:
     """The first invoices of what may expire. Those that wait for something else would hold up the others."""
     attempts = PaymentAttempt.objects.filter(invoice=OuterRef("pk"))
     waits = Q(state__in=[state.value for state in HOLDS_PLACE]) | Q(payment_method__held_at__isnull=False)
+    unread = Q(invoice__preflight_at=None) | Q(invoice__preflight_at__lt=F("invoice__look_from_at"))
+    last = Q(number=F("invoice__attempt_count"), state__in=[state.value for state in UNPROVEN])
     found = Invoice.objects.filter(
         Q(next_attempt_at=None) | Q(refusal__in=[refusal.value for refusal in NEEDS_ANOTHER_CARD]),
         ~Exists(attempts.filter(waits)),
+        ~Exists(attempts.filter(last, unread, invoice__look_from_at__isnull=False)),
         state__in=[state.value for state in CLOSABLE],
         hold=None,
         subscription__state=SubscriptionState.INCOMPLETE.value,
@@ -86,7 +89,7 @@ def _facts(subscription: Subscription, invoice: Invoice, *, stopped: bool) -> Un
     ends_at = subscription.first_payment_ends_at
     if ends_at is None or subscription.state != SubscriptionState.INCOMPLETE or invoice.state not in CLOSABLE:
         return None
-    attempts = list(invoice.attempts.values_list("state", "payment_method_id"))
+    attempts = list(invoice.attempts.order_by("number").values_list("state", "payment_method_id"))
     held = PaymentMethod.objects.filter(pk__in={card for _, card in attempts}, held_at__isnull=False)
     return Unpaid(
         ends_at=ends_at,
@@ -95,6 +98,7 @@ def _facts(subscription: Subscription, invoice: Invoice, *, stopped: bool) -> Un
         held=invoice.hold is not None or open_proposal(invoice) is not None,
         tried_card_held=held.exists(),
         look_from_at=invoice.look_from_at,
+        preflight_at=invoice.preflight_at,
         next_attempt_at=invoice.next_attempt_at,
         refusal=Refusal(invoice.refusal) if invoice.refusal else None,
     )

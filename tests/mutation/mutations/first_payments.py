@@ -68,6 +68,12 @@ _EXPIRY = [
         "while the lists may lag":
             never("why_not_expired", "unpaid.look_from_at is not None and now < unpaid.look_from_at"),
     }, TEST_SETTLED, "under_the_locks"),
+    one("expire: not under the locks before its cards were read", DOMAIN,
+        never("why_not_expired", "_is_unread(unpaid)"), TEST_SETTLED, "is_read_first"),
+    one("expire: a retry after a write-off is due", RETRY, drop("retry_now", "refusal=None",
+        of="again.update(state=InvoiceState.OPEN.value, state_reason='', closed_at=None, next_attempt_at=now, "
+           "refusal=None, refused_at=None, collect_regardless=True, lease_token=F('lease_token') + 1)"),
+        TEST_SETTLED, "after_a_write_off_is_tried"),
     one("expire: not in an account that is stopped", DOMAIN, never("why_not_expired", "unpaid.account_stopped"),
         TEST_SETTLED, "while_money_may_come and stop_all"),
     one("expire: not before a charge that is due", DOMAIN,
