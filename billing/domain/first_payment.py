@@ -29,7 +29,7 @@ class Wait(StrEnum):
     ACCOUNT_STOPPED = "account_stopped"  # by a person, or in quarantine: a charge may be missing from the books
     OUTCOME_OPEN = "outcome_open"  # an attempt took the money, or still may
     NEEDS_REVIEW = "needs_review"  # a person decides about the invoice
-    CARD_HELD = "card_held"  # what is unexplained on its card may be its money
+    CARD_HELD = "card_held"  # what is unexplained on a card of the customer may be its money
     LISTS_MAY_LAG = "lists_may_lag"  # the gateway's lists need not show yet what the last attempt did
     NOT_READ = "not_read"  # nor did anybody read since whether the last attempt, called without money, took it
     CHARGE_DUE = "charge_due"  # a charge is due that the engine has not made yet
@@ -44,7 +44,7 @@ class Unpaid:
     account_stopped: bool
     attempts: Sequence[AttemptState]
     held: bool
-    tried_card_held: bool
+    card_held: bool
     look_from_at: datetime | None
     preflight_at: datetime | None
     next_attempt_at: datetime | None
@@ -88,7 +88,7 @@ def why_not_expired(unpaid: Unpaid, now: datetime) -> Wait | None:
         (unpaid.account_stopped, Wait.ACCOUNT_STOPPED),
         (not may_be_charged_again(unpaid.attempts), Wait.OUTCOME_OPEN),
         (unpaid.held, Wait.NEEDS_REVIEW),
-        (unpaid.tried_card_held, Wait.CARD_HELD),
+        (unpaid.card_held, Wait.CARD_HELD),
         (unpaid.look_from_at is not None and now < unpaid.look_from_at, Wait.LISTS_MAY_LAG),
         (_is_unread(unpaid), Wait.NOT_READ),
         (_is_due(unpaid.next_attempt_at, unpaid.refusal), Wait.CHARGE_DUE),

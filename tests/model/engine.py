@@ -193,7 +193,7 @@ def may_expire(
         account_stopped=stopped,
         attempts=[AttemptState(state) for state in attempts],
         held=held,
-        tried_card_held=card_held,
+        card_held=card_held,
         look_from_at=look_from_at,
         preflight_at=look_from_at if read else None,
         next_attempt_at=ARMED_AT if due else None,

@@ -90,7 +90,7 @@ def _may_expire(state: State, world: World, number: int) -> bool:
         tuple(str(a.state) for a in attempts) if world.has("expiry_after_the_outcome") else (),
         stopped=state.site is not None and state.site.ledger.quarantine is not None,
         held=invoice.hold,
-        card_held=any(state.held[a.card] for a in attempts),
+        card_held=any(state.held) and world.has("expiry_without_a_held_card"),
         lists_may_lag=bool(unsure) and world.false_refusals,
         read=invoice.read or not world.has("expiry_after_a_read"),
         due=invoice.due and world.has("expiry_after_what_is_due"),

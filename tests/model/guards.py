@@ -40,6 +40,7 @@ SAFE = [
     World("first payments that are tried again", first_payment=True, broken_commits=False),
     World("first payments, and refusals that are not true", first_payment=True, attempts=1, **LYING),
     World("first payments in a database that is put back", first_payment=True, forgets="restore", **FORGETFUL),
+    World("first payments put back, nothing echoed", first_payment=True, forgets="restore", echo="none", **FORGETFUL),
     World("a clock that steps back", clock="back", attempts=1, again=1, **CALM),
     World("a clock that steps forward", clock="forward", attempts=1, again=1, **CALM),
 ]  # fmt: skip
@@ -202,6 +203,8 @@ GUARDS = [
           replace(FIRST, **LYING), EXPIRED),
     Guard("expiry_in_a_recognised_database", "nothing expires in a database that is not recognised",
           replace(PUT_BACK, first_payment=True, opened=False), EXPIRED),
+    Guard("expiry_without_a_held_card", "nothing expires while a card of its customer is held",
+          replace(PUT_BACK, first_payment=True, opened=False, echo="none"), EXPIRED),
 ]  # fmt: skip
 
 # Not ours to enforce: what is taken to be so of the gateway, of people and of machines. Each with the harm that is done

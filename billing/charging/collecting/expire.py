@@ -2,7 +2,7 @@
 
 1. Find those whose time for the first payment has passed, in accounts that charge and whose clock is right.
 2. In one commit each: recognise the database, for one that was put back may have forgotten the payment; lock account,
-   tried cards, subscription, invoice and attempts, in the one order; decide again (`domain.first_payment`).
+   the customer's cards, subscription, invoice and attempts, in the one order; decide again (`domain.first_payment`).
 3. Void the first invoice, as where a person cancels the subscription; it expires by it.
 
 One whose payment may be on its way, or which the engine has yet to charge, is left alone until that is known.
@@ -43,12 +43,14 @@ def expire_unpaid(*, now: datetime) -> int:
 def _overdue(now: datetime) -> QuerySet[Invoice]:
     """The first invoices of what may expire. Those that wait for something else would hold up the others."""
     attempts = PaymentAttempt.objects.filter(invoice=OuterRef("pk"))
-    waits = Q(state__in=[state.value for state in HOLDS_PLACE]) | Q(payment_method__held_at__isnull=False)
+    waits = Q(state__in=[state.value for state in HOLDS_PLACE])
+    cards = PaymentMethod.objects.filter(customer=OuterRef("customer"))
     unread = Q(invoice__preflight_at=None) | Q(invoice__preflight_at__lt=F("invoice__look_from_at"))
     last = Q(number=F("invoice__attempt_count"), state__in=[state.value for state in UNPROVEN])
     found = Invoice.objects.filter(
         Q(next_attempt_at=None) | Q(refusal__in=[refusal.value for refusal in NEEDS_ANOTHER_CARD]),
         ~Exists(attempts.filter(waits)),
+        ~Exists(cards.filter(held_at__isnull=False)),
         ~Exists(attempts.filter(last, unread, invoice__look_from_at__isnull=False)),
         state__in=[state.value for state in CLOSABLE],
         hold=None,
@@ -75,7 +77,7 @@ def _expire(invoice: Invoice, now: datetime) -> int:
 
 def _expire_if_due(first: Invoice, now: datetime) -> int:
     stopped = arming.lock_account(first.account_id).stopped
-    cards = first.attempts.order_by("payment_method_id").values_list("payment_method_id", flat=True).distinct()
+    cards = PaymentMethod.objects.filter(customer_id=first.customer_id).values_list("pk", flat=True)
     invoice = lock_for_closing(first, *cards)
     subscription = Subscription.objects.get(invoices=invoice)
     unpaid = _facts(subscription, invoice, stopped=stopped)
@@ -89,14 +91,15 @@ def _facts(subscription: Subscription, invoice: Invoice, *, stopped: bool) -> Un
     ends_at = subscription.first_payment_ends_at
     if ends_at is None or subscription.state != SubscriptionState.INCOMPLETE or invoice.state not in CLOSABLE:
         return None
-    attempts = list(invoice.attempts.order_by("number").values_list("state", "payment_method_id"))
-    held = PaymentMethod.objects.filter(pk__in={card for _, card in attempts}, held_at__isnull=False)
+    states = invoice.attempts.order_by("number").values_list("state", flat=True)
+    # Any of them: a restored database may have forgotten on which the charge was tried that is unexplained now.
+    held = PaymentMethod.objects.filter(customer_id=invoice.customer_id, held_at__isnull=False)
     return Unpaid(
         ends_at=ends_at,
         account_stopped=stopped,
-        attempts=[AttemptState(state) for state, _ in attempts],
+        attempts=[AttemptState(state) for state in states],
         held=invoice.hold is not None or open_proposal(invoice) is not None,
-        tried_card_held=held.exists(),
+        card_held=held.exists(),
         look_from_at=invoice.look_from_at,
         preflight_at=invoice.preflight_at,
         next_attempt_at=invoice.next_attempt_at,
