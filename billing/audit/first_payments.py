@@ -78,8 +78,8 @@ def _overdue(parameters: Parameters) -> Iterator[Violation]:
               AND GREATEST(s.first_payment_ends_at, i.look_from_at) < %(over_before)s
               AND g.stopped_at IS NULL AND g.quarantined_at IS NULL AND OF_ACCOUNT(s.account_id)
               AND NOT EXISTS (SELECT 1 FROM billing_installation WHERE stopped_at IS NOT NULL)
-              AND NOT EXISTS (SELECT 1 FROM billing_paymentattempt a JOIN billing_paymentmethod c
-                              ON c.id = a.payment_method_id AND c.held_at IS NOT NULL WHERE a.invoice_id = i.id)
+              AND NOT EXISTS (SELECT 1 FROM billing_paymentmethod c
+                              WHERE c.customer_id = i.customer_id AND c.held_at IS NOT NULL)
               AND NOT EXISTS (SELECT 1 FROM billing_proposal p WHERE p.invoice_id = i.id AND p.outcome = 'open')
               AND NOT EXISTS (SELECT 1 FROM billing_transition t
                               WHERE t.at >= %(over_before)s AND t.to_state IN ('running', 'lifted')

@@ -4,7 +4,7 @@ The time runs from the start, and anew from each declined charge, so that the cu
 another card. It never ends while money may be taken, or before the engine has done its part.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +18,9 @@ MOST_HOURS = 30 * 24
 # Refusals that only another card ends. Every other one is ours, the merchant's or the gateway's to end.
 NEEDS_ANOTHER_CARD = frozenset({Refusal.FIRST_CHARGE_DECLINED, Refusal.NO_CARD, Refusal.CARD_NOT_ACTIVE})
 
+# The gateway may have taken the money of these all the same, until its lists were read.
+UNPROVEN = frozenset({AttemptState.NOT_SENT, AttemptState.NOT_CHARGED})
+
 
 class Wait(StrEnum):
     """Why a subscription whose time has passed does not expire yet."""
@@ -26,21 +29,24 @@ class Wait(StrEnum):
     ACCOUNT_STOPPED = "account_stopped"  # by a person, or in quarantine: a charge may be missing from the books
     OUTCOME_OPEN = "outcome_open"  # an attempt took the money, or still may
     NEEDS_REVIEW = "needs_review"  # a person decides about the invoice
-    CARD_HELD = "card_held"  # what is unexplained on its card may be its money
+    CARD_HELD = "card_held"  # what is unexplained on a card of the customer may be its money
     LISTS_MAY_LAG = "lists_may_lag"  # the gateway's lists need not show yet what the last attempt did
+    NOT_READ = "not_read"  # nor did anybody read since whether the last attempt, called without money, took it
     CHARGE_DUE = "charge_due"  # a charge is due that the engine has not made yet
 
 
 @dataclass(frozen=True, slots=True)
 class Unpaid:
-    """What expiry re-checks, read under lock. `attempts` are the states of all attempts of the first invoice."""
+    """What expiry re-checks, read under lock. `attempts` are the states of all attempts of the first invoice, in their
+    order; `preflight_at` is when the cards were last read for it."""
 
     ends_at: datetime
     account_stopped: bool
-    attempts: Collection[AttemptState]
+    attempts: Sequence[AttemptState]
     held: bool
-    tried_card_held: bool
+    card_held: bool
     look_from_at: datetime | None
+    preflight_at: datetime | None
     next_attempt_at: datetime | None
     refusal: Refusal | None
 
@@ -82,8 +88,17 @@ def why_not_expired(unpaid: Unpaid, now: datetime) -> Wait | None:
         (unpaid.account_stopped, Wait.ACCOUNT_STOPPED),
         (not may_be_charged_again(unpaid.attempts), Wait.OUTCOME_OPEN),
         (unpaid.held, Wait.NEEDS_REVIEW),
-        (unpaid.tried_card_held, Wait.CARD_HELD),
+        (unpaid.card_held, Wait.CARD_HELD),
         (unpaid.look_from_at is not None and now < unpaid.look_from_at, Wait.LISTS_MAY_LAG),
+        (_is_unread(unpaid), Wait.NOT_READ),
         (_is_due(unpaid.next_attempt_at, unpaid.refusal), Wait.CHARGE_DUE),
     )
     return next((reason for applies, reason in checks if applies), None)
+
+
+def _is_unread(unpaid: Unpaid) -> bool:
+    """Whether the last attempt may have been refused falsely. A charge that is due reads the cards first; for an
+    invoice that was written off nobody does."""
+    if not unpaid.attempts or unpaid.attempts[-1] not in UNPROVEN or unpaid.look_from_at is None:
+        return False
+    return unpaid.preflight_at is None or unpaid.preflight_at < unpaid.look_from_at

@@ -10,11 +10,11 @@ from django.db import InterfaceError, OperationalError, transaction
 from billing import doorbell
 from billing.domain.reasons import Reason
 from billing.domain.schedules import occurrence_after
-from billing.domain.subscriptions import ENDED, CardState, Collector, SubscriptionState
+from billing.domain.subscriptions import CardState, Collector, SubscriptionState
 from billing.models import Customer, PaymentMethod, Subscription
-from billing.models.bulk.history import record_transition
 from billing.operating import troubles
 from billing.subscriptions import first_payment
+from billing.subscriptions.states import change_state
 from billing.subscriptions.upcoming import schedule_of
 
 logger = logging.getLogger(__name__)
@@ -79,35 +79,3 @@ def activate(subscription: Subscription, *, now: datetime, actor: str = "engine"
     change_state(subscription, state, reason=Reason.ACTIVATED, actor=actor, now=now)
     if subscription.next_due_at is not None and subscription.next_due_at <= now:
         doorbell.ring_on_commit(doorbell.OPEN_DUE)
-
-
-def change_state(
-    subscription: Subscription, state: SubscriptionState, *, reason: str, actor: str, now: datetime
-) -> None:
-    """Writes a locked subscription in its new state, with the row that says why."""
-    before = subscription.state
-    subscription.state = state.value
-    if state in ENDED:
-        subscription.ended_at = now
-    with transaction.atomic():
-        subscription.save(
-            update_fields=[
-                "state",
-                "anchor_date",
-                "activated_at",
-                "trial_ends_at",
-                "occurrence",
-                "next_due_at",
-                "ended_at",
-            ]
-        )
-        record_transition(
-            account_id=subscription.account_id,
-            subject_type="subscription",
-            subject_id=subscription.pk,
-            from_state=before,
-            to_state=state.value,
-            reason=reason,
-            actor=actor,
-            now=now,
-        )

@@ -17,15 +17,17 @@ from django.db.models.functions import Greatest
 from billing import doorbell
 from billing.domain.arming import Refusal
 from billing.domain.attempts import AttemptState
+from billing.domain.closing import CLOSABLE
 from billing.domain.first_payment import ends_at, may_be_charged_again, pays_first, waits_for_a_card
 from billing.domain.reasons import Reason
-from billing.domain.resolution import ProposalOutcome
+from billing.domain.resolution import ProposalKind, ProposalOutcome
 from billing.domain.schedules import ScheduleEndedError, occurrence_after
 from billing.domain.subscriptions import ActivatesOn, CardState, Collector, InvoiceState, SubscriptionState
 from billing.ids import new_id
 from billing.models import Invoice, PaymentMethod, Subscription
 from billing.models.bulk import opening
 from billing.models.bulk.history import record_transition
+from billing.subscriptions.states import change_state, close_invoice
 from billing.subscriptions.upcoming import schedule_of
 
 
@@ -45,10 +47,7 @@ def begin(subscription: Subscription, *, now: datetime, actor: str) -> None:
     subscription.occurrence = occurrence_after(schedule_of(subscription), now).index
     subscription.first_payment_ends_at = ends_at(now, subscription.account.first_payment_hours)
     subscription.period_index = subscription.periods_charged = 1
-    subscription.save(
-        update_fields=["anchor_date", "occurrence", "first_payment_ends_at", "period_index", "periods_charged"]
-    )
-    _log(subscription, Reason.FIRST_PAYMENT_DUE, actor, now)
+    change_state(subscription, SubscriptionState.INCOMPLETE, reason=Reason.FIRST_PAYMENT_DUE, actor=actor, now=now)
     (invoice_id,) = opening.insert_invoices([_first_invoice(subscription, now)], now=now)
     record_transition(
         account_id=subscription.account_id,
@@ -80,11 +79,10 @@ def schedule_from(subscription: Subscription, at: datetime) -> opening.Started:
 def start(subscription: Subscription, *, at: datetime, actor: str, now: datetime) -> None:
     """Makes a locked, incomplete subscription active whose first invoice was paid at `at` without a charge of ours."""
     started = schedule_from(subscription, at)
-    subscription.state = SubscriptionState.ACTIVE.value
+    subscription.activated_at = started.activated_at
+    subscription.occurrence = started.occurrence
     subscription.next_due_at = started.next_due_at
-    subscription.save(update_fields=["state", "next_due_at"])
-    opening.write_started([started])
-    _log(subscription, Reason.FIRST_PAYMENT_PAID, actor, now, to=SubscriptionState.ACTIVE)
+    change_state(subscription, SubscriptionState.ACTIVE, reason=Reason.FIRST_PAYMENT_PAID, actor=actor, now=now)
 
 
 def charge_another_card(
@@ -101,8 +99,8 @@ def charge_another_card(
         return False
     if saved is not None and _card_of(subscription) != saved:
         subscription.payment_method = saved
-        subscription.save(update_fields=["payment_method"])
-        _log(subscription, f"charged on {saved.public_id}", actor, now)
+        reason = f"charged on {saved.public_id}"
+        change_state(subscription, SubscriptionState.INCOMPLETE, reason=reason, actor=actor, now=now)
     _try_now(invoice, now)
     return True
 
@@ -139,35 +137,32 @@ def _try_now(invoice: Invoice, now: datetime) -> None:
     doorbell.ring_on_commit(doorbell.COLLECT)
 
 
-def void_unpaid(subscription: Subscription, *, actor: str, now: datetime) -> int:
-    """A locked subscription ends before its first payment: nothing is owed for its first invoice. How many it voids;
-    none while an attempt's outcome is open or a person is to decide about it."""
-    voided = 0
-    owed = (InvoiceState.OPEN.value, InvoiceState.UNCOLLECTIBLE.value)
-    for invoice in Invoice.objects.select_for_update(no_key=True).filter(subscription=subscription, state__in=owed):
-        attempts = [AttemptState(state) for state in invoice.attempts.values_list("state", flat=True)]
-        proposed = invoice.proposals.filter(outcome=ProposalOutcome.OPEN.value).exists()
-        if invoice.hold is not None or proposed or not may_be_charged_again(attempts):
-            continue
-        Invoice.objects.filter(pk=invoice.pk).update(
-            state=InvoiceState.VOID.value,
-            state_reason=Reason.VOIDED,
-            next_attempt_at=None,
-            closed_at=now,
-            lease_token=F("lease_token") + 1,
-        )
-        record_transition(
-            account_id=invoice.account_id,
-            subject_type="invoice",
-            subject_id=invoice.pk,
-            from_state=invoice.state,
-            to_state=InvoiceState.VOID.value,
-            reason=Reason.ENDED_UNPAID,
-            actor=actor,
-            now=now,
-        )
-        voided += 1
-    return voided
+def expire(subscription: Subscription, *, now: datetime) -> bool:
+    """Ends a locked, incomplete subscription that was not paid for in time; whether it did. Its caller has decided so
+    under the locks of the invoice and its attempts."""
+    overdue = Reason.FIRST_PAYMENT_OVERDUE
+    if not void_unpaid(subscription, state_reason=overdue, reason=overdue, actor="engine", now=now):
+        return False
+    change_state(subscription, SubscriptionState.EXPIRED, reason=overdue, actor="engine", now=now)
+    return True
+
+
+def void_unpaid(subscription: Subscription, *, state_reason: str, reason: str, actor: str, now: datetime) -> bool:
+    """A locked subscription ends before its first payment: nothing is owed for its first invoice. Whether it is void
+    by that; not while an attempt's outcome is open or a person is to decide about it."""
+    unpaid = Invoice.objects.select_for_update(no_key=True).filter(subscription=subscription, state__in=CLOSABLE)
+    invoice = unpaid.first()
+    if invoice is None:
+        return False
+    attempts = [AttemptState(state) for state in invoice.attempts.values_list("state", flat=True)]
+    proposed = invoice.proposals.filter(outcome=ProposalOutcome.OPEN.value).exists()
+    if invoice.hold is not None or proposed or not may_be_charged_again(attempts):
+        return False
+    detail = {"invoice": invoice.public_id, "way": ProposalKind.VOID.value}
+    close_invoice(
+        invoice, InvoiceState.VOID, state_reason=state_reason, reason=reason, actor=actor, now=now, detail=detail
+    )
+    return True
 
 
 def _first_invoice(subscription: Subscription, now: datetime) -> opening.NewInvoice:
@@ -188,23 +183,4 @@ def _first_invoice(subscription: Subscription, now: datetime) -> opening.NewInvo
         next_attempt_at=now,
         hold=None,
         closed_at=None,
-    )
-
-
-def _log(
-    subscription: Subscription,
-    reason: str,
-    actor: str,
-    now: datetime,
-    to: SubscriptionState = SubscriptionState.INCOMPLETE,
-) -> None:
-    record_transition(
-        account_id=subscription.account_id,
-        subject_type="subscription",
-        subject_id=subscription.pk,
-        from_state=SubscriptionState.INCOMPLETE.value,
-        to_state=to.value,
-        reason=reason,
-        actor=actor,
-        now=now,
     )

@@ -4,15 +4,16 @@ from datetime import datetime
 
 from django.db import transaction
 
+from billing.domain.reasons import Reason
 from billing.domain.schedules import Occurrence, ScheduleError, occurrence_after
 from billing.domain.subscriptions import ENDED, RUNNING, Collector, Hold, InvoiceState, SubscriptionState
 from billing.models import Invoice, Subscription
 from billing.models.bulk import opening
 from billing.operating.clocks import is_known_to_be_wrong
-from billing.subscriptions.activate import change_state
 from billing.subscriptions.first_payment import void_unpaid
 from billing.subscriptions.renew import open_before_ending
 from billing.subscriptions.start import SubscriptionError
+from billing.subscriptions.states import change_state
 from billing.subscriptions.upcoming import schedule_of
 
 
@@ -73,7 +74,7 @@ def cancel(*, subscription: Subscription, reason: str, actor: str, now: datetime
         locked.next_due_at = None
         change_state(locked, SubscriptionState.CANCELED, reason=reason, actor=actor, now=now)
         if unpaid:
-            void_unpaid(locked, actor=actor, now=now)
+            void_unpaid(locked, state_reason=Reason.VOIDED, reason=Reason.ENDED_UNPAID, actor=actor, now=now)
         Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(
             next_attempt_at=None, hold=Hold.SUBSCRIPTION_CANCELED.value
         )

@@ -10,7 +10,8 @@ from billing.accounts.gateway_accounts import stop_account
 from billing.audit.invariants import Violation, violations
 from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.cases.approvals import propose
-from billing.charging.cases.ways_out import reject_closing, void_overdue, write_off
+from billing.charging.cases.retry_now import retry_now
+from billing.charging.cases.ways_out import reject_closing, write_off
 from billing.charging.collecting.expire import expire_unpaid
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.decisions import Decision
@@ -29,6 +30,7 @@ from billing.models import (
 )
 from billing.models.clock import database_now
 from billing.operating import quarantine
+from billing.subscriptions import first_payment
 from billing.subscriptions.activate import activate_waiting
 from billing.subscriptions.lifecycle import cancel
 from billing.subscriptions.renew import open_due
@@ -249,6 +251,37 @@ def test_a_first_invoice_that_was_written_off_expires_too() -> None:
     assert state_of(invoice) == ("expired", "void")
 
 
+def refused_and_written_off() -> Invoice:
+    """The gateway's refusal may be false: the lists show by NOW + 2 hours whether it is."""
+    invoice = make_unpaid()
+    told(armed(invoice), Finding(Verdict.NOT_SENT, Source.ANSWER, reason="refused"))
+    write_off(invoice=invoice, decision=Decision("siti", "x"), now=NOW)
+    invoice.refresh_from_db()
+    assert invoice.look_from_at is not None
+    assert invoice.look_from_at < OVER
+    return invoice
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["found", "found a moment ago"])
+def test_what_was_written_off_after_a_refusal_is_read_first(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is due any more, so no charge reads the cards, and the refused one may have taken the money."""
+    invoice = refused_and_written_off()
+    if not found:
+        monkeypatch.setattr("billing.charging.collecting.expire._overdue", lambda _: Invoice.objects.order_by("pk"))
+    assert expire_unpaid(now=OVER) == 0
+    Invoice.objects.update(preflight_at=invoice.look_from_at)
+    assert expire_unpaid(now=OVER) == 1
+    assert broken(OVER + HOUR) == []
+
+
+def test_what_a_person_wants_after_a_write_off_is_tried_before_it_expires() -> None:
+    invoice = a_decline()
+    write_off(invoice=invoice, decision=Decision("siti", "x"), now=NOW)
+    retry_now(invoice=invoice, decision=Decision("siti", "now"), now=OVER)
+    assert expire_unpaid(now=OVER) == 0
+    assert state_of(invoice) == ("incomplete", "open")
+
+
 def unresolved(*states: str) -> Callable[[Invoice], None]:
     def attempt(invoice: Invoice) -> None:
         move_attempt(armed(invoice), *states)
@@ -258,6 +291,11 @@ def unresolved(*states: str) -> Callable[[Invoice], None]:
 
 def hold_the_card(invoice: Invoice) -> None:
     invoice.customer.payment_methods.update(held_at=NOW, held_reason="unexplained_order")
+
+
+def hold_another_card(invoice: Invoice) -> None:
+    """As after a restore: an order on it may be of a charge that the database forgot."""
+    make_card(invoice.customer, is_default=False, held_at=NOW, held_reason="unexplained_order")
 
 
 def hold_the_invoice(invoice: Invoice) -> None:
@@ -305,6 +343,7 @@ def doubt_the_database(_: Invoice) -> None:
         pytest.param(unresolved("in_process"), id="in_process"),
         pytest.param(unresolved("unknown", "needs_review"), id="needs_review"),
         hold_the_card,
+        hold_another_card,
         hold_the_invoice,
         wait_for_lists,
         propose_a_payment,
@@ -331,6 +370,7 @@ def test_it_does_not_expire_while_money_may_come(what: Callable[[Invoice], None]
         give_it_time,
         unresolved("unknown"),
         hold_the_card,
+        hold_another_card,
         hold_the_invoice,
         wait_for_lists,
         propose_a_payment,
@@ -385,12 +425,14 @@ def test_nothing_expires_in_a_database_that_is_not_recognised() -> None:
 def test_one_that_cannot_expire_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     bad, good = a_decline(), a_decline()
 
-    def failing(*, invoice: Invoice, now: datetime) -> None:
-        if invoice.pk == bad.pk:
-            raise ZeroDivisionError
-        void_overdue(invoice=invoice, now=now)
+    expire = first_payment.expire
 
-    monkeypatch.setattr("billing.charging.collecting.expire.void_overdue", failing)
+    def failing(subscription: Subscription, *, now: datetime) -> bool:
+        if subscription.pk == bad.subscription_id:
+            raise ZeroDivisionError
+        return expire(subscription, now=now)
+
+    monkeypatch.setattr(first_payment, "expire", failing)
     assert expire_unpaid(now=OVER) == 1
     assert (state_of(bad)[0], state_of(good)[0]) == ("incomplete", "expired")
     assert AccountTrouble.objects.get().account_id == bad.account_id

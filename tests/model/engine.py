@@ -9,10 +9,13 @@ from functools import cache
 
 from billing.domain import clocks, doubts
 from billing.domain.arming import ArmFacts, Environment, Refusal, refusal
-from billing.domain.attempts import Alarm, AttemptFacts, AttemptState, Finding, Move, Stay, decide
+from billing.domain.attempts import ENDED_WITHOUT_MONEY, Alarm, AttemptFacts, AttemptState, Finding, Move, Stay, decide
+from billing.domain.first_payment import Unpaid
+from billing.domain.first_payment import waits_for_a_card as waits
+from billing.domain.first_payment import why_not_expired as wait_of
 from billing.domain.reads import Ladder, look_from
 from billing.domain.subscriptions import CardKind, CardState
-from tests.model.state import Word
+from tests.model.state import Attempt, Word
 
 ARMED_AT = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 WINDOW, DEADLINE, LAG = timedelta(seconds=20), timedelta(seconds=125), timedelta(hours=1)
@@ -97,6 +100,11 @@ def excludes(word: Word, age: int) -> bool:
     return ARMED_AT + AFTER_ARMING[age] >= counts_from
 
 
+def is_in_doubt(row: Attempt) -> bool:
+    """Whether a look that begins now does not exclude yet that an attempt without money took some all the same."""
+    return row.state in ENDED_WITHOUT_MONEY and row.last is not None and not excludes(row.last, row.age)
+
+
 @cache
 def rung(rungs: int, done: int, age: int | None) -> tuple[bool, bool]:
     """Whether a complete read counts, and whether it is the last one that does. Without an age any read has waited
@@ -156,3 +164,39 @@ def clock_is_off(days: int) -> bool:
         no_older_than=None,
     )
     return refused_for is not None
+
+
+@cache
+def waits_for_a_card(attempts: tuple[str, ...], held: bool, due: bool) -> bool:
+    """Whether the unpaid first invoice is tried again only with another card, or because somebody wants it."""
+    states = [AttemptState(state) for state in attempts]
+    return waits(states, held=held, next_attempt_at=ARMED_AT if due else None, refusal=None)
+
+
+@cache
+def may_expire(
+    attempts: tuple[str, ...],
+    *,
+    stopped: bool,
+    held: bool,
+    card_held: bool,
+    lists_may_lag: bool,
+    read: bool,
+    due: bool,
+    card_refused: bool,
+) -> bool:
+    """Whether the subscription, whose time has passed, expires unpaid. `read`: its cards were read after all that its
+    last attempt did could be seen."""
+    look_from_at = ARMED_AT + LAG if lists_may_lag else ARMED_AT
+    unpaid = Unpaid(
+        ends_at=ARMED_AT,
+        account_stopped=stopped,
+        attempts=[AttemptState(state) for state in attempts],
+        held=held,
+        card_held=card_held,
+        look_from_at=look_from_at,
+        preflight_at=look_from_at if read else None,
+        next_attempt_at=ARMED_AT if due else None,
+        refusal=Refusal.CARD_NOT_ACTIVE if card_refused else None,
+    )
+    return wait_of(unpaid, ARMED_AT) is None

@@ -15,6 +15,7 @@ from billing.domain.attempts import (
     Verdict,
 )
 from tests.model.clocks import charged_twice, nothing_is_missed
+from tests.model.first_payment import harm_to_starts, is_cared_for
 from tests.model.forgetting import are_alike, still_under_way, swapped
 from tests.model.names import STEPS
 from tests.model.settling import ASKED_ABOUT, COMPLETE_READS
@@ -222,6 +223,8 @@ def harm(state: State, world: World) -> str | None:
 def harm_in_the_books(state: State, world: World) -> str | None:
     if state.clock and (found := charged_twice(state)):
         return found
+    if world.first_payment and (found := harm_to_starts(state)):
+        return found
     for number, invoice in enumerate(state.invoices):
         own = [i for i, a in enumerate(state.attempts) if a.invoice == number]
         taken = [
@@ -283,7 +286,9 @@ def _in_no_books(state: State, charge: Charge) -> bool:
 
 def _cared_for(state: State, world: World, number: int) -> bool:
     invoice = state.invoices[number]
-    if invoice.state in ("paid", "uncollectible"):
+    if is_cared_for(invoice):
+        return True
+    if invoice.state in ("paid", "uncollectible") and not invoice.starts:
         return True
     if invoice.state == "unopened":
         return False

@@ -6,6 +6,7 @@ from tests.model.state import World
 
 CALM = {"crashes": False, "broken_commits": False}
 FORGETFUL = {**CALM, "attempts": 1, "again": 1, "lag_ends": True}
+LYING = {**CALM, "false_refusals": True, "lag_ends": True}
 APART = {"workers": 2, "invoices": 2, "cards": 2, "own_cards": True, "opened": True}
 # In each of these worlds nothing is ever charged twice, lost or forgotten. But for the last, lists may lag for ever.
 SAFE = [
@@ -35,6 +36,11 @@ SAFE = [
     World("a database that is put back on a new host", forgets="moved", **FORGETFUL),
     World("a standby that is promoted", forgets="promote", workers=2, **FORGETFUL),
     World("a copy of the database's files that runs too", forgets="clone_files", **FORGETFUL),
+    World("first payments, and money after the expiry", first_payment=True, late_money=True, watched=True, attempts=1),
+    World("first payments that are tried again", first_payment=True, broken_commits=False),
+    World("first payments, and refusals that are not true", first_payment=True, attempts=1, **LYING),
+    World("first payments in a database that is put back", first_payment=True, forgets="restore", **FORGETFUL),
+    World("first payments put back, nothing echoed", first_payment=True, forgets="restore", echo="none", **FORGETFUL),
     World("a clock that steps back", clock="back", attempts=1, again=1, **CALM),
     World("a clock that steps forward", clock="forward", attempts=1, again=1, **CALM),
 ]  # fmt: skip
@@ -66,6 +72,17 @@ SAFE_FULL = [
     World("a copy beside the database, on one host", forgets="clone_beside", opened=True, **FORGETFUL),
     World("a database that is put back, crashes", forgets="restore", attempts=1, again=1, lag_ends=True, workers=2),
     World("a standby that is promoted, later tries", forgets="promote", **{**FORGETFUL, "attempts": 2}),
+    World(
+        "first payments on two cards, of which some become inactive",
+        first_payment=True,
+        cards=2,
+        card_changes=True,
+        inactive_cards=True,
+        **CALM,
+    ),
+    World("first payments that are tried again, late money", first_payment=True, late_money=True, **CALM),
+    World("first payments, and refusals that are not true, tried again", first_payment=True, **LYING),
+    World("first payments that two workers charge", first_payment=True, workers=2, **CALM),
     World("a clock that steps back, late money", clock="back", late_money=True, **CALM),
     World(
         "a clock that steps forward, absence permits", clock="forward", retry_after_absence=True, lag_ends=True, **CALM
@@ -89,11 +106,13 @@ class Guard:
 
 
 ONE = World("one invoice")
-LIES = {"false_refusals": True, "lag_ends": True, **CALM}
 TWO = World("two invoices", invoices=2, attempts=1, **CALM)
+FIRST = World("a first payment", first_payment=True, **CALM)
 PUT_BACK = World("put back", forgets="restore", opened=True, **FORGETFUL)
 BACK = World("clock back", clock="back", attempts=1, again=1, **CALM)
 FORWARD = World("clock forward", clock="forward", attempts=1, again=1, **CALM)
+EXPIRED = "a subscription expires while attempt 0 may still take its money"
+EXPIRED_OPEN = "the subscription of invoice 0 is expired, and an outcome of it is open"
 TOO_SOON = "a period is opened before it is due"
 TAKEN = "a request left while attempt 0 may still take the invoice's money"
 ASKED_AGAIN = "asked again although the gateway has shown the invoice's money for over a minute"
@@ -129,9 +148,9 @@ GUARDS = [
     Guard("preflight_of_every_card", "every card that was tried is read",
           replace(ONE, cards=2, card_changes=True, late_money=True), ASKED_AGAIN),
     Guard("arm_takes_the_look_back", "a look made before the previous try permits nothing",
-          replace(ONE, attempts=3, **LIES), "a request left while attempt"),
+          replace(ONE, attempts=3, **LYING), "a request left while attempt"),
     Guard("lists_catch_up_after_a_refusal", "after a refusal a look excludes nothing until lists have caught up",
-          replace(ONE, **LIES), TAKEN),
+          replace(ONE, **LYING), TAKEN),
     Guard("absence_by_elapsed_time", "absence counts by the time that has passed, not by how often was read",
           replace(ONE, forged_hints=True, lag_ends=True), "is called absent before the list had the time"),
     Guard("watch_after_the_end", "cards are read after the end too",
@@ -174,6 +193,18 @@ GUARDS = [
           "a period that is still to come is left out"),
     Guard("clock_check_at_arming", "nothing is armed by a clock that is known to be off",
           replace(BACK, attempts=2, again=0, late_money=True), ASKED_AGAIN),
+    Guard("waits_for_its_payment", "a subscription that pays first is active once it has paid", FIRST,
+          "started its subscription, and was not paid"),
+    Guard("expiry_after_the_outcome", "nothing expires while an outcome of it is open", FIRST, EXPIRED_OPEN),
+    Guard("expiry_under_the_locks", "what expires is decided under the locks", FIRST, EXPIRED_OPEN),
+    Guard("expiry_after_what_is_due", "nothing expires while a charge of it is due",
+          replace(FIRST, **LYING), EXPIRED, also=("expiry_after_a_read",)),
+    Guard("expiry_after_a_read", "after a refusal nothing expires before the cards were read",
+          replace(FIRST, **LYING), EXPIRED),
+    Guard("expiry_in_a_recognised_database", "nothing expires in a database that is not recognised",
+          replace(PUT_BACK, first_payment=True, opened=False), EXPIRED),
+    Guard("expiry_without_a_held_card", "nothing expires while a card of its customer is held",
+          replace(PUT_BACK, first_payment=True, opened=False, echo="none"), EXPIRED),
 ]  # fmt: skip
 
 # Not ours to enforce: what is taken to be so of the gateway, of people and of machines. Each with the harm that is done

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from billing.domain.attempts import ENDED_WITHOUT_MONEY, UNRESOLVED, AttemptState, Source, Verdict
+from billing.domain.attempts import UNRESOLVED, AttemptState, Source, Verdict
 from tests.model.clocks import is_ahead, is_behind
-from tests.model.engine import excludes
+from tests.model.engine import is_in_doubt
+from tests.model.first_payment import waits_for_another_card
 from tests.model.forgetting import may_be_cleared
 from tests.model.names import Step
 from tests.model.settling import settle
@@ -77,11 +78,6 @@ def _ages(state: State, world: World, index: int, row: Attempt) -> Iterator[Step
         yield Step("long_window_passes", f"attempt {index}", with_attempt(state, index, age=3))
 
 
-def is_in_doubt(row: Attempt) -> bool:
-    """Whether a look that begins now does not exclude yet that an attempt without money took some all the same."""
-    return row.state in ENDED_WITHOUT_MONEY and row.last is not None and not excludes(row.last, row.age)
-
-
 def _long_matters(world: World) -> bool:
     return world.retry_after_absence or world.forged_hints or world.false_refusals
 
@@ -125,6 +121,8 @@ def _people(state: State, world: World) -> Iterator[Step]:
             yield Step("collect_after_all", f"invoice {index}", with_invoice(state, index, hold=False, due=True))
         if world.card_changes and invoice.state == "open" and invoice.card + 1 < world.cards:
             other = with_invoice(state, index, card=invoice.card + 1)
+            if waits_for_another_card(state, index):
+                other = with_invoice(other, index, due=True)
             yield Step("change_card", f"invoice {index}: card {invoice.card + 1}", other)
 
 

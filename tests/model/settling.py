@@ -30,6 +30,7 @@ from tests.model.state import (
     with_held,
     with_invoice,
     with_off,
+    with_paid,
 )
 
 S = AttemptState
@@ -124,7 +125,9 @@ def _move(state: State, world: World, index: int, to: AttemptState, word: Word) 
     invoice = state.invoices[row.invoice]
     match to:
         case S.SUCCEEDED:
-            state = with_invoice(state, row.invoice, state="paid", due=False, hold=False)
+            state = with_paid(state, row.invoice)
+        case S.DECLINED if invoice.starts == "incomplete":
+            state = with_invoice(state, row.invoice, due=False, over=False)  # waits, with all of the time again
         case S.DECLINED if invoice.state == "open":
             tries = sum(a.invoice == row.invoice and a.state is not None for a in state.attempts)
             if tries >= world.attempts:
@@ -422,7 +425,7 @@ def record(state: State, world: World, looked: Looked) -> State:
     for card in looked.off:
         state = with_off(state, card, 2)
     if looked.invoice is not None and looked.leased and not looked.unexplained:
-        state = with_invoice(state, looked.invoice, fresh=looked.fresh)
+        state = with_invoice(state, looked.invoice, fresh=looked.fresh, read=looked.fresh and world.first_payment)
     return state
 
 

@@ -59,6 +59,10 @@ class Invoice(NamedTuple):
     hold: bool = False
     fresh: bool = False  # its cards were read within the last minute
     date: int = 0  # the day that it is due, where days are counted
+    # The subscription that it starts: "incomplete", "active" or "expired". "": none, or one that has started already.
+    starts: str = ""
+    over: bool = False  # the time for its first payment has passed
+    read: bool = False  # its cards were read since its last attempt, however long ago
 
 
 class Idle(NamedTuple):
@@ -124,7 +128,14 @@ class Looked(NamedTuple):
     kind: str = "looked"
 
 
-Process = Idle | Chosen | Unsure | Permit | Sent | Answered | Loaded | Looked
+class Overdue(NamedTuple):
+    """Has found a subscription to expire, and not done it yet: only where expiry takes no locks."""
+
+    invoice: int
+    kind: str = "overdue"
+
+
+Process = Overdue | Idle | Chosen | Unsure | Permit | Sent | Answered | Loaded | Looked
 IDLE = Idle()
 
 
@@ -228,6 +239,7 @@ class World:
     again: int = 0  # attempts beyond the most: where the database may have forgotten some
     own_cards: bool = False  # each invoice is charged to a card of its own
     opened: bool = False  # the periods are open already
+    first_payment: bool = False  # a subscription is active once its first charge is paid
     clock: str = ""  # the database's clock steps: "back" or "forward"
     removed: frozenset[str] = frozenset()
 
@@ -310,3 +322,9 @@ def with_off(state: State, card: int, off: int) -> State:
     rows = list(state.off)
     rows[card] = off
     return state._replace(off=tuple(rows))
+
+
+def with_paid(state: State, index: int) -> State:
+    """The invoice is paid, and starts the subscription that waits for it; not one that ended meanwhile."""
+    starts = "active" if state.invoices[index].starts == "incomplete" else state.invoices[index].starts
+    return with_invoice(state, index, state="paid", due=False, hold=False, starts=starts)

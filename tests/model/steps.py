@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from billing.domain.arming import Refusal
 from billing.domain.attempts import ENDED_WITHOUT_MONEY, HAS_MONEY, HOLDS_PLACE, AttemptState, Source, Verdict
 from tests.model.clocks import clock_steps, opening, stops
-from tests.model.engine import refused
+from tests.model.engine import is_in_doubt, refused
+from tests.model.first_payment import first_payment_steps, opened
 from tests.model.forgetting import (
     are_alike,
     beginning_of_quarantine,
@@ -23,7 +24,7 @@ from tests.model.forgetting import (
     unnoted,
 )
 from tests.model.names import Step
-from tests.model.outside import is_in_doubt, outside_steps
+from tests.model.outside import outside_steps
 from tests.model.settling import card_busy, look, record, settle, word_of
 from tests.model.state import (
     FOREIGN,
@@ -35,6 +36,7 @@ from tests.model.state import (
     Idle,
     Loaded,
     Looked,
+    Overdue,
     Permit,
     Process,
     Sent,
@@ -60,6 +62,8 @@ def steps(state: State, world: World) -> Iterator[Step]:
                 yield step._replace(detail=f"{step.detail}, on the copy", after=swapped(step.after))
     if state.clock:
         yield from clock_steps(state, world)
+    if world.first_payment:
+        yield from first_payment_steps(state, world)
 
 
 def _steps_here(state: State, world: World) -> Iterator[Step]:
@@ -82,7 +86,7 @@ def _invoices(state: State, world: World) -> Iterator[Step]:
         return
     for number, invoice in enumerate(state.invoices):
         if invoice.state == "unopened":
-            yield Step("open", f"invoice {number}", with_invoice(state, number, state="open", due=True))
+            yield Step("open", f"invoice {number}", opened(state, world, number))
 
 
 def _worker(state: State, world: World, number: int, process: Process) -> Iterator[Step]:
@@ -185,7 +189,7 @@ def _arm(state: State, world: World, number: int, invoice: int, card: int) -> It
     if state.site:
         born, permit = numbered(born, index), unnoted(state, world, index)
     if world.has("arm_takes_the_look_back"):
-        born = with_invoice(_fence(born, invoice), invoice, fresh=False)
+        born = with_invoice(_fence(born, invoice), invoice, fresh=False, read=False)
     stored = with_invoice(born, invoice, due=False)
     if not world.has("durable_commit_before_send"):
         started_at = with_attempt(born, index, state=None)
@@ -381,7 +385,8 @@ def _reader(state: State, world: World) -> Iterator[Step]:
         for card in sorted(open_cards):
             yield from _load(state, world, READER, None, (card,))
         return
-    yield from _reading(state, world, READER, state.reader)
+    if not isinstance(state.reader, Overdue):
+        yield from _reading(state, world, READER, state.reader)
     if world.crashes:
         yield Step("crash", "the reconciler", state._replace(reader=IDLE))
 

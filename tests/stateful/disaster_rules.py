@@ -70,12 +70,12 @@ class DisasterRules:
     @rule(which=workers, delta=moments, fate=st.none() | fates, answers=answers)
     def charge_and_forget_it(self, which: int, delta: timedelta, fate: list[str] | None, answers: str) -> None:
         """Charges leave, and then the database does not know them. Their answers come before or after that, when there
-        are other attempts of the same numbers, or never."""
+        are other attempts of the same numbers, by this rule or a later one, or never."""
         self._let_something_be_due(delta)
         self.disasters.back_up()
         self.charge_what_is_due(which, 3, fate, "settle" if answers == "before" else "keep")
         self.put_the_backup_back(workers_die=answers == "never")
-        if answers == "beside others" and self._only_one_charges():
+        if answers in ("beside others", "later") and self._only_one_charges():
             self.charge_what_is_due(1 - which, 3, None, "settle")
             self.carry_the_quarantine_through(1 - which, then_charge=True)
         if answers in ("after", "beside others"):

@@ -46,17 +46,18 @@ spans = st.sampled_from([timedelta(hours=1), timedelta(hours=6), timedelta(days=
 TOPICS = ("portal", "outage", "notify", "cards", "life", "stop", "mind", "urgent")
 REFUNDS = "refunds"  # money is given back
 PEOPLE = "people"  # what one person decides waits for another
+FIRST_PAYMENT = "first payment"  # a subscription is active once its first charge is paid, or expires
 DISASTERS = "disasters"  # the database forgets, is copied, its clock steps; and the gateway lies
 # How far the database's clock steps.
 steps = st.sampled_from(
     [timedelta(days=40), timedelta(hours=3), timedelta(seconds=90), -timedelta(hours=3), -timedelta(days=4)]
 )
 KINDS: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {  # what every example is about, and what it may be about
-    "charges": (frozenset(), TOPICS),
+    "charges": (frozenset({FIRST_PAYMENT}), TOPICS),
     "refunds": (frozenset({REFUNDS}), (*TOPICS, PEOPLE)),
     "people": (frozenset({PEOPLE}), (*TOPICS, REFUNDS)),
     # Not what a person does at the gateway's portal, nor a card that only a forgotten database knew.
-    "disasters": (frozenset({DISASTERS}), ("outage", "notify", "life", "stop", "mind", "urgent")),
+    "disasters": (frozenset({DISASTERS, FIRST_PAYMENT}), ("outage", "notify", "life", "stop", "mind", "urgent")),
 }
 
 

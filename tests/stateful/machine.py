@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from billing.charging.cases.retry_now import RetryError, retry_now
 from billing.domain.decisions import Decision
 from rm_gateway.simulator.process import SimulatorProcess
-from tests.stateful import disaster_rules, operator, oracle, people_rules, refund_rules
+from tests.stateful import disaster_rules, first_payment_rules, operator, oracle, people_rules, refund_rules
 from tests.stateful.disaster_rules import DisasterRules
 from tests.stateful.drawing import (
     DISASTERS,
+    FIRST_PAYMENT,
     KINDS,
     LONGEST_DELAY,
     PEOPLE,
@@ -30,6 +31,7 @@ from tests.stateful.drawing import (
     spans,
     workers,
 )
+from tests.stateful.first_payment_rules import FirstPaymentRules
 from tests.stateful.outside_rules import OutsideRules
 from tests.stateful.people_rules import PeopleRules
 from tests.stateful.refund_rules import RefundRules
@@ -58,7 +60,7 @@ WEIGHTS = {
 }
 
 
-class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, RuleBasedStateMachine):
+class ChargingMachine(OutsideRules, FirstPaymentRules, RefundRules, PeopleRules, DisasterRules, RuleBasedStateMachine):
     """One account with its customer, two workers, and the gateway beside them, on one clock."""
 
     simulator: ClassVar[SimulatorProcess]
@@ -74,6 +76,9 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, Rul
         self.topics: frozenset[str]
         self.proved = False  # the account says that the gateway echoes nothing, and that is so
         weights = WEIGHTS | refund_rules.WEIGHTS | people_rules.WEIGHTS | disaster_rules.WEIGHTS
+        weights |= first_payment_rules.WEIGHTS
+        if FIRST_PAYMENT not in KINDS[self.kind][0]:
+            weights |= dict.fromkeys(vars(FirstPaymentRules), 0)
         rules = [each for each in self._rules_strategy.rules for _ in range(weights.get(each.function.__name__, 1))]
         # What comes first is what hypothesis tries first, and comes back to when it looks for the simplest failure.
         rules.sort(key=lambda each: each.function.__name__ != "nothing_happens")
@@ -212,6 +217,7 @@ class ChargingMachine(OutsideRules, RefundRules, PeopleRules, DisasterRules, Rul
         self.w.be_away(False)
         operator.start_again(self.w)
         self.w.follow_up(until=timedelta(days=1))
+        self.w.expire()
         operator.do_the_days_work(self.w, self.w.snapshot())
         self.w.let_time_pass(timedelta(hours=12))
         self.charge_what_is_due(which, 3, fate, "settle")

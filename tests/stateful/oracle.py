@@ -8,7 +8,7 @@ from typing import Any
 
 from billing.audit.invariants import Violation, ledger_violations, violations
 from billing.models import Event, Evidence, GatewayOrder, OutsidePayment, PaymentAttempt, Proposal, Transition
-from tests.stateful import disaster_oracle, refund_oracle
+from tests.stateful import disaster_oracle, first_payment_oracle, refund_oracle
 from tests.stateful.operator import TAKEN, truth
 from tests.stateful.snapshot import Snapshot, marker_of
 from tests.stateful.world import World
@@ -33,7 +33,9 @@ def check_step(world: World, snapshot: Snapshot) -> None:
     _each_case_has_one_event(snapshot)
     _two_people_where_two_are_needed(world, snapshot)
     refund_oracle.check_step(world, snapshot)
+    first_payment_oracle.check_step(world, snapshot)
     broken = [each for each in _audit(world, snapshot) if each.invariant not in WHEN_WORKERS_RAN]
+    broken = [each for each in broken if not first_payment_oracle.waits_for_a_worker(each)]
     if world.disasters is not None:  # that a clock is wrong is said; it may be right again by the time of the step
         broken = [each for each in broken if (each.invariant, each.subject) != ("T1", "clock")]
     assert not broken, broken
@@ -262,7 +264,7 @@ def states_seen() -> set[str]:
     if PaymentAttempt.objects.exclude(released_at=None).exists():
         seen.add("released")
     seen |= {f"proposal {outcome}" for outcome in Proposal.objects.values_list("outcome", flat=True)}
-    return seen | refund_oracle.states_seen() | disaster_oracle.states_seen()
+    return seen | first_payment_oracle.states_seen() | refund_oracle.states_seen() | disaster_oracle.states_seen()
 
 
 REASONS = frozenset({"late_money", "commit_unacknowledged", "holder_ended_without_money", "sender_lost"})

@@ -65,6 +65,7 @@ def _go_on(world: World) -> Snapshot:
         world.reconcile()
         operator.do_the_days_work(world, world.snapshot())
         world.collect()
+        world.expire()
         world.sweep_refunds()
         world.give_back()
         snapshot = world.snapshot()

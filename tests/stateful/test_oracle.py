@@ -12,7 +12,7 @@ from billing.domain.decisions import Decision
 from billing.domain.refunds import RefundFinding, RefundSource, RefundVerdict
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
 from rm_gateway.simulator.process import SimulatorProcess
-from tests.stateful import oracle
+from tests.stateful import first_payment_oracle, oracle
 from tests.stateful.refunder import Refunder
 from tests.stateful.rest import come_to_rest
 from tests.stateful.world import Worker, World
@@ -86,6 +86,33 @@ def test_an_attempt_that_nobody_follows_is_seen(world: World, card: PaymentMetho
     assert PaymentAttempt.objects.get().state == "sending"
     with pytest.raises(AssertionError, match="S10: money was taken"):
         oracle.check_rest(world, world.snapshot())
+
+
+def test_start_without_its_payment_is_detected(world: World) -> None:
+    world.bind_card(visible_after=0, changes_after=5)
+    world.subscribe(at_start=True, plan=world.plan_paid_first)
+    snapshot = world.snapshot()
+    first_payment_oracle.check_step(world, snapshot)
+    snapshot.subscriptions[0].state = "active"  # the engine and the database refuse to
+    with pytest.raises(AssertionError, match="is active, and was never paid for"):
+        first_payment_oracle.check_step(world, snapshot)
+
+
+def test_expiry_of_what_was_paid_is_detected(world: World) -> None:
+    world.bind_card(visible_after=0, changes_after=5)
+    world.subscribe(at_start=True, plan=world.plan_paid_first)
+    worker = Worker(Refunder(world))
+    world.arm(worker, 1)
+    world.send(worker, 0)
+    snapshot = world.snapshot()
+    first_payment_oracle.check_step(world, snapshot)
+    snapshot.subscriptions[0].state = "expired"
+    snapshot.invoices[0].state, snapshot.invoices[0].state_reason = "void", "first_payment_overdue"
+    with pytest.raises(AssertionError, match="and nobody knows what"):
+        first_payment_oracle.check_step(world, snapshot)
+    snapshot.attempts[0].state = "declined"
+    with pytest.raises(AssertionError, match="is expired, and the gateway took its money"):
+        first_payment_oracle.check_step(world, snapshot)
 
 
 @pytest.fixture

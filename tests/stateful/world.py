@@ -20,6 +20,7 @@ from billing.callbacks import notify as notify_door
 from billing.charging.attempts.arm import Armed, arm
 from billing.charging.attempts.settle import AttemptFinding, AttemptGoneError, settle
 from billing.charging.collecting.collect import collect
+from billing.charging.collecting.expire import expire_unpaid
 from billing.charging.collecting.sweep import sweep
 from billing.charging.reading import preflight, reconcile
 from billing.charging.reading.fetch import fetch
@@ -32,7 +33,7 @@ from billing.domain.arming import Environment
 from billing.domain.attempts import HAS_MONEY, Finding, Source, Verdict
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
 from billing.gateway.connection import clock as gateway_clock
-from billing.models import Invoice, PaymentAttempt, PaymentMethod, Proposal, Refund, Subscription
+from billing.models import Invoice, PaymentAttempt, PaymentMethod, Plan, Proposal, Refund, Subscription
 from billing.models.bulk import arming
 from billing.operating.clocks import ask_gateways
 from billing.operating.tuning import Tuning
@@ -139,6 +140,7 @@ class World:
         self.gateway = gateway_for(self.account)
         self.customer = make_customer(self.account)
         self.plan = make_plan(self.account, amount_minor=AMOUNT)
+        self.plan_paid_first = make_plan(self.account, amount_minor=AMOUNT, activates_on="payment")
 
     def close(self) -> None:
         self.gateway._client.close()
@@ -185,11 +187,11 @@ class World:
         )
         return card
 
-    def subscribe(self, *, at_start: bool, card: PaymentMethod | None = None) -> Subscription:
+    def subscribe(self, *, at_start: bool, card: PaymentMethod | None = None, plan: Plan | None = None) -> Subscription:
         number = Subscription.objects.count() + 1
         return start_subscription(
             customer=self.customer,
-            plan=self.plan,
+            plan=plan or self.plan,
             reference=f"subscription-{number}",
             now=self.now,
             payment_method=card,
@@ -251,6 +253,11 @@ class World:
         # As in the loop: what was read for another life of the database is dropped.
         with contextlib.suppress(AttemptGoneError) if self.disasters else contextlib.nullcontext():
             preflight.finish(reading, outcome, tuning=self.tuning, now=self.now)
+
+    def expire(self) -> None:
+        """What was not paid for in time."""
+        while expire_unpaid(now=self.now):
+            pass
 
     def sweep(self) -> None:
         sweep(tuning=self.tuning, now=self.now)

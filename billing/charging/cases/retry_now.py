@@ -48,6 +48,8 @@ def retry_now(*, invoice: Invoice, decision: Decision, now: datetime) -> datetim
                 state_reason="",
                 closed_at=None,
                 next_attempt_at=now,
+                refusal=None,
+                refused_at=None,
                 collect_regardless=True,
                 lease_token=F("lease_token") + 1,
             )

@@ -16,7 +16,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from billing import doorbell
 from billing.charging.cases import approvals
@@ -39,8 +38,8 @@ from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, Subscripti
 from billing.ids import new_id
 from billing.models import Invoice, OutsidePayment, PaymentAttempt, PaymentMethod, Proposal, Subscription
 from billing.models.bulk import watching
-from billing.models.bulk.history import record_transition
 from billing.subscriptions import first_payment
+from billing.subscriptions.states import change_state, close_invoice
 
 ENDS: Mapping[ProposalKind, tuple[InvoiceState, str]] = {
     ProposalKind.PAID_ELSEWHERE: (InvoiceState.PAID, Reason.PAID_ELSEWHERE),
@@ -97,21 +96,6 @@ def write_off(*, invoice: Invoice, decision: Decision, now: datetime) -> Closing
     """Stops asking for an open invoice that is still owed: it is uncollectible, and may be collected again by a
     person. Raises ResolutionError."""
     return _close(invoice, _Wish(ProposalKind.WRITE_OFF, _stated(decision).reason, {}), decision, now=now)
-
-
-def void_overdue(*, invoice: Invoice, now: datetime) -> None:
-    """The engine voids the first invoice of a subscription that was not paid in time, which expires by it. Inside the
-    caller's transaction, which holds `lock_for_closing` and has decided so. Raises ResolutionError."""
-    _refuse(invoice, InvoiceState.VOID, None)
-    wish = _Wish(ProposalKind.VOID, Reason.FIRST_PAYMENT_OVERDUE, {})
-    _end(
-        invoice,
-        InvoiceState.VOID,
-        Reason.FIRST_PAYMENT_OVERDUE,
-        wish,
-        Decision("engine", Reason.FIRST_PAYMENT_OVERDUE),
-        now,
-    )
 
 
 def confirm_closing(*, proposal: Proposal, decision: Decision, now: datetime) -> Closing:
@@ -262,35 +246,18 @@ def _write_payment(invoice: Invoice, wish: _Wish, actor: str, confirmed: Proposa
 
 
 def _end(invoice: Invoice, to: InvoiceState, state_reason: str, wish: _Wish, decision: Decision, now: datetime) -> None:
-    before = invoice.state
-    Invoice.objects.filter(pk=invoice.pk).update(
-        state=to.value,
-        state_reason=state_reason,
-        next_attempt_at=None,
-        hold=None,
-        closed_at=now,
-        lease_token=F("lease_token") + 1,
-    )
     detail = {"invoice": invoice.public_id, "way": wish.kind.value}
     if wish.kind is ProposalKind.PAID_ELSEWHERE:
         detail["paid_elsewhere"] = wish.details["method"]
-    record_transition(
-        account_id=invoice.account_id,
-        subject_type="invoice",
-        subject_id=invoice.pk,
-        from_state=before,
-        to_state=to.value,
-        reason=wish.reason,
-        actor=decision.actor,
-        now=now,
-        detail=detail,
+    close_invoice(
+        invoice, to, state_reason=state_reason, reason=wish.reason, actor=decision.actor, now=now, detail=detail
     )
     if invoice.subscription_id is not None:
-        _carry_on(Subscription.objects.get(pk=invoice.subscription_id), to, state_reason, decision, now)
+        _carry_on(Subscription.objects.get(pk=invoice.subscription_id), to, decision, now)
 
 
-def _carry_on(subscription: Subscription, to: InvoiceState, ended: str, decision: Decision, now: datetime) -> None:
-    """The subscription after one of its invoices was closed, as `ended` says, as after a payment. A write-off pays
+def _carry_on(subscription: Subscription, to: InvoiceState, decision: Decision, now: datetime) -> None:
+    """The subscription after one of its invoices was closed, as after a payment. A write-off pays
     nothing: what was past due stays so until something is paid. One that waits for its first payment starts when that
     is paid, and expires when nothing is owed for it any more."""
     if subscription.state == SubscriptionState.INCOMPLETE and to is InvoiceState.PAID:
@@ -300,29 +267,14 @@ def _carry_on(subscription: Subscription, to: InvoiceState, ended: str, decision
     after = state
     over = subscription.repetitions is not None and subscription.periods_charged >= subscription.repetitions
     if state is SubscriptionState.INCOMPLETE and to is InvoiceState.VOID:
-        overdue = ended == Reason.FIRST_PAYMENT_OVERDUE
-        after, why = SubscriptionState.EXPIRED, Reason.FIRST_PAYMENT_OVERDUE if overdue else Reason.INVOICE_VOIDED
-        subscription.ended_at = now
+        after, why = SubscriptionState.EXPIRED, Reason.INVOICE_VOIDED
     elif state in RUNNING and over and not still_open.exists():
         after, why = SubscriptionState.COMPLETED, Reason.REPETITIONS_OVER
-        subscription.ended_at = now
     elif (
         state is SubscriptionState.PAST_DUE
         and to is not InvoiceState.UNCOLLECTIBLE
         and not still_open.filter(tries__gt=0).exists()
     ):
         after, why = SubscriptionState.ACTIVE, Reason.INVOICE_PAID if to is InvoiceState.PAID else Reason.INVOICE_VOIDED
-    if after is state:
-        return
-    subscription.state = after.value
-    subscription.save(update_fields=["state", "ended_at"])
-    record_transition(
-        account_id=subscription.account_id,
-        subject_type="subscription",
-        subject_id=subscription.pk,
-        from_state=state.value,
-        to_state=after.value,
-        reason=why,
-        actor=decision.actor,
-        now=now,
-    )
+    if after is not state:
+        change_state(subscription, after, reason=why, actor=decision.actor, now=now)
