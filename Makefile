@@ -46,7 +46,7 @@ up: $(READY)
 	@$(BIN)/python manage.py up $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not slow and not browser and not faults" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not browser and not faults" $(ARGS)
 
 test-slow: $(READY)
 	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "slow and not browser and not faults" $(ARGS)

@@ -3,14 +3,17 @@
 import contextlib
 import gc
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.test import TransactionTestCase
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from billing.charging.collecting.collect import Collected, collect
 from billing.charging.collecting.sweep import sweep
@@ -54,12 +57,33 @@ def django_db_setup(
     worker = getattr(request.config, "workerinput", {}).get("workerid")
     with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", databases.empty)
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", _list_static_files_once())
         if worker is None:
             request.getfixturevalue("django_db_setup")
         else:
             with django_db_blocker.unblock():
                 stack.enter_context(databases.copy_for(worker))
         yield
+
+
+def _list_static_files_once() -> Callable[[WhiteNoiseMiddleware], None]:
+    """Each test client makes its own middleware, which would look through a thousand files before its first request."""
+    look_through = WhiteNoiseMiddleware.add_files_from_finders
+    listed: dict[str, Any] = {}
+
+    def add(middleware: WhiteNoiseMiddleware) -> None:
+        if not listed:
+            look_through(middleware)
+            listed.update(middleware.files)
+        middleware.files.update(listed)
+
+    return add
+
+
+@pytest.fixture
+def admin_user(db: None) -> User:
+    """In place of pytest-django's, who has a password: hashing one takes longer than most tests."""
+    return User.objects.create(username="admin", is_staff=True, is_superuser=True, password="!")
 
 
 @pytest.fixture(autouse=True)
@@ -78,25 +102,28 @@ def _witnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _witness(_witnesses: Iterator[Path], monkeypatch: pytest.MonkeyPatch, settings: Any) -> Path:
+def _witness(_witnesses: Iterator[Path]) -> Iterator[Path]:
     """Each test empties its database, and so begins with a witness that saw nothing; its processes share it."""
     folder = next(_witnesses)
     folder.mkdir()
-    monkeypatch.setenv("KITARAN_WITNESS_DIR", str(folder))
-    settings.KITARAN_WITNESS_DIR = folder
-    monkeypatch.setattr(recognise, "_noted", set())
-    return folder
+    with pytest.MonkeyPatch.context() as patch:  # of its own: a test may undo what it patched
+        patch.setenv("KITARAN_WITNESS_DIR", str(folder))
+        patch.setattr(settings, "KITARAN_WITNESS_DIR", folder)
+        patch.setattr(recognise, "_noted", set())
+        yield folder
 
 
 @pytest.fixture(autouse=True)
-def _clock_of_the_gateway(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def _clock_of_the_gateway() -> Iterator[None]:
     """A test that moves the clock moves it for itself only, and the days that tests play are no wrong clock.
 
     Tests about the comparison with the gateway's clock switch it on; processes that tests start have it."""
-    for name in ("_base", "_read", "_doubted_at"):
-        monkeypatch.setattr(gateway_clock, name, None)
-    monkeypatch.setattr(clocks, "_asked_at", {})
-    settings.KITARAN_CLOCK_TOLERANCE_SECONDS = 0
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_base", "_read", "_doubted_at"):
+            patch.setattr(gateway_clock, name, None)
+        patch.setattr(clocks, "_asked_at", {})
+        patch.setattr(settings, "KITARAN_CLOCK_TOLERANCE_SECONDS", 0)
+        yield
 
 
 def _commits(request: pytest.FixtureRequest) -> bool:

@@ -19,7 +19,7 @@ from billing.models import (
     Subscription,
 )
 from tests.admin.conftest import World, make_world
-from tests.admin.test_pages import NOUNS, named, url
+from tests.admin.test_pages import NOUNS, url
 from tests.factories import (
     make_attempt,
     make_card,
@@ -104,26 +104,26 @@ def asked(client: Client, address: str) -> list[str]:
     return [query["sql"] for query in queries]
 
 
-@pytest.mark.parametrize("model", LISTED, ids=named)
-def test_a_list_asks_the_same_whatever_it_shows(model: type[Model], boss: Client) -> None:
+def test_a_list_asks_the_same_whatever_it_shows(boss: Client) -> None:
     account = make_world().account
     for _ in range(4):
         make_world(account)
-    queries = asked(boss, url(model, "changelist"))
-    assert len(queries) == LOGIN + OF_A_LIST[model.__name__], "\n".join(queries)
+    for model in LISTED:
+        queries = asked(boss, url(model, "changelist"))
+        assert len(queries) == LOGIN + OF_A_LIST[model.__name__], "\n".join(queries)
 
 
-@pytest.mark.parametrize("model", LISTED, ids=named)
-def test_no_list_counts_its_table(model: type[Model], boss: Client, world: World) -> None:
-    for address in (url(model, "changelist"), url(model, "changelist") + "?p=2"):
-        assert [sql for sql in asked(boss, address) if "COUNT(" in sql] == []
+def test_no_list_counts_its_table(boss: Client, world: World) -> None:
+    for model in LISTED:
+        for address in (url(model, "changelist"), url(model, "changelist") + "?p=2"):
+            assert [sql for sql in asked(boss, address) if "COUNT(" in sql] == []
 
 
-@pytest.mark.parametrize("model", NOUNS, ids=named)
-def test_a_page_asks_the_same_however_long_its_story(model: type[Model], boss: Client, world: World) -> None:
+def test_a_page_asks_the_same_however_long_its_story(boss: Client, world: World) -> None:
     lengthen(world)
-    queries = asked(boss, url(model, "change", world.rows[model].pk))
-    assert len(queries) == LOGIN + OF_A_PAGE[model.__name__], "\n".join(queries)
+    for model in NOUNS:
+        queries = asked(boss, url(model, "change", world.rows[model].pk))
+        assert len(queries) == LOGIN + OF_A_PAGE[model.__name__], "\n".join(queries)
 
 
 def lengthen(world: World) -> None:

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.apps import apps
+from django.db import connection
 from django.test import Client
 
 from billing.accounts.api_keys import SCOPES, create_api_key
@@ -43,15 +45,20 @@ def api_for(account: GatewayAccount, *scopes: str) -> Api:
     return Api(create_api_key(account=account, name="test", scopes=scopes or SCOPES, now=NOW)[1])
 
 
-def snapshot() -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table of ours, apart from when a key was last used."""
-    rows = {
-        model.__name__: list(model._default_manager.order_by("pk").values())
+@cache
+def _everything() -> str:
+    return " UNION ALL ".join(
+        f"SELECT '{model.__name__}', jsonb_agg(to_jsonb(r) - 'last_used_at' ORDER BY {model._meta.pk.column})::text"  # noqa: S608
+        f" FROM {model._meta.db_table} r"
         for model in apps.get_app_config("billing").get_models()
-    }
-    for row in rows["ApiKey"]:
-        row.pop("last_used_at")
-    return rows
+    )
+
+
+def snapshot() -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table of ours as JSON, apart from when a key was last used: one query, as many tests ask."""
+    with connection.cursor() as cursor:
+        cursor.execute(_everything())
+        return {model: json.loads(rows or "[]") for model, rows in cursor.fetchall()}
 
 
 def problem(response: Any) -> tuple[int, str, list[tuple[str, str]]]:

@@ -153,15 +153,11 @@ CARDS = [
     ({"return_url": None}, "return_url", "null"),
 ]
 TABLE = [
-    (path, good, *row)
-    for path, good, rows in (
-        ("/customers/", CUSTOMER, CUSTOMERS),
-        ("/plans/", PLAN, PLANS),
-        ("/subscriptions/", SUBSCRIPTION, SUBSCRIPTIONS),
-        ("/invoices/", INVOICE, INVOICES),
-        ("/payment-methods/", CARD, CARDS),
-    )
-    for row in rows
+    ("/customers/", CUSTOMER, CUSTOMERS),
+    ("/plans/", PLAN, PLANS),
+    ("/subscriptions/", SUBSCRIPTION, SUBSCRIPTIONS),
+    ("/invoices/", INVOICE, INVOICES),
+    ("/payment-methods/", CARD, CARDS),
 ]
 
 
@@ -180,26 +176,21 @@ def names(merchant: Merchant, stranger: Merchant) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
-    ("path", "good", "change", "field", "rule"),
-    TABLE,
-    ids=[f"{path}{str(change)[:40]}-{rule}" for path, _, change, _, rule in TABLE],
-)
+@pytest.mark.parametrize(("path", "good", "rows"), TABLE, ids=[path for path, _, _ in TABLE])
 def test_invalid_body_names_the_rule_and_writes_nothing(
     path: str,
     good: dict[str, Any],
-    change: dict[str, Any],
-    field: str,
-    rule: str,
+    rows: list[tuple[dict[str, Any], str, str]],
     merchant: Merchant,
     names: dict[str, str],
 ) -> None:
-    body = {name: value for name, value in (good | change).items() if value is not ABSENT}
-    body = {name: names.get(value, value) if isinstance(value, str) else value for name, value in body.items()}
     before = snapshot()
-    answer = merchant.api.post(path, body, Idempotency_Key="one")
-    assert problem(answer) == (*INVALID, [(field, rule)])
-    assert snapshot() == before
+    for change, field, rule in rows:
+        body = {name: value for name, value in (good | change).items() if value is not ABSENT}
+        body = {name: names.get(value, value) if isinstance(value, str) else value for name, value in body.items()}
+        answer = merchant.api.post(path, body, Idempotency_Key="one")
+        assert problem(answer) == (*INVALID, [(field, rule)]), change
+        assert snapshot() == before, change
 
 
 @pytest.mark.parametrize(

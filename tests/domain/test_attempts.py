@@ -104,13 +104,10 @@ WORDS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("state", AttemptState)
 @pytest.mark.parametrize("verdict", Verdict)
 @pytest.mark.parametrize("now", [ARMED, LONG_AFTER], ids=["at once", "long after"])
-def test_every_finding_in_every_state_moves_along_the_table(
-    state: AttemptState, verdict: Verdict, now: datetime
-) -> None:
-    for source, around, words in product(Source, SURROUNDINGS, WORDS):
+def test_every_finding_in_every_state_moves_along_the_table(verdict: Verdict, now: datetime) -> None:
+    for state, source, around, words in product(AttemptState, Source, SURROUNDINGS, WORDS):
         decision = decided(facts(state, **around), finding(verdict, source, **words), now=now)
         assert isinstance(decision, Move | Stay | Alarm)
         if isinstance(decision, Move):
@@ -209,18 +206,16 @@ def test_a_refusal_does_not_outweigh_the_gateways_own_record(source: Source) -> 
 # --- what never closes an attempt -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", AttemptState)
-@pytest.mark.parametrize("source", Source)
-def test_absence_moves_nothing(state: AttemptState, source: Source) -> None:
-    assert isinstance(decided(facts(state), finding(Verdict.ABSENT, source)), Stay)
+def test_absence_moves_nothing() -> None:
+    for state, source in product(AttemptState, Source):
+        assert isinstance(decided(facts(state), finding(Verdict.ABSENT, source)), Stay), (state, source)
 
 
-@pytest.mark.parametrize("state", AttemptState)
-@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize("verdict", [Verdict.UNCLEAR, Verdict.ABSENT_AT_LAST, Verdict.IN_PROCESS])
-def test_what_is_not_understood_closes_nothing(state: AttemptState, source: Source, verdict: Verdict) -> None:
-    to = target(decided(facts(state), finding(verdict, source)))
-    assert to is None or to in UNRESOLVED
+def test_what_is_not_understood_closes_nothing(verdict: Verdict) -> None:
+    for state, source in product(AttemptState, Source):
+        to = target(decided(facts(state), finding(verdict, source)))
+        assert to is None or to in UNRESOLVED, (state, source)
 
 
 @given(
@@ -241,10 +236,9 @@ def test_sweeper_makes_only_a_lost_attempt_unknown() -> None:
         assert isinstance(decided(facts(state), told), Stay)
 
 
-@pytest.mark.parametrize("source", AUTOMATIC)
 @pytest.mark.parametrize("verdict", Verdict)
-def test_only_a_person_moves_an_attempt_that_needs_review(source: Source, verdict: Verdict) -> None:
-    for around, words in product(SURROUNDINGS, WORDS):
+def test_only_a_person_moves_an_attempt_that_needs_review(verdict: Verdict) -> None:
+    for source, around, words in product(AUTOMATIC, SURROUNDINGS, WORDS):
         decision = decided(facts(S.NEEDS_REVIEW, **around), finding(verdict, source, **words))
         assert isinstance(decision, Alarm if verdict is Verdict.PAID else Stay)
 

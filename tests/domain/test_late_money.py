@@ -65,15 +65,15 @@ def test_a_day_of_the_reports_is_one_in_malaysia() -> None:
     assert report_day(MIDNIGHT - timedelta(microseconds=1)) == DAY - A_DAY
 
 
-@pytest.mark.parametrize("paid_after", [timedelta(minutes=minutes) for minutes in range(0, 24 * 60, 7)])
-def test_report_is_read_within_a_day_of_any_payment(paid_after: timedelta) -> None:
-    paid_at = MIDNIGHT + paid_after
-    read = first_report(DAY, MIDNIGHT)
-    while read < paid_at:
-        again = next_report(DAY, read)
-        assert again is not None
-        read = again
-    assert read - paid_at <= A_DAY
+def test_report_is_read_within_a_day_of_any_payment() -> None:
+    for minutes in range(0, 24 * 60, 7):
+        paid_at = MIDNIGHT + timedelta(minutes=minutes)
+        read = first_report(DAY, MIDNIGHT)
+        while read < paid_at:
+            again = next_report(DAY, read)
+            assert again is not None
+            read = again
+        assert read - paid_at <= A_DAY
 
 
 def test_report_is_read_once_on_its_day_and_three_times_after() -> None:

@@ -151,6 +151,7 @@ def all_was_booked_once(later: Later) -> None:
     assert later.failed == 0
 
 
+@pytest.mark.slow  # two months, step by step
 def test_daily_report_alone_finds_late_money_within_a_day(later: Later, echo: bool) -> None:
     """B7: by the report, 10 of 10 customers who paid after the last decline are found within a day of paying."""
     later.shop.simulator.set(echo=echo)
@@ -166,6 +167,7 @@ def test_daily_report_alone_finds_late_money_within_a_day(later: Later, echo: bo
     assert calls["posts"][REPORT_CALL] <= 4 * 62  # of all cards together, a day is read four times
 
 
+@pytest.mark.slow  # two months, step by step
 def test_by_the_cards_alone_late_money_is_found_within_the_step(later: Later, echo: bool) -> None:
     """B7: where the gateway offers no reports, late money is found by the card's own schedule within its step."""
     later.shop.simulator.set(echo=echo)
