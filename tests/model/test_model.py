@@ -63,6 +63,7 @@ def test_what_is_taken_to_be_so_is_needed(guard: Guard) -> None:
     assert guard.harm in (found.harm or "no harm")
 
 
+@pytest.mark.slow
 def test_every_step_of_the_model_is_taken_somewhere() -> None:
     used: set[str] = set()
     for world in SAFE:

@@ -285,11 +285,11 @@ TRICKLES = {
 
 @pytest.mark.parametrize("fault", TRICKLES)
 def test_a_trickling_answer_ends_at_the_total_deadline(make_client: Any, gateway: FakeGateway, fault: str) -> None:
-    client = make_client(total_timeout_seconds=0.6)
+    client = make_client(total_timeout_seconds=1.2)  # on a busy machine a connection takes a while too
     gateway.scripts[CHARGE] = TRICKLES[fault]
     started = time.monotonic()
     error = outcome(client)
-    assert 0.5 < time.monotonic() - started < 2.6
+    assert 1.1 < time.monotonic() - started < 3.2
     assert isinstance(error, Unknown)
     assert error.kind == "timeout"
     assert len(gateway.requests(CHARGE)) == 1
