@@ -4,6 +4,8 @@ arrives, with one id, and its first arrivals are gapless and in order within eac
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -17,6 +19,7 @@ from django.db import connection, transaction
 from billing.models import Event, WebhookDelivery, WebhookEndpoint, WebhookTry
 from billing.models.clock import database_now
 from tests.factories import make_account
+from tests.faults.recovery import ROOT, environment
 from tests.notifying.delivering import start
 from tests.notifying.receiver import ReceiverProcess
 from tests.notifying.rows import make_endpoint, publish, record
@@ -47,6 +50,19 @@ def test_same_id_is_sent_again_when_killed_before_recording(receiver: ReceiverPr
         _until(lambda: not WebhookDelivery.objects.filter(state="pending").exists())
     assert receiver.ids() == [event.public_id] * 2, "at least once, and recognisable"
     assert WebhookTry.objects.get().number == 2, "the gap is the worker that died"
+
+
+def test_without_redis_events_arrive_from_postgresql_alone(receiver: ReceiverProcess) -> None:
+    endpoint = make_endpoint(url=receiver.url())
+    for number in range(10):
+        record(endpoint.account, number % 3 + 1, now=database_now())
+    own = {**environment(), "KITARAN_WEBHOOKS_ALLOW_PRIVATE": "1"}
+    tick = [sys.executable, "manage.py", "tick"]
+    for _ in range(4):  # of one object one event is under way at a time
+        done = subprocess.run(tick, cwd=ROOT, env=own, timeout=60, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert WebhookDelivery.objects.filter(state="delivered").count() == 10
+    compare(receiver, endpoint, SEED)
 
 
 @pytest.mark.timeout(180)
