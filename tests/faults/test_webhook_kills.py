@@ -26,7 +26,8 @@ from tests.notifying.rows import make_endpoint, publish, record
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.faults]
 
-OBJECTS = 6
+# Each has a writer of its own, which commits late.
+OBJECTS = 8
 # So many may be pending before the next event is written: the kills decide how long it takes, not the machine.
 BACKLOG = 100
 SEED = int(os.environ.get("SEED", random.randrange(10**6)))
@@ -82,8 +83,11 @@ def kill_workers(receiver: ReceiverProcess, *, kills: int, seed: int) -> None:
     account = make_account()
     endpoints = [make_endpoint(account, url=receiver.url(path)) for path in ("/ok", "/some/10")]
     stop = threading.Event()
-    writer = threading.Thread(target=_write, args=(account, stop, seed))
-    writer.start()
+    writers = [
+        threading.Thread(target=_write, args=(account, subject, stop, seed)) for subject in range(1, OBJECTS + 1)
+    ]
+    for writer in writers:
+        writer.start()
     workers = [start(), start()]
     try:
         for _ in range(kills):
@@ -93,7 +97,8 @@ def kill_workers(receiver: ReceiverProcess, *, kills: int, seed: int) -> None:
             victim.wait()
             workers.append(start())
         stop.set()
-        writer.join()
+        for writer in writers:
+            writer.join()
         _until_all_is_delivered()
     finally:
         stop.set()
@@ -125,16 +130,16 @@ def compare(receiver: ReceiverProcess, endpoint: WebhookEndpoint, seed: int) -> 
         assert [place[event.public_id] for event in own] == sorted(place[event.public_id] for event in own), told
 
 
-def _write(account: Any, stop: threading.Event, seed: int) -> None:
-    """Events of some objects, some of them rolled back."""
-    draw = random.Random(seed + 1)
+def _write(account: Any, subject: int, stop: threading.Event, seed: int) -> None:
+    """Events of one object. Some commit long after they have their ids, and some are rolled back."""
+    draw = random.Random(seed + subject)
     try:
-        while not stop.wait(0.05):
+        while not stop.wait(draw.uniform(0.1, 0.6)):
             if WebhookDelivery.objects.filter(state="pending").count() > BACKLOG:
                 continue
-            subject = draw.randint(1, OBJECTS)
             with transaction.atomic():
                 record(account, subject, now=database_now())
+                time.sleep(draw.choice((0, 0.02, 0.3)))
                 if draw.random() < 0.2:
                     transaction.set_rollback(True)
     finally:
