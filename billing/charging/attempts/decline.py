@@ -17,6 +17,7 @@ NO_OTHER_TRY = {"next_attempt_at": None, "tries_left": 0, "ends_subscription": F
 def after_decline(
     changes: Changes, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int
 ) -> None:
+    """Counts the try and dates the next one, or ends trying. A decline of an invoice that is closed changes nothing."""
     if invoice.state != InvoiceState.OPEN:
         return
     invoice.not_sent_in_a_row = 0
