@@ -13,6 +13,7 @@ from django.conf import settings
 from billing.charging.cases.remind import remind as remind_of_cases
 from billing.charging.collecting.collect import collect as collect_due
 from billing.charging.collecting.expire import expire_unpaid
+from billing.charging.collecting.grace import end_graces
 from billing.charging.collecting.sweep import sweep as sweep_lost
 from billing.charging.reading.late_money import watch as watch_for_late_money
 from billing.charging.reading.reconcile import reconcile as reconcile_unknown
@@ -70,6 +71,7 @@ def sweep() -> None:
 @_noted
 def expire() -> None:
     expire_unpaid(now=read_clock())
+    end_graces(now=read_clock())
 
 
 @shared_task(name="billing.reconcile")

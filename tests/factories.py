@@ -14,6 +14,8 @@ from billing.domain.arming import Environment
 from billing.ids import new_id, new_marker
 from billing.models import (
     Customer,
+    DunningAssignment,
+    DunningPolicy,
     Event,
     Evidence,
     FoundPayment,
@@ -50,7 +52,11 @@ def private_key_pem() -> str:
 def make_account(**changes: Any) -> GatewayAccount:
     """A simulator account whose lists do not lag and whose one-off charges are retried like others, unless `changes`,
     which are columns written afterwards, say so."""
-    changes = {"list_lag_seconds": 0, "one_off_retry_days": [3, 7, 14], **changes}
+    changes = {"list_lag_seconds": 0, **changes}
+    dunning: dict[str, Any] = {"one_off_retry_days": [3, 7, 14]}
+    dunning |= {
+        name: changes.pop(name) for name in ("retry_days", "one_off_retry_days", "final_action") if name in changes
+    }
     opening: dict[str, Any] = {
         "name": "Kedai Kopi",
         "environment": Environment.SIMULATOR,
@@ -66,7 +72,60 @@ def make_account(**changes: Any) -> GatewayAccount:
     account = open_account(**opening)
     if changes:
         GatewayAccount.objects.filter(pk=account.pk).update(**changes)
+    set_dunning(account, **dunning)
     return GatewayAccount.objects.get(pk=account.pk)
+
+
+def set_dunning(
+    account: GatewayAccount,
+    *,
+    retry_days: list[int] | None = None,
+    one_off_retry_days: list[int] | None = None,
+    final_action: str | None = None,
+    **columns: Any,
+) -> None:
+    """Changes the account's own two policies; `columns` are those of the policy of its subscriptions."""
+    policies = DunningPolicy.objects.filter(account=account)
+    if final_action is not None:
+        policies.update(final_action=final_action)
+    if one_off_retry_days is not None:
+        policies.filter(code="one-offs").update(retry_days=one_off_retry_days)
+    if retry_days is not None:
+        columns["retry_days"] = retry_days
+    if columns:
+        policies.filter(code="default").update(**columns)
+
+
+def make_policy(account: GatewayAccount | None = None, **columns: Any) -> DunningPolicy:
+    """A policy that is assigned to nothing."""
+    number = next(_numbers)
+    return DunningPolicy.objects.create(
+        **{
+            "public_id": new_id("dpol", NOW),
+            "account": account or make_account(),
+            "code": f"policy-{number}",
+            "name": f"Policy {number}",
+            "retry_days": [3, 7, 14],
+            "final_action": "cancel",
+            "created_at": NOW,
+            **columns,
+        }
+    )
+
+
+def make_assignment(policy: DunningPolicy | None = None, **columns: Any) -> DunningAssignment:
+    """Assigns a policy to a plan that need not exist."""
+    policy = policy or make_policy()
+    return DunningAssignment.objects.create(
+        **{
+            "account": policy.account,
+            "scope": "plan",
+            "plan_code": f"plan-{next(_numbers)}",
+            "policy": policy,
+            "assigned_at": NOW,
+            **columns,
+        }
+    )
 
 
 def make_customer(account: GatewayAccount | None = None, **columns: Any) -> Customer:

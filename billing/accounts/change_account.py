@@ -9,7 +9,6 @@ from django.db import transaction
 from billing.accounts.add_account import UNPROVED
 from billing.accounts.credentials import prove_credentials, saved_credentials
 from billing.accounts.gateway_accounts import AccountError, stop_account
-from billing.domain.dunning import FinalAction, check_retry_days
 from billing.domain.first_payment import MOST_HOURS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
@@ -33,9 +32,6 @@ SETTINGS = frozenset(
         "marker_echo",
         "list_lag_seconds",
         "retry_after_absence_hours",
-        "retry_days",
-        "one_off_retry_days",
-        "final_action",
         "first_payment_hours",
         "second_person_above_minor",
         "charges_per_second",
@@ -63,7 +59,7 @@ def change_account(
     proved at the gateway first: they work, and are of the merchant whose cards the account charges. Where it does not
     answer they are saved only if they `may_be_unproved`, and the account is stopped until they are proved.
 
-    Not to be called inside a transaction. Raises AccountError, DunningError or ScheduleError, which name the field
+    Not to be called inside a transaction. Raises AccountError or ScheduleError, which name the field
     and the rule."""
     unknown = sorted(set(changes) - SETTINGS - set(SECRETS))
     if unknown:
@@ -158,9 +154,6 @@ def _record(locked: GatewayAccount, reason: str, actor: str, now: datetime) -> N
 def _check(changes: Mapping[str, Any]) -> None:
     if "time_zone" in changes:
         zone_facts(changes["time_zone"])
-    for field in ("retry_days", "one_off_retry_days"):
-        if field in changes:
-            check_retry_days(changes[field], field)
     above = changes.get("second_person_above_minor")
     if above is not None and not 0 <= above <= MOST_CHARGE_MINOR:
         raise AccountError(
@@ -187,7 +180,6 @@ def _check(changes: Mapping[str, Any]) -> None:
         if value is not None and value < 1:
             raise AccountError(name, "out_of_range", f"must be at least 1, or empty for no limit; got {value}")
     words = {
-        "final_action": [action.value for action in FinalAction],
         "marker_echo": [echo.value for echo in MarkerEcho],
         "charge_path": CHARGE_PATHS,
     }

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from django.db import transaction
 
+from billing.accounts.dunning_policies import give_default_policies
 from billing.domain.arming import Environment
 from billing.domain.errors import RefusedError
 from billing.ids import new_id
@@ -24,6 +25,7 @@ class AccountError(RefusedError):
     """An account that cannot be opened; the message names the field and the rule."""
 
 
+@transaction.atomic
 def open_account(
     *,
     name: str,
@@ -43,7 +45,7 @@ def open_account(
 
     Only a simulator account names its own URLs, and they are on this machine; raises AccountError."""
     oauth_url, api_url = addresses(environment, oauth_url, api_url)
-    return GatewayAccount.objects.create(
+    account = GatewayAccount.objects.create(
         public_id=new_id("acct", now),
         name=name,
         environment=environment.value,
@@ -58,6 +60,8 @@ def open_account(
         time_zone=time_zone,
         created_at=now,
     )
+    give_default_policies(account, now)
+    return account
 
 
 def addresses(environment: Environment, oauth_url: str, api_url: str) -> tuple[str, str]:

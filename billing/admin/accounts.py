@@ -18,6 +18,7 @@ from billing.accounts.gateway_accounts import (
 )
 from billing.admin import quarantine
 from billing.admin.api_keys import keys_of
+from billing.admin.dunning_policies import policies_of
 from billing.admin.messages import MAIL_ACTIONS, mail_table, preview_urls
 from billing.admin.pace import LET_RUN, pace_facts, pace_notice, pace_of, runs
 from billing.admin.toolkit import fields
@@ -41,7 +42,6 @@ from billing.admin.toolkit.formats import (
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Words, timeline
 from billing.admin.toolkit.search import Search
 from billing.domain.arming import Environment
-from billing.domain.dunning import FinalAction
 from billing.domain.first_payment import MOST_HOURS
 from billing.domain.matching import MarkerEcho
 from billing.domain.money import display
@@ -50,13 +50,6 @@ from billing.models import GatewayAccount, Installation
 from billing.models.clock import database_now
 from billing.operating import troubles
 from billing.operating.pauses import PAUSED
-
-_DAYS = ("retry_days", "one_off_retry_days")
-FINAL_WORDS = {
-    FinalAction.CANCEL: "cancel the subscription",
-    FinalAction.PAUSE: "pause the subscription",
-    FinalAction.KEEP: "keep it past due and charge later periods on their dates",
-}
 
 UNPROVED_HELP = (
     "Credentials are checked with the gateway before they are saved. Tick this to save them even if the gateway does "
@@ -131,17 +124,6 @@ class SettingsForm(ReasonForm):
         help_text="For all workers together. If the gateway breaks, up to this many charges may need review. Empty: "
         "one for each sender.",
     )
-    retry_days = fields.DaysField(
-        label="Retry days",
-        required=False,
-        help_text="Days after the first try. At most three, such as 3, 7, 14.",
-    )
-    one_off_retry_days = fields.DaysField(
-        label="Retry days of one-off charges",
-        required=False,
-        help_text="For charges without a subscription. Empty: a declined one is not tried again automatically.",
-    )
-    final_action = fields.choice("After the last declined try", [(a.value, text) for a, text in FINAL_WORDS.items()])
     first_payment_hours = fields.number(
         "Hours for a first payment",
         least=1,
@@ -152,18 +134,13 @@ class SettingsForm(ReasonForm):
 
     def prepare(self, row: Any) -> None:
         other = {"client_secret", "private_key_pem", "may_be_unproved"}
-        other |= {"charge_limit", "second_person_above", *_DAYS}
+        other |= {"charge_limit", "second_person_above"}
         plain = set(self.fields) - other - {"reason", "token"}
         self.initial.update({name: getattr(row, name) for name in plain})
-        self.initial.update({name: ", ".join(map(str, getattr(row, name))) for name in _DAYS})
         self.initial["charge_limit"] = Decimal(row.charge_limit_minor).scaleb(-2)
         if row.second_person_above_minor is not None:
             self.initial["second_person_above"] = Decimal(row.second_person_above_minor).scaleb(-2)
         self.order_fields([name for name in self.fields if name != "reason"])  # the reason comes last
-
-
-def _retried(days: list[int]) -> str:
-    return f"after {', '.join(map(str, days))} days" if days else "never"
 
 
 def _absence(hours: int | None) -> str:
@@ -306,12 +283,7 @@ class AccountAdmin(RecordAdmin):
             ("Opened", moment(row.created_at, row.time_zone)),
             ("Id", code(row.public_id)),
         ]
-        dunning = [
-            ("Retried", _retried(row.retry_days)),
-            ("One-off charges are retried", _retried(row.one_off_retry_days)),
-            ("After the last try", FINAL_WORDS[row.final_action]),
-            ("A first payment may take", counted(row.first_payment_hours, "hour")),
-        ]
+        dunning = [*policies_of(row), ("A first payment may take", counted(row.first_payment_hours, "hour"))]
         return Page(
             row.name,
             f"{row.environment} account",

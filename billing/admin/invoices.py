@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from billing.admin.dunning_panel import SEND_LINK, is_failed, panel
 from billing.admin.refunds import LOOK, refunds_of
 from billing.admin.toolkit import tables
 from billing.admin.toolkit.base import RecordAdmin
@@ -48,7 +49,7 @@ class InvoiceAdmin(RecordAdmin):
     search_help_text = "Customer or invoice id"
     search = Search(exact=("public_id",), customer="customer_id")
     state_label = state_column(INVOICE_LABELS)
-    person_actions = (*INVOICE_ACTIONS, LOOK)
+    person_actions = (*INVOICE_ACTIONS, SEND_LINK, LOOK)
 
     @admin.display(description="Customer")
     def who(self, row: Invoice) -> str:
@@ -81,6 +82,7 @@ class InvoiceAdmin(RecordAdmin):
             main=[
                 *proposal_notices(row),
                 *_notices(row, tried, zone),
+                *panel([row], zone),
                 _story(row),
                 *what_can_be_done(row, request),
                 table,
@@ -96,7 +98,7 @@ def _notices(row: Invoice, tried: list[PaymentAttempt], zone: str) -> list[Words
     found = []
     if any(attempt.state == "needs_review" for attempt in tried):
         found.append(Words("An attempt needs review. The invoice waits for the decision.", "danger"))
-    if row.state == InvoiceState.OPEN:
+    if row.state == InvoiceState.OPEN and (row.hold or row.refusal or not is_failed(row)):
         colour = "warning" if row.hold or row.refusal else "info"
         found.append(Words(tables.what_is_next(row, zone, sentence=True), colour))
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.db.models import Model
@@ -22,6 +23,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Cards", "credit_card", "paymentmethod"),
             ("Subscriptions", "autorenew", "subscription"),
             ("Plans", "sell", "plan"),
+            ("Dunning policies", "event_repeat", "dunningpolicy"),
             ("Messages", "mail", "message"),
         ),
     ),
@@ -29,6 +31,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
         "Money",
         (
             ("Invoices", "receipt_long", "invoice"),
+            ("Failed payments", "running_with_errors", "failedpayment"),
             ("Attempts", "bolt", "paymentattempt"),
             ("Refunds", "undo", "refund"),
             ("Answers without a charge", "help", "orphananswer"),
@@ -83,8 +86,7 @@ def menu(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _item(request: HttpRequest, title: str, icon: str, app: str, model: str) -> dict[str, Any] | None:
-    user: Any = request.user
-    if not (user.has_perm(f"{app}.view_{model}") or user.has_perm(f"{app}.change_{model}")):
+    if not admin.site.get_model_admin(apps.get_model(app, model)).has_view_permission(request):
         return None
     return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{app}_{model}_changelist")}
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
 from billing.admin.customers import CHARGE_NOW
+from billing.admin.dunning_panel import panel
 from billing.admin.toolkit import fields, tables
 from billing.admin.toolkit.actions import Creation, Done, Given, PersonAction
 from billing.admin.toolkit.base import RecordAdmin
@@ -338,6 +339,7 @@ class SubscriptionAdmin(RecordAdmin):
         zone = row.time_zone
         owed = list(
             Invoice.objects.filter(subscription=row)
+            .select_related("subscription")
             .prefetch_related("attempts")
             .order_by("-period_index")[: tables.MOST_ROWS]
         )
@@ -345,6 +347,7 @@ class SubscriptionAdmin(RecordAdmin):
         tried = [attempt.pk for invoice in owed for attempt in invoice.attempts.all()]
         subjects = [("subscription", [row.pk]), ("invoice", [one.pk for one in owed]), ("attempt", tried)]
         main: list[Any] = [Words(text, colour) for text, colour in notices(row, card, owed)]
+        main += panel(owed, zone, named=True)
         main.append(tables.invoices(owed, zone, more=list_of(Invoice, f"subscription__id__exact={row.pk}")))
         return Page(
             self.subject(row),
@@ -377,8 +380,6 @@ def notices(row: Subscription, card: PaymentMethod | None, owed: list[Invoice]) 
         yield f"A period due before it stopped could not be opened and was not charged: {row.open_error}.", "danger"
     if row.state == SubscriptionState.PAUSED:
         yield "Paused: nothing falls due and nothing is charged until it is resumed.", "warning"
-    if row.state == SubscriptionState.PAST_DUE:
-        yield "A payment was declined. The next tries are below.", "warning"
     if row.collector == Collector.GATEWAY.value:
         yield "The gateway charges this subscription on its own schedule. Kitaran charges nothing.", "info"
     if card is not None and card.held_at and row.state not in ENDED:

@@ -238,8 +238,8 @@ def _why_not(row: Invoice, to: InvoiceState) -> str:
 
 
 def _may_retry(row: Invoice) -> bool:
-    waits = row.next_attempt_at is not None or row.refusal == Refusal.FIRST_CHARGE_DECLINED
-    return waits and row.hold is None and row.state == InvoiceState.OPEN
+    waits = row.next_attempt_at or row.grace_ends_at or row.refusal == Refusal.FIRST_CHARGE_DECLINED
+    return bool(waits) and row.hold is None and row.state == InvoiceState.OPEN
 
 
 def _proposed_by_another(row: Invoice, request: HttpRequest) -> bool:

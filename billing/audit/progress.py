@@ -111,6 +111,9 @@ def _goes_on(parameters: Parameters) -> Iterator[Violation]:
               AND NOT (i.refusal IS NOT DISTINCT FROM 'first_charge_declined'  -- until the subscription expires
                        AND EXISTS (SELECT 1 FROM billing_subscription s
                                    WHERE s.id = i.subscription_id AND s.state = 'incomplete'))
+              AND (i.grace_ends_at IS NULL OR i.grace_ends_at < %(asked_before)s
+                   AND EXISTS (SELECT 1 FROM billing_gatewayaccount g
+                               WHERE g.id = i.account_id AND g.stopped_at IS NULL AND g.quarantined_at IS NULL))
               AND NOT EXISTS (SELECT 1 FROM billing_paymentattempt a WHERE a.invoice_id = i.id
                                 AND (a.state = ANY(%(holds)s) OR a.state = 'surplus'))
             ORDER BY i.id""",

@@ -105,7 +105,7 @@ def message_of(event: str, details: Mapping[str, Any]) -> MessageKind | None:
         case "invoice.paid":
             return None if details.get("reason") == "paid_elsewhere" else MessageKind.RECEIPT
         case "invoice.payment_failed":
-            return _of_failure(details)
+            return failure_message(details)
         case "payment_method.switched_off":
             return MessageKind.CARD_SWITCHED_OFF
         case "refund.succeeded":
@@ -114,11 +114,17 @@ def message_of(event: str, details: Mapping[str, Any]) -> MessageKind | None:
             return None
 
 
-def _of_failure(details: Mapping[str, Any]) -> MessageKind | None:
-    """The end of a subscription has a message of its own, which names the payment."""
+def failure_message(details: Mapping[str, Any]) -> MessageKind | None:
+    """What a customer gets about a declined try; `details` is the payload of its event.
+
+    The end of a subscription has a message of its own, which names the payment. The last warning, and the news that
+    nothing more is tried, are sent also where a policy keeps quiet."""
     if details.get("ends_subscription"):
         return None
-    return MessageKind.LAST_WARNING if details.get("tries_left") == 1 else MessageKind.PAYMENT_FAILED
+    left = details.get("tries_left")
+    if left == 1:
+        return MessageKind.LAST_WARNING
+    return None if details.get("quiet") and left else MessageKind.PAYMENT_FAILED
 
 
 # News for the staff, each with its sentence; many go into one mail.

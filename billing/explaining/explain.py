@@ -358,6 +358,9 @@ class _Life:
             return self._after(waiting[-1])
         if invoice.refusal == Refusal.FIRST_CHARGE_DECLINED:
             return self._now, self._another_card()
+        if invoice.next_attempt_at is None and invoice.grace_ends_at is not None:
+            until = moment(invoice.grace_ends_at, self._zone)
+            return invoice.grace_ends_at, f"No try is left. It can be paid until {until}, and is uncollectible then."
         if invoice.next_attempt_at is None:
             return self._now, "Nothing happens automatically: money came in, and it needs review."
         if why := self._nothing_is_charged():

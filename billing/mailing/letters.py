@@ -52,7 +52,7 @@ def subscription_values(row: Subscription, settings: MailSettings, language: Lan
 
 
 def invoice_values(row: Invoice, settings: MailSettings, language: Language) -> dict[str, Any]:
-    zone = row.subscription.time_zone if row.subscription else row.account.time_zone
+    zone = _zone_of(row)
     at = row.next_attempt_at
     return {
         **_common(row.customer.name, settings),
@@ -63,7 +63,12 @@ def invoice_values(row: Invoice, settings: MailSettings, language: Language) -> 
         "try_again": day_in_words(at, zone, language) if at else "",
         "paid_on": day_in_words(row.closed_at or row.due_at, zone, language),
         "card": "",
+        "until": "",
     }
+
+
+def _zone_of(row: Invoice) -> str:
+    return row.subscription.time_zone if row.subscription else row.account.time_zone
 
 
 def digits(label: str) -> str:
@@ -116,7 +121,11 @@ def _payment_failed(message: Message, language: Language, settings: MailSettings
         collected = row.state == InvoiceState.OPEN and row.next_attempt_at is not None
         return Letter(values, "" if collected else "the invoice is not collected any more")
     values["try_again"] = ""
-    return Letter(values, "" if row.state == InvoiceState.UNCOLLECTIBLE else "nothing is owed for the invoice any more")
+    in_grace = row.state == InvoiceState.OPEN and row.grace_ends_at is not None
+    if in_grace and row.grace_ends_at:
+        values["until"] = day_in_words(row.grace_ends_at, _zone_of(row), language)
+    owed = in_grace or row.state == InvoiceState.UNCOLLECTIBLE
+    return Letter(values, "" if owed else "nothing is owed for the invoice any more")
 
 
 def _paused(message: Message, language: Language, settings: MailSettings) -> Letter:

@@ -31,6 +31,7 @@ def sample(kind: MessageKind, language: Language, settings: MailSettings, *, now
         "first": False,
         "at_start": False,
         "card": "1111",
+        "until": "",
         "why": decline_of("51").payer[language],
         "invoice": "inv_01k9example",
     }

@@ -3,9 +3,10 @@
 from billing.models.accounts import ApiKey, GatewayAccount, Host, IdempotencyRecord, Installation
 from billing.models.attempts import Evidence, PaymentAttempt
 from billing.models.customers import Customer, PaymentMethod
+from billing.models.dunning import DunningAssignment, DunningPolicy
 from billing.models.gateway_records import GatewayOrder, GatewayTransaction
 from billing.models.history import Event, Transition
-from billing.models.invoices import Invoice
+from billing.models.invoices import FailedPayment, Invoice
 from billing.models.late_money import FoundPayment, ReportDay
 from billing.models.messages import MailSettings, Message
 from billing.models.orphans import OrphanAnswer
@@ -25,8 +26,11 @@ __all__ = [
     "ApiKey",
     "ChargeRun",
     "Customer",
+    "DunningAssignment",
+    "DunningPolicy",
     "Event",
     "Evidence",
+    "FailedPayment",
     "FoundPayment",
     "GatewayAccount",
     "GatewayClock",

@@ -8,30 +8,12 @@ from django.db.models import F, Q
 
 from billing.domain.arming import Environment
 from billing.domain.doubts import Doubt
-from billing.domain.dunning import DEFAULT_RETRY_DAYS, MOST_DAYS, MOST_TRIES, FinalAction
 from billing.domain.first_payment import DEFAULT_HOURS, MOST_HOURS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import MOST_CHARGE_MINOR
 from billing.domain.pacing import IN_FLIGHT
 from billing.domain.reads import MOST_LIST_LAG_SECONDS
 from billing.models.choices import any_of, choices, only_if
-
-
-def default_retry_days() -> list[int]:
-    return list(DEFAULT_RETRY_DAYS)
-
-
-def _few_days(column: str) -> Q:
-    days = list(range(1, MOST_DAYS + 1))
-    return Q((f"{column}__len__lt", MOST_TRIES)) & Q((f"{column}__contained_by", days))
-
-
-def _rising_days(column: str) -> Q:
-    pairs = [
-        Q((f"{column}__{after}__isnull", True)) | Q((f"{column}__{after}__gt", F(f"{column}__{after - 1}")))
-        for after in (1, 2)
-    ]
-    return pairs[0] & pairs[1]
 
 
 class Installation(models.Model):
@@ -95,10 +77,6 @@ class GatewayAccount(models.Model):
     retry_after_absence_hours = models.IntegerField(null=True, blank=True)
     # Off only where the gateway offers no reports: then late money is found by reading the cards alone.
     reads_reports = models.BooleanField(db_default=True)
-    retry_days = ArrayField(models.IntegerField(), default=default_retry_days)
-    # Of invoices without a subscription: whoever asked for such a charge knows whether it is worth another try.
-    one_off_retry_days = ArrayField(models.IntegerField(), default=list)
-    final_action = models.TextField(choices=choices(FinalAction), db_default=FinalAction.CANCEL.value)
     # How long a subscription waits for its first payment, from its start and anew from each declined charge.
     first_payment_hours = models.IntegerField(db_default=DEFAULT_HOURS)
     # Above it, what one person decides about a case waits for another; empty: off.
@@ -138,7 +116,6 @@ class GatewayAccount(models.Model):
                 name="only_a_quarantine_doubts_its_clock",
             ),
             any_of("environment", Environment, name="account_environment_known"),
-            any_of("final_action", FinalAction, name="account_final_action_known"),
             any_of("marker_echo", MarkerEcho, name="account_marker_echo_known"),
             models.CheckConstraint(
                 condition=Q(charge_path__in=["customer_order", "recurring_charge"]),
@@ -164,14 +141,6 @@ class GatewayAccount(models.Model):
                 condition=Q(retry_after_absence_hours__isnull=True)
                 | Q(retry_after_absence_hours__gte=LEAST_HOURS_OF_ABSENCE),
                 name="absence_permits_only_after_long",
-            ),
-            models.CheckConstraint(
-                condition=_few_days("retry_days") & _few_days("one_off_retry_days"),
-                name="at_most_four_tries_in_thirty_days",
-            ),
-            models.CheckConstraint(
-                condition=_rising_days("retry_days") & _rising_days("one_off_retry_days"),
-                name="each_retry_day_is_later_than_the_last",
             ),
         )
 

@@ -9,6 +9,7 @@ from billing.domain.subscriptions import Hold, InvoiceState
 from billing.models.accounts import GatewayAccount
 from billing.models.choices import any_of, choices, only_if
 from billing.models.customers import Customer, PaymentMethod
+from billing.models.dunning import DunningPolicy
 from billing.models.subscriptions import Subscription
 
 
@@ -16,9 +17,11 @@ class Invoice(models.Model):
     """What is owed. Open invoices whose `next_attempt_at` has come are the work list.
 
     `next_attempt_at` is empty while an attempt is unresolved and while `hold` waits for a person. `tries`
-    counts attempts that cost a dunning try. `lease_until` and `lease_token` belong to the reader that
-    preflights the invoice; `preflight_at` is when it began to read. A look that began before `look_from_at` does not
-    show what an earlier attempt did."""
+    counts attempts that cost a dunning try, `decline_code` is the bank's answer to the last of them, and
+    `dunning_policy` the policy that the first one met. `grace_ends_at` is when collecting ends for an invoice that is
+    open although no try is left: it counts only while nothing else is to come. `lease_until` and `lease_token` belong
+    to the reader that preflights the invoice; `preflight_at` is when it began to read. A look that began before
+    `look_from_at` does not show what an earlier attempt did."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -43,6 +46,9 @@ class Invoice(models.Model):
     attempt_count = models.IntegerField(db_default=0)
     tries = models.IntegerField(db_default=0)
     first_tried_at = models.DateTimeField(null=True, blank=True)
+    dunning_policy = models.ForeignKey(DunningPolicy, on_delete=models.PROTECT, null=True, blank=True, db_index=False)
+    decline_code = models.TextField(blank=True, db_default="")
+    grace_ends_at = models.DateTimeField(null=True, blank=True)
     not_sent_in_a_row = models.IntegerField(db_default=0)
     refusal = models.TextField(choices=choices(Refusal), null=True, blank=True)
     refused_at = models.DateTimeField(null=True, blank=True)
@@ -91,7 +97,30 @@ class Invoice(models.Model):
             ),
             models.Index(fields=("customer",), condition=Q(refusal__isnull=False), name="invoice_refused"),
             models.Index(fields=("hold", "due_at"), condition=Q(hold__isnull=False), name="invoice_held"),
+            # The failed payments, and what came of all that were declined.
+            models.Index(
+                fields=("-id",),
+                condition=Q(tries__gt=0, state__in=[InvoiceState.OPEN.value, InvoiceState.UNCOLLECTIBLE.value]),
+                name="invoice_failed",
+            ),
+            models.Index(
+                fields=("account", "first_tried_at"),
+                condition=Q(first_tried_at__isnull=False),
+                name="invoice_declined",
+            ),
+            models.Index(
+                fields=("grace_ends_at",),
+                condition=Q(grace_ends_at__isnull=False, state=InvoiceState.OPEN.value),
+                name="invoice_in_grace",
+            ),
         )
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class FailedPayment(Invoice):
+    """An invoice that was declined and is not paid: for the list that staff work through."""
+
+    class Meta:
+        proxy = True

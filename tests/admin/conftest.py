@@ -13,12 +13,14 @@ from billing.accounts.api_keys import create_api_key
 from billing.models import (
     ChargeRun,
     Event,
+    FailedPayment,
     GatewayAccount,
     GatewayOrder,
     GatewayTransaction,
     Heartbeat,
     IdempotencyRecord,
     Installation,
+    Invoice,
     OrphanAnswer,
     ReportDay,
     Transition,
@@ -34,6 +36,7 @@ from tests.factories import (
     make_invoice,
     make_message,
     make_plan,
+    make_policy,
     make_proposal,
     make_refund,
     make_refund_evidence,
@@ -83,6 +86,25 @@ class World:
             self.rows[type(row)] = row
 
 
+def make_declined(account: GatewayAccount, **columns: Any) -> Invoice:
+    """An open invoice of a subscription, once declined for lack of money; tried again after three days."""
+    card = make_card(make_customer(account, name="Nurul binti Hassan", email="nurul@example.com"))
+    subscription = make_subscription(card, make_plan(account, name="Tea club"), state="past_due")
+    invoice = make_invoice(card, subscription)
+    move_attempt(make_attempt(invoice, card), "declined", state_reason="51")
+    changes = {
+        "tries": 1,
+        "first_tried_at": NOW,
+        "decline_code": "51",
+        "next_attempt_at": NOW + timedelta(days=3),
+        "dunning_policy": account.dunning_policies.get(code="default"),
+        **columns,
+    }
+    Invoice.objects.filter(pk=invoice.pk).update(**changes)
+    invoice.refresh_from_db()
+    return invoice
+
+
 @pytest.fixture
 def world(db: None) -> World:
     return make_world()
@@ -109,7 +131,8 @@ def make_world(account: GatewayAccount | None = None) -> World:
             "surplus",
         )
     )
-    found.add(refund, make_refund_evidence(refund), make_message(invoice))
+    found.add(refund, make_refund_evidence(refund), make_message(invoice), make_policy(account))
+    found.add(FailedPayment.objects.get(pk=make_declined(account).pk))
     found.add(
         Transition.objects.create(
             account_id=account.pk,

@@ -42,6 +42,7 @@ from tests.factories import (
     make_customer,
     make_invoice,
     make_plan,
+    make_policy,
     make_refund,
     make_subscription,
     move_attempt,
@@ -269,7 +270,7 @@ REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], str]] = [
     ("free", make_card, {}, "Must be on hold"),
     ("go-on-without", lambda: make_card(unread_since=NOW), {}, "its orders can be read"),
     ("settings", make_account, {"list_lag_seconds": "172801"}, "must be from 0 to 172800"),
-    ("settings", make_account, {"retry_days": "3, 2"}, "Each day must be later than the one before"),
+    ("change-policy", make_policy, {"retry_days": "3, 2"}, "Each day must be later than the one before"),
     ("settings", make_account, {"time_zone": "Mars/Olympus"}, "must be a known iana time zone"),
     (
         "charge-now",

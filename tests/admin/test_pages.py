@@ -16,6 +16,8 @@ from billing.models import (
     AccountTrouble,
     ApiKey,
     Customer,
+    DunningAssignment,
+    DunningPolicy,
     GatewayAccount,
     GatewayClock,
     Host,
@@ -43,6 +45,7 @@ SHOWN_ELSEWHERE = {
     AccountDay,
     AccountPace,
     AccountTrouble,
+    DunningAssignment,
     GatewayClock,
     Host,
     MailSettings,
@@ -51,7 +54,7 @@ SHOWN_ELSEWHERE = {
     WebhookTry,
 }
 NOUNS = sorted(set(apps.get_app_config("billing").get_models()) - SHOWN_ELSEWHERE, key=lambda model: model.__name__)
-CREATED = {ApiKey, Customer, GatewayAccount, Plan, Subscription, WebhookEndpoint}
+CREATED = {ApiKey, Customer, DunningPolicy, GatewayAccount, Plan, Subscription, WebhookEndpoint}
 HISTORY = {name for name in NOUNS if isinstance(admin.site._registry.get(name), HistoryAdmin)}
 
 

@@ -41,6 +41,8 @@ OF_A_LIST = {
     "GatewayOrder": 2,
     "GatewayTransaction": 2,
     "IdempotencyRecord": 2,
+    "DunningPolicy": 4,  # and what each is used for
+    "FailedPayment": 2,
     "Invoice": 2,
     "PaymentAttempt": 2,
     "PaymentMethod": 2,
@@ -67,11 +69,15 @@ OF_A_PAGE = {
     "ApiKey": 2,  # the key, timeline
     "ChargeRun": 1,
     "Customer": 7,  # the customer, cards, subscriptions, invoices, their attempts, messages, timeline
+    # the policy, what it is used for as the first and as the second, clock, timeline
+    "DunningPolicy": 5,
     "Event": 1,
     "Evidence": 1,
+    "FailedPayment": 16,  # as an invoice; and its policy
     "FoundPayment": 1,
-    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline
-    "GatewayAccount": 8,
+    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline,
+    # dunning policies
+    "GatewayAccount": 9,
     "GatewayOrder": 1,
     "GatewayTransaction": 1,
     "Heartbeat": 1,

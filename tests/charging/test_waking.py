@@ -12,14 +12,14 @@ from billing.charging.cases.resolve import release_card
 from billing.charging.cases.retry_now import retry_now
 from billing.domain.attempts import Finding, Source, Verdict
 from billing.domain.decisions import Decision
-from billing.models import Customer, Event, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Transition
+from billing.models import Customer, Event, Invoice, PaymentAttempt, PaymentMethod, Transition
 from billing.models.bulk import settling
 from billing.models.clock import database_now
 from billing.subscriptions.cards import make_default
 from billing.subscriptions.update import update_subscription
 from tests.charging.held_rows import somebody_holds
 from tests.conftest import Shop
-from tests.factories import make_invoice, make_subscription
+from tests.factories import make_invoice, make_subscription, set_dunning
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WHY = Decision("siti", "the customer asked")
@@ -128,7 +128,7 @@ def test_subscription_that_gets_another_card_is_charged_on_it_at_once(shop: Shop
 
 @pytest.mark.parametrize(("days", "state"), [([], "uncollectible"), ([3], "open")])
 def test_declined_one_off_follows_its_own_days(shop: Shop, days: list[int], state: str) -> None:
-    GatewayAccount.objects.filter(pk=shop.account.pk).update(one_off_retry_days=days)
+    set_dunning(shop.account, one_off_retry_days=days)
     customer = shop.card(DECLINES).customer
     invoice = one_off(shop, customer)
     subscription = make_subscription(customer.payment_methods.get(), next_due_at=None)

@@ -39,6 +39,7 @@ from tests.factories import (
     make_invoice,
     make_subscription,
     move_attempt,
+    set_dunning,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,7 +122,8 @@ def echo(request: pytest.FixtureRequest) -> bool:
 def later(shop: Shop) -> Iterator[Later]:
     shop.tuning = replace(shop.tuning, total=timedelta(seconds=100))
     shop.simulator.reset()  # the reports list what earlier tests paid
-    GatewayAccount.objects.filter(pk=shop.account.pk).update(retry_days=[], created_at=NOON)
+    GatewayAccount.objects.filter(pk=shop.account.pk).update(created_at=NOON)
+    set_dunning(shop.account, retry_days=[])
     shop.account.refresh_from_db()
     found = Later(shop, NOON)
     found.go_to(NOON)
@@ -195,7 +197,7 @@ def decline(later: Later, subscription: Subscription, paid_after: timedelta) -> 
 
 def test_money_for_a_canceled_subscription_is_found(later: Later) -> None:
     """B7: a person canceled the subscription between two tries, and the card was revoked; the order is paid later."""
-    GatewayAccount.objects.update(retry_days=[3])
+    set_dunning(later.shop.account, retry_days=[3])
     subscription = later.subscribe()
     attempt = decline(later, subscription, 2 * DAY)
     cancel(subscription=subscription, reason="moved away", actor="mei", now=later.now + timedelta(hours=1))
@@ -212,7 +214,7 @@ def test_money_for_a_canceled_subscription_is_found(later: Later) -> None:
 
 def test_late_money_for_a_void_invoice_is_an_overpayment(later: Later) -> None:
     """B7: the merchant voided the invoice after the decline, so the late money is owed to the customer."""
-    GatewayAccount.objects.update(retry_days=[3])
+    set_dunning(later.shop.account, retry_days=[3])
     attempt = decline(later, later.subscribe(), 2 * DAY)
     Invoice.objects.update(state="void", closed_at=later.now, next_attempt_at=None)
 

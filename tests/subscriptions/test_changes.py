@@ -118,7 +118,7 @@ def test_a_new_plan_has_a_history_and_an_event() -> None:
 def test_changed_settings_show_before_and_after_but_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("billing.accounts.change_account.prove_credentials", lambda *_, **__: True)
     account = make_account()
-    changes = {"name": "Kedai Teh", "retry_days": [2, 4], "client_secret": "canary-secret", "client_id": "canary-id"}
+    changes = {"name": "Kedai Teh", "list_lag_seconds": 60, "client_secret": "canary-secret", "client_id": "canary-id"}
     change_account(account=account, changes=changes, reason="a new name", **BY)
     line, event = written()
     assert event.kind == "account.updated"
@@ -126,8 +126,8 @@ def test_changed_settings_show_before_and_after_but_no_secret(monkeypatch: pytes
         "changes": {
             "client_id": {"changed": True},
             "client_secret": {"changed": True},
+            "list_lag_seconds": {"from": 0, "to": 60},
             "name": {"from": "Kedai Kopi", "to": "Kedai Teh"},
-            "retry_days": {"from": account.retry_days, "to": [2, 4]},
         },
         "reason": "a new name",
     }

@@ -131,21 +131,32 @@ def instant(label: str) -> forms.DateTimeField:
     return forms.DateTimeField(label=label, widget=widget)
 
 
+MOST_DAYS = 31
+
+
 class DaysField(forms.CharField):
-    """Days as `3, 7, 14`."""
+    """Days as `3, 7, 14`, or with ranges as `25-31, 1-7`."""
 
     widget = UnfoldAdminTextInputWidget
 
     def clean(self, value: Any) -> list[int]:
         try:
-            return [int(part) for part in str(super().clean(value)).split(",") if part.strip()]
+            parts = [part.partition("-") for part in str(super().clean(value)).split(",") if part.strip()]
+            ranges = [(int(first), int(last) if dash else int(first)) for first, dash, last in parts]
         except ValueError as error:
             raise forms.ValidationError("Must be whole numbers separated by commas, such as 3, 7, 14.") from error
+        if any(last - first > MOST_DAYS for first, last in ranges):
+            raise forms.ValidationError("Must be ranges of days, such as 25-31.")
+        return [day for first, last in ranges for day in range(first, last + 1)]
 
 
-def several(label: str, choices: Any, *, help_text: str = "") -> forms.MultipleChoiceField:
+def several(label: str, choices: Any, *, required: bool = True, help_text: str = "") -> forms.MultipleChoiceField:
     return forms.MultipleChoiceField(
-        label=label, choices=choices, help_text=help_text, widget=UnfoldAdminCheckboxSelectMultipleWidget
+        label=label,
+        choices=choices,
+        required=required,
+        help_text=help_text,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
 
 

@@ -51,6 +51,8 @@ def _next(invoice: Invoice, zone: str) -> str:
         return f"needs review: {reason_words(invoice.hold)}"
     if invoice.refusal == Refusal.FIRST_CHARGE_DECLINED:
         return reason_words(invoice.refusal)
+    if invoice.next_attempt_at is None and invoice.grace_ends_at is not None:
+        return f"no try is left; it can be paid until {moment_text(invoice.grace_ends_at, zone)}"
     if invoice.next_attempt_at is None:
         return "waiting for the outcome of an attempt"
     why = f": {reason_words(invoice.refusal)}" if invoice.refusal else ""

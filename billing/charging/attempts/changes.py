@@ -6,9 +6,11 @@ from typing import Any
 
 from billing.charging.attempts.first_payments import FirstPayments
 from billing.charging.attempts.subjects import Row, event_of, transition_of
+from billing.domain.dunning import DunningPolicy
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
 from billing.models.bulk import settling
+from billing.models.bulk.dunning import InForce, policies_of_invoices
 from billing.models.bulk.history import NewEvent, NewTransition, record_history
 
 
@@ -17,9 +19,10 @@ class Changes:
 
     def __init__(self, locked: settling.Locked, now: datetime) -> None:
         self.now = now
-        self.accounts = locked.accounts
         self.first_payments = FirstPayments(now)
         self._subscriptions_locked = locked.subscriptions
+        self._invoices_locked = locked.invoices
+        self._policies: dict[int, InForce] = {}
         self._invoices: dict[int, settling.InvoiceRow] = {}
         self._subscriptions: dict[int, settling.SubscriptionRow] = {}
         self._canceled: list[int] = []
@@ -41,12 +44,20 @@ class Changes:
     def subscription_of(self, invoice: settling.InvoiceRow) -> settling.SubscriptionRow | None:
         return self._subscriptions_locked.get(invoice.subscription_id) if invoice.subscription_id else None
 
+    def policy_of(self, invoice: settling.InvoiceRow) -> DunningPolicy:
+        """What the account does about the decline; the invoice keeps the policy that its first decline met."""
+        if not self._policies:  # of all of them at the first decline, for most settlements have none
+            self._policies = policies_of_invoices(list(self._invoices_locked))
+        in_force = self._policies[invoice.id]
+        invoice.dunning_policy_id = in_force.id
+        return in_force.policy
+
     def try_again(self, invoice: settling.InvoiceRow, at: datetime) -> None:
         if invoice.state == InvoiceState.OPEN and invoice.hold is None:
             invoice.next_attempt_at = max(at, invoice.look_from_at or at)
 
     def set_invoice(
-        self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int
+        self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int | None
     ) -> dict[str, Any]:
         """What the event of the move says besides, as `log` returns it."""
         detail = self.log(invoice, invoice.state, state, reason, evidence_id, invoice=invoice.public_id)
@@ -60,19 +71,19 @@ class Changes:
         return detail
 
     def set_subscription(
-        self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int
+        self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int | None
     ) -> None:
         self.log(subscription, subscription.state, state, reason, evidence_id)
         subscription.state = state.value
         self._subscriptions[subscription.id] = subscription
 
-    def cancel(self, subscription: settling.SubscriptionRow, reason: str, evidence_id: int) -> None:
+    def cancel(self, subscription: settling.SubscriptionRow, reason: str, evidence_id: int | None) -> None:
         subscription.next_due_at = None
         subscription.ended_at = self.now
         self._canceled.append(subscription.id)
         self.set_subscription(subscription, SubscriptionState.CANCELED, reason, evidence_id)
 
-    def complete_if_over(self, subscription: settling.SubscriptionRow, evidence_id: int) -> None:
+    def complete_if_over(self, subscription: settling.SubscriptionRow, evidence_id: int | None) -> None:
         """Completed: all repetitions were opened and none of their invoices is open any more."""
         over = subscription.repetitions is not None and subscription.periods_charged >= subscription.repetitions
         if over and subscription.state in RUNNING and subscription.open_invoices == 0:

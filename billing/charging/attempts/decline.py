@@ -4,7 +4,7 @@ from typing import assert_never
 
 from billing.charging.attempts.changes import Changes
 from billing.charging.attempts.subjects import failure_of
-from billing.domain.dunning import FinalAction, GiveUp, RetryAt, next_step, outlook, policy_of
+from billing.domain.dunning import FinalAction, GiveUp, RetryAt, WaitUntil, next_step, outlook
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import RUNNING, InvoiceState, SubscriptionState
 from billing.models.bulk import settling
@@ -26,31 +26,48 @@ def after_decline(
         subscription.declined_invoices += 1
     invoice.tries += 1
     invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
+    invoice.decline_code = attempt.state_reason
     payload = failure_of(invoice, attempt)
     if subscription and subscription.state == SubscriptionState.INCOMPLETE:
         changes.first_payments.declined(subscription, invoice)
         changes.record_event("invoice.payment_failed", invoice, payload | NO_OTHER_TRY, occasion=str(attempt.number))
         return
-    policy = policy_of(changes.accounts[invoice.account_id], one_off=subscription is None)
+    policy = changes.policy_of(invoice)
     step = next_step(policy, first_tried_at=invoice.first_tried_at, tried_at=attempt.armed_at, now=changes.now)
     runs = bool(subscription and subscription.state in RUNNING)
-    then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)
+    then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs, number=invoice.tries)
     changes.record_event("invoice.payment_failed", invoice, payload | then, occasion=str(attempt.number))
+    invoice.grace_ends_at = step.at if isinstance(step, WaitUntil) else None
     match step:
         case RetryAt(at):
             changes.try_again(invoice, at)
-            if subscription and subscription.state in (SubscriptionState.ACTIVE, SubscriptionState.TRIALING):
-                changes.set_subscription(subscription, SubscriptionState.PAST_DUE, Reason.INVOICE_DECLINED, evidence_id)
-        case GiveUp(action):
+            _fall_past_due(changes, subscription, evidence_id)
+        case WaitUntil():
             invoice.next_attempt_at = None
-            changes.set_invoice(invoice, InvoiceState.UNCOLLECTIBLE, Reason.TRIES_EXHAUSTED, evidence_id)
-            if subscription:
-                _end(changes, subscription, action, evidence_id)
+            _fall_past_due(changes, subscription, evidence_id)
+        case GiveUp(action):
+            give_up(changes, invoice, action, evidence_id)
         case _:
             assert_never(step)
 
 
-def _end(changes: Changes, subscription: settling.SubscriptionRow, action: FinalAction, evidence_id: int) -> None:
+def give_up(changes: Changes, invoice: settling.InvoiceRow, action: FinalAction, evidence_id: int | None) -> None:
+    """Nothing is tried any more: the invoice is uncollectible, and its subscription ends as the policy says."""
+    invoice.next_attempt_at = None
+    invoice.grace_ends_at = None
+    changes.set_invoice(invoice, InvoiceState.UNCOLLECTIBLE, Reason.TRIES_EXHAUSTED, evidence_id)
+    if subscription := changes.subscription_of(invoice):
+        _end(changes, subscription, action, evidence_id)
+
+
+def _fall_past_due(changes: Changes, subscription: settling.SubscriptionRow | None, evidence_id: int) -> None:
+    if subscription and subscription.state in (SubscriptionState.ACTIVE, SubscriptionState.TRIALING):
+        changes.set_subscription(subscription, SubscriptionState.PAST_DUE, Reason.INVOICE_DECLINED, evidence_id)
+
+
+def _end(
+    changes: Changes, subscription: settling.SubscriptionRow, action: FinalAction, evidence_id: int | None
+) -> None:
     if subscription.state not in RUNNING:
         return
     if action is not FinalAction.KEEP and open_before_ending(subscription_id=subscription.id, now=changes.now):

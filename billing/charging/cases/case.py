@@ -9,11 +9,13 @@ from billing.charging.reading.fetch import fetch
 from billing.charging.reading.known import load
 from billing.charging.reading.record import record
 from billing.domain.attempts import AttemptState
-from billing.domain.dunning import FinalAction, RetryAt, next_step, policy_of
+from billing.domain.dunning import FinalAction, RetryAt, WaitUntil, next_step
+from billing.domain.messages import Language, day_in_words
 from billing.domain.resolution import ProposalKind
 from billing.domain.subscriptions import InvoiceState, SubscriptionState
 from billing.gateway.connection import gateway_for
 from billing.models import Evidence, GatewayOrder, PaymentAttempt, Proposal
+from billing.models.bulk.dunning import policies_of_invoices
 from billing.models.bulk.holding import HeldUp, held_up
 from billing.operating.tuning import Tuning
 
@@ -193,7 +195,7 @@ def _declined(row: PaymentAttempt, now: datetime) -> Consequence:
     if not _owed(row):
         state = f"The invoice is {invoice.state}" + (" and needs a decision of its own." if invoice.hold else ".")
         return Consequence(ProposalKind.DECLINED, state, None, _unchanged(row), _freed(row))
-    policy = policy_of(row.account, one_off=subscription is None)
+    policy = policies_of_invoices([invoice.pk])[invoice.pk].policy
     first = invoice.first_tried_at or row.armed_at
     step = next_step(policy, first_tried_at=first, tried_at=row.armed_at, now=now)
     if isinstance(step, RetryAt):
@@ -202,6 +204,14 @@ def _declined(row: PaymentAttempt, now: datetime) -> Consequence:
             f"It counts as try {invoice.tries + 1}. The invoice stays open and is tried again.",
             step.at,
             _unchanged(row) if subscription is None else "The subscription is past due until the invoice is paid.",
+            _freed(row),
+        )
+    if isinstance(step, WaitUntil):
+        return Consequence(
+            ProposalKind.DECLINED,
+            f"It was the last try. The invoice stays open, and can be paid, until {_day(step.at, row)}.",
+            None,
+            _unchanged(row) if subscription is None else "The subscription is past due until then.",
             _freed(row),
         )
     ends = {
@@ -216,6 +226,10 @@ def _declined(row: PaymentAttempt, now: datetime) -> Consequence:
         _unchanged(row) if subscription is None else ends[step.action],
         _freed(row),
     )
+
+
+def _day(at: datetime, row: PaymentAttempt) -> str:
+    return day_in_words(at, row.account.time_zone, Language.ENGLISH)
 
 
 def _not_charged(row: PaymentAttempt, now: datetime) -> Consequence:

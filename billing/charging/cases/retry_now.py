@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from billing import doorbell
 from billing.charging.cases.approvals import refuse_while_proposed
@@ -32,9 +32,10 @@ def retry_now(*, invoice: Invoice, decision: Decision, now: datetime) -> datetim
     with transaction.atomic():
         refuse_while_proposed(Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk))
         rows = Invoice.objects.filter(pk=invoice.pk, hold__isnull=True, amount_refunded_minor=0)
-        # An open invoice without a next try has an attempt that is not resolved.
+        # An open invoice without a next try has an attempt that is not resolved, or none is left and its grace runs.
         # Or it is a first charge that was declined, and is tried again only if somebody wants it.
-        forward = rows.filter(state=InvoiceState.OPEN.value, next_attempt_at__isnull=False)
+        waits = Q(next_attempt_at__isnull=False) | Q(grace_ends_at__isnull=False)
+        forward = rows.filter(waits, state=InvoiceState.OPEN.value)
         first = rows.filter(state=InvoiceState.OPEN.value, refusal=Refusal.FIRST_CHARGE_DECLINED.value)
         again = rows.filter(state=InvoiceState.UNCOLLECTIBLE.value)
         before = InvoiceState.OPEN

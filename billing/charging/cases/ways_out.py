@@ -125,7 +125,8 @@ def reject_closing(*, proposal: Proposal, decision: Decision, now: datetime) -> 
         approvals.decide(fresh, ProposalOutcome.REJECTED, _stated(decision), now)
         if invoice.hold == Hold.PROPOSAL:
             before, tried_at = fresh.details.get("hold_before"), fresh.details.get("next_attempt_before")
-            waits = before or (tried_at is None and invoice.refusal == Refusal.FIRST_CHARGE_DECLINED)
+            unpaid = invoice.refusal == Refusal.FIRST_CHARGE_DECLINED or invoice.grace_ends_at is not None
+            waits = before or (tried_at is None and unpaid)
             invoice.hold = str(before) if before else None
             invoice.next_attempt_at = None if waits else max(now, datetime.fromisoformat(tried_at or now.isoformat()))
             invoice.save(update_fields=["hold", "next_attempt_at"])

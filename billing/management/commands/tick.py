@@ -15,6 +15,7 @@ from django.db import Error, connection
 from billing.charging.cases.remind import remind
 from billing.charging.collecting.collect import Collected, collect
 from billing.charging.collecting.expire import expire_unpaid
+from billing.charging.collecting.grace import end_graces
 from billing.charging.collecting.sweep import sweep
 from billing.charging.reading.late_money import watch
 from billing.charging.reading.reconcile import Reconciled, reconcile
@@ -136,6 +137,7 @@ class _Round:
 
     def _expire(self) -> None:
         expire_unpaid(now=read_clock())
+        end_graces(now=read_clock())
 
     def _reconcile(self) -> None:
         self._read = reconcile(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)

@@ -237,7 +237,7 @@ def insert_attempts(
     }
     inserted = insert(PaymentAttempt, by_name(attempts) | common, returning=("marker", "id"))
     run(
-        """UPDATE billing_invoice SET next_attempt_at = NULL, attempt_count = attempt_count + 1,
+        """UPDATE billing_invoice SET next_attempt_at = NULL, grace_ends_at = NULL, attempt_count = attempt_count + 1,
                   refusal = NULL, refused_at = NULL, lease_until = NULL, lease_token = lease_token + 1,
                   look_from_at = %s
            WHERE id = ANY(%s)""",

@@ -23,7 +23,7 @@ ATTEMPT_COLUMNS = (
 )
 INVOICE_COLUMNS = (
     *("id", "state", "state_reason", "next_attempt_at", "hold", "tries", "first_tried_at"),
-    *("not_sent_in_a_row", "closed_at", "look_from_at"),
+    *("not_sent_in_a_row", "closed_at", "look_from_at", "dunning_policy_id", "decline_code", "grace_ends_at"),
 )
 SUBSCRIPTION_COLUMNS = ("id", "state", "next_due_at", "ended_at")
 
@@ -70,6 +70,9 @@ class InvoiceRow:
     not_sent_in_a_row: int
     closed_at: datetime | None
     look_from_at: datetime | None
+    dunning_policy_id: int | None
+    decline_code: str
+    grace_ends_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -88,9 +91,6 @@ class SubscriptionRow:
 @dataclass(slots=True)
 class AccountRow:
     id: int
-    retry_days: list[int]
-    one_off_retry_days: list[int]
-    final_action: str
     list_lag_seconds: int
 
 
@@ -134,7 +134,8 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, markers: Sequence[str] = 
     invoice_rows = objects(
         InvoiceRow,
         """SELECT id, public_id, account_id, subscription_id, state, state_reason, next_attempt_at, hold, tries,
-                  first_tried_at, not_sent_in_a_row, closed_at, look_from_at
+                  first_tried_at, not_sent_in_a_row, closed_at, look_from_at, dunning_policy_id, decline_code,
+                  grace_ends_at
            FROM billing_invoice WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE""",
         [invoices],
     )
@@ -174,8 +175,7 @@ def read_again(subscription: SubscriptionRow) -> None:
 
 
 def _account_rows(account_ids: Sequence[int]) -> list[AccountRow]:
-    query = """SELECT id, retry_days, one_off_retry_days, final_action, list_lag_seconds FROM billing_gatewayaccount
-               WHERE id = ANY(%s) ORDER BY id"""
+    query = "SELECT id, list_lag_seconds FROM billing_gatewayaccount WHERE id = ANY(%s) ORDER BY id"
     return objects(AccountRow, query, [list(account_ids)])
 
 

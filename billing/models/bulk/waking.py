@@ -27,7 +27,8 @@ def wake_refused(card_ids: Sequence[int], refusals: Sequence[str], *, now: datet
 
 def wake_for_another_card(customer_id: int, refusals: Sequence[str], *, now: datetime) -> list[tuple[int, int]]:
     """(account, invoice) of the customer's open invoices that would be charged on an active card now and were refused
-    for the sake of the card, or were declined and never tried on this one: they are due. The caller holds the card."""
+    for the sake of the card, or were declined and never tried on this one, in their grace too: they are due. The caller
+    holds the card."""
     return [
         (account, invoice)
         for account, invoice in rows(
@@ -36,7 +37,10 @@ def wake_for_another_card(customer_id: int, refusals: Sequence[str], *, now: dat
                    lease_token = lease_token + 1, lease_until = NULL
                WHERE id = ANY(ARRAY(
                    SELECT i.id FROM billing_invoice i {_CARD}
-                   WHERE i.customer_id = %(customer)s AND i.next_attempt_at > %(now)s AND c.state = 'active'
+                   WHERE i.customer_id = %(customer)s AND c.state = 'active'
+                     AND (i.next_attempt_at > %(now)s
+                          OR i.state = 'open' AND i.next_attempt_at IS NULL AND i.hold IS NULL
+                             AND i.grace_ends_at IS NOT NULL)
                      AND (i.refusal = ANY(%(refusals)s)
                           OR i.tries > 0 AND NOT EXISTS (SELECT 1 FROM billing_paymentattempt a
                                                          WHERE a.invoice_id = i.id AND a.payment_method_id = c.id))

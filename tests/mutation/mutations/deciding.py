@@ -109,10 +109,18 @@ MUTATIONS: list[Mutation] = [
         "four tries at most": never("check_retry_days", "len(days) >= MOST_TRIES"),
         "within thirty days": never("check_retry_days", "any(day < 1 or day > MOST_DAYS for day in days)"),
         "one day after the other": never("check_retry_days", "list(days) != sorted(set(days))"),
-        "a day that has passed is skipped": always("next_step", "at > max(tried_at, now)"),
+        "a day that has passed is skipped": always("next_step", "if at > after:"),
         "each day once": swap("next_step", "max(tried_at, now)", "now"),
-        "from the first try": swap("next_step", "first_tried_at", "now",
-            of="at = first_tried_at + timedelta(days=day)\nif at > max(tried_at, now): ..."),
+        "from the first try": swap("next_step", "ladder(policy, first_tried_at)", "ladder(policy, now)"),
+        "two days that move together are one try":
+            swap("ladder", "{_instant(...) for day in days}", "[_instant(...) for day in days]"),
+        "a try does not move past thirty days":
+            swap("_moved", "min(...)", "day + timedelta(days=MOST_MOVE)"),
+        "a preferred day goes before another": never("_moved", "policy.prefers(one)"),
+        "an avoided day is left": always("_moved", "not policy.avoids(one)"),
+        "a grace that is over is over": swap("next_step", "policy.grace_days and end > after", "policy.grace_days"),
+        "a grace comes after the last try":
+            swap("ends_at", "(first_tried_at, *ladder(policy, first_tried_at))[-1]", "first_tried_at"),
     }, TEST_DUNNING),
     *each("looks: a rung", READ_RULES, {
         "is reached by the time since arming": swap("due", "armed_at + self.rungs[done]", "armed_at"),

@@ -53,7 +53,7 @@ _PAID = [
         'first.update(next_attempt_at=now, refusal=None, refused_at=None, lease_token=F("lease_token") + 1)',
         'first.update(next_attempt_at=now, lease_token=F("lease_token") + 1)'), TEST_BEGIN, "tried_again"),
     one("first payment: a rejected proposal charges nobody", WAYS_OUT, drop("reject_closing",
-        "tried_at is None and invoice.refusal == Refusal.FIRST_CHARGE_DECLINED"), TEST_SETTLED, "rejected"),
+        "tried_at is None and unpaid"), TEST_SETTLED, "rejected"),
     one("first payment: cancelling keeps what may still be paid", BEGIN, never("void_unpaid",
         "invoice.hold is not None or proposed or not may_be_charged_again(attempts)"), TEST_BEGIN, "may_still_pay"),
     one("first payment: what was cancelled unpaid is not owed", LIFECYCLE, never("cancel", "if unpaid:"),

@@ -224,7 +224,8 @@ _DECIDE = [
     *each("retry: not", RETRY, {
         "what waits for a person": drop("retry_now", "hold__isnull=True"),
         "what was refunded": drop("retry_now", "amount_refunded_minor=0"),
-        "while an attempt is under way": drop("retry_now", "next_attempt_at__isnull=False"),
+        "while an attempt is under way": swap("retry_now", "rows.filter(waits, state=InvoiceState.OPEN.value)",
+            "rows.filter(state=InvoiceState.OPEN.value)"),
         "what is paid": swap("retry_now", "rows.filter(state=InvoiceState.UNCOLLECTIBLE.value)", "rows"),
         "without a new look": swap("retry_now", 'forward.update(next_attempt_at=now, lease_token=F("lease_token") + 1)',
             "forward.update(next_attempt_at=now)"),

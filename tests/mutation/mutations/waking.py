@@ -52,16 +52,9 @@ MUTATIONS: list[Mutation] = [
         "new_default",
     ),
     one(
-        "dunning: one-offs have days of their own",
-        "billing/domain/dunning.py",
-        swap("policy_of", "account.one_off_retry_days if one_off else account.retry_days", "account.retry_days"),
-        TEST,
-        "follows_its_own_days",
-    ),
-    one(
         "wake: a try before its day uses up none",
         "billing/domain/dunning.py",
-        swap("next_step", "policy.retry_days", "policy.retry_days[1:]", of="for day in policy.retry_days: ..."),
+        swap("ladder", "policy.retry_days", "policy.retry_days[1:]"),
         "tests/domain/test_dunning.py",
     ),
 ]
