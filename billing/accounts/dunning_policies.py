@@ -60,6 +60,7 @@ def create_policy(
             code=code,
             final_action=FinalAction.CANCEL.value,
             retry_days=list(DEFAULT_RETRY_DAYS),
+            grace_days=0,
             created_at=now,
         )
         _set(row, values)

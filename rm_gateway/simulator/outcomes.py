@@ -79,6 +79,8 @@ _ALL: Final = (
     Outcome("success", "the money is taken", Money.SUCCESS),
     Outcome("decline_9010", "declined, acquirer code 9010", Money.FAILED, error="9010"),
     Outcome("decline_51", "declined, acquirer code 51", Money.FAILED, error="51"),
+    Outcome("decline_43", "declined, acquirer code 43", Money.FAILED, error="43"),
+    Outcome("decline_54", "declined, acquirer code 54", Money.FAILED, error="54"),
     Outcome(
         "lost_after",
         "the money is taken, then the connection is dropped without an answer",
@@ -326,4 +328,6 @@ AMOUNTS: Final[dict[int, str]] = {
     146: "last_success",
     147: "error_before",
     148: "error_after",
+    149: "decline_43",
+    150: "decline_54",
 }
