@@ -199,6 +199,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Customers", "description": "Who is billed."},
         {"name": "Payment methods", "description": "Cards, saved on the gateway's own page."},
         {"name": "Plans", "description": "A price and a schedule."},
+        {"name": "Dunning policies", "description": "What follows a declined charge."},
         {"name": "Subscriptions", "description": "A customer on a plan."},
         {"name": "Invoices", "description": "What is owed for one period, or once."},
         {"name": "Attempts", "description": "Every attempt to collect an invoice."},

@@ -8,6 +8,7 @@ from django.db.models import Model, Q, QuerySet
 from billing.api.problems import Problem, invalid
 from billing.models import (
     Customer,
+    DunningPolicy,
     Event,
     GatewayAccount,
     Invoice,
@@ -28,6 +29,7 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Customer: (),
     PaymentMethod: ("customer",),
     Plan: (),
+    DunningPolicy: ("account",),
     Subscription: ("customer", "plan", "payment_method"),
     Invoice: ("customer", "subscription", "payment_method"),
     PaymentAttempt: ("invoice", "payment_method"),
@@ -38,6 +40,7 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
 }
 # What it names of rows that point to it, in one more query for all.
 PREFETCHED: dict[type[Model], tuple[str, ...]] = {
+    DunningPolicy: ("assignments", "second_assignments"),
     Invoice: ("outside_payments", "proposals"),
     PaymentAttempt: ("proposals",),
     PaymentMethod: ("proposals",),
@@ -46,6 +49,7 @@ PREFIXES: dict[type[Model], str] = {
     Customer: "cus",
     PaymentMethod: "pm",
     Plan: "plan",
+    DunningPolicy: "dpol",
     Subscription: "sub",
     Invoice: "inv",
     PaymentAttempt: "att",

@@ -100,6 +100,10 @@ class PlanFilters(Created):
     code = named("code", "All versions of this code.")
 
 
+class DunningPolicyFilters(Created):
+    code = named("code", "Only the policy of this code.")
+
+
 class SubscriptionFilters(Created):
     state = states(SubscriptionState)
     customer = named("customer__public_id", "Only this customer's (`cus_…`).")

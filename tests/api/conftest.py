@@ -6,6 +6,7 @@ import pytest
 
 from billing.models import (
     Customer,
+    DunningPolicy,
     Event,
     GatewayAccount,
     Invoice,
@@ -53,6 +54,7 @@ class Merchant:
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
     message: Message
+    policy: DunningPolicy
 
 
 def make_merchant() -> Merchant:
@@ -69,7 +71,8 @@ def make_merchant() -> Merchant:
     delivery = make_try(make_delivery(endpoint, event)).delivery
     message = make_message(invoice, state="sent", next_try_at=None, sent_at=NOW)
     rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery, message)
-    return Merchant(account, api_for(account), *rows)
+    policy = account.dunning_policies.get(code="default")
+    return Merchant(account, api_for(account), *rows, policy)
 
 
 @pytest.fixture

@@ -32,6 +32,13 @@ ROUTES = [
     ("GET", "/plans/", "read"),
     ("POST", "/plans/", "write"),
     ("GET", "/plans/{plan}/", "read"),
+    ("GET", "/dunning-policies/", "read"),
+    ("POST", "/dunning-policies/", "write"),
+    ("GET", "/dunning-policies/{policy}/", "read"),
+    ("PATCH", "/dunning-policies/{policy}/", "write"),
+    ("GET", "/dunning-policies/{policy}/preview/", "read"),
+    ("POST", "/dunning-policies/{policy}/assign/", "write"),
+    ("POST", "/dunning-policies/{policy}/unassign/", "write"),
     ("GET", "/subscriptions/", "read"),
     ("POST", "/subscriptions/", "write"),
     ("GET", "/subscriptions/{subscription}/", "read"),
@@ -101,6 +108,7 @@ def named(path: str, merchant: Merchant) -> str:
         customer=merchant.customer.public_id,
         card=merchant.card.public_id,
         plan=merchant.plan.public_id,
+        policy=merchant.policy.public_id,
         subscription=merchant.subscription.public_id,
         invoice=merchant.invoice.public_id,
         attempt=merchant.attempt.public_id,
@@ -154,7 +162,7 @@ def test_other_accounts_objects_are_not_found_and_not_changed(merchant: Merchant
 def test_a_list_shows_the_own_rows_only(merchant: Merchant, stranger: Merchant) -> None:
     for path in LISTS:
         told = merchant.api.get(path).json()["data"]
-        assert len(told) == 1, path
+        assert len(told) == (2 if path == "/dunning-policies/" else 1), path
         assert stranger.api.get(path).json()["data"][0]["id"] != told[0]["id"], path
 
 

@@ -61,6 +61,7 @@ PREFIXES = {
     "customers": "cus",
     "payment-methods": "pm",
     "plans": "plan",
+    "dunning-policies": "dpol",
     "subscriptions": "sub",
     "invoices": "inv",
     "attempts": "att",
@@ -106,7 +107,7 @@ def known(shop: Shop) -> dict[str, str]:
     delivery = make_delivery(make_endpoint(shop.account), event)
     rows = (
         *(card, card.customer, subscription, subscription.plan, invoice, attempt, refund, event),
-        *(delivery, delivery.endpoint, make_message(invoice)),
+        *(delivery, delivery.endpoint, make_message(invoice), shop.account.dunning_policies.get(code="default")),
     )
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 
