@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from django.contrib import admin
 from django.db.models import Q
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.html import format_html
 
 from billing.accounts.dunning_policies import (
@@ -18,6 +19,7 @@ from billing.accounts.dunning_policies import (
     create_policy,
     unassign_policy,
 )
+from billing.admin.recovered import recovery_urls
 from billing.admin.toolkit import fields
 from billing.admin.toolkit.actions import Creation, Done, Given, PersonAction
 from billing.admin.toolkit.base import RecordAdmin
@@ -342,6 +344,9 @@ class DunningPolicyAdmin(RecordAdmin):
             carry_out=_unassign,
         ),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*recovery_urls(self), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("assignments", "second_assignments")

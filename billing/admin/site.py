@@ -79,6 +79,8 @@ def menu(request: HttpRequest) -> list[dict[str, Any]]:
     ]
     for title, entries in MENU:
         items = [_item(request, name, icon, "billing", model) for name, icon, model in entries]
+        if title == "Money":
+            items.insert(2, _recovery(request))
         groups.append({"title": title, "separator": True, "items": [item for item in items if item]})
     people = [_item(request, *entry) for entry in STAFF]
     groups.append({"title": "Staff", "separator": True, "items": [item for item in people if item]})
@@ -89,6 +91,12 @@ def _item(request: HttpRequest, title: str, icon: str, app: str, model: str) -> 
     if not admin.site.get_model_admin(apps.get_model(app, model)).has_view_permission(request):
         return None
     return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{app}_{model}_changelist")}
+
+
+def _recovery(request: HttpRequest) -> dict[str, Any] | None:
+    """A page of figures, for those who see the policies that they are about."""
+    policies = _item(request, "Recovery", "monitoring", "billing", "dunningpolicy")
+    return policies and {**policies, "link": reverse_lazy("admin:billing_dunningpolicy_recovery")}
 
 
 def favicon(_: HttpRequest) -> str:

@@ -50,3 +50,38 @@ A_PREVIEW = {
     "ends_at": "2026-03-30T01:00:00Z",
     "final_action": "pause",
 }
+_TALLY = {
+    "declined": 40,
+    "recovered": 31,
+    "lost": 6,
+    "declined_minor": 79600,
+    "recovered_minor": 61690,
+    "lost_minor": 11940,
+    "median_days": 3.0,
+}
+FIGURES = {
+    "since": "2026-01-01T00:00:00Z",
+    "until": "2026-04-01T00:00:00Z",
+    "total": _TALLY,
+    "by_reason": [{**_TALLY, "code": "51", "kind": "soft"}],
+    "by_policy": [{**_TALLY, "policy": _ID}],
+    "by_try": [{"number": 2, "tried": 40, "paid": 22, "paid_minor": 43780}],
+    "by_day": [{"day": 25, "tried": 12, "paid": 9, "paid_minor": 17910}],
+    "comparisons": [
+        {
+            "scope": "plan",
+            "plan_code": "coffee-club",
+            "policy": _ID,
+            "second_policy": "dpol_06cs5z1n2tbrvg3p9k4qj7m8xf",
+            "customers": 70,
+            "recovered": 56,
+            "second_customers": 80,
+            "second_recovered": 48,
+            "difference_low": 0.0524,
+            "difference_high": 0.3339,
+            "is_clear": True,
+            "verdict": "Around pay days recovers more",
+            "declined_before": "2026-03-01T00:00:00Z",
+        }
+    ],
+}

@@ -81,6 +81,7 @@ urlpatterns = [
     path("v1/webhook-deliveries/<str:id>/", webhooks.WebhookDeliveryView.as_view()),
     path("v1/webhook-deliveries/<str:id>/resend/", webhooks.ResendDeliveryView.as_view()),
     path("v1/account/", account.OwnAccountView.as_view()),
+    path("v1/account/recovery/", dunning.RecoveryView.as_view()),
     path("v1/account/stop/", account.StopView.as_view()),
     path("v1/account/start/", account.StartView.as_view()),
     re_path(r"^v1/", NoSuchAddress.as_view()),

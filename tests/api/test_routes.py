@@ -88,6 +88,7 @@ ROUTES = [
     ("GET", "/webhook-deliveries/{delivery}/", "read"),
     ("POST", "/webhook-deliveries/{delivery}/resend/", "write"),
     ("GET", "/account/", "read"),
+    ("GET", "/account/recovery/", "read"),
     ("POST", "/account/stop/", "write"),
     ("POST", "/account/start/", "charge"),
 ]

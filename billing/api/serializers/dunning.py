@@ -1,5 +1,6 @@
 """Dunning policies, what each is for, and what would follow a decline."""
 
+from datetime import timedelta
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -8,7 +9,8 @@ from rest_framework import serializers
 from billing.api import dunning_examples as examples
 from billing.api.examples import output_example
 from billing.api.fields import Body, Instant, Text, WholeNumber
-from billing.api.serializers.common import Output, id_of, identifier, string, whole, word
+from billing.api.serializers.common import Output, id_of, identifier, link, string, whole, word
+from billing.domain.declines import DeclineKind, decline_of
 from billing.domain.dunning import (
     DAYS_OF_MONTH,
     DEFAULT_RETRY_DAYS,
@@ -21,7 +23,10 @@ from billing.domain.dunning import (
     FinalAction,
     Scope,
 )
+from billing.domain.intervals import LEAST
+from billing.explaining.recovered import Figures
 from billing.models import DunningPolicy
+from billing.models.bulk.recovered import InvoiceTally
 
 _RETRY_DAYS = f"Days after the day of the first try, rising; at most {MOST_TRIES - 1}. Empty: no retries."
 _RETRY_HOUR = "The hour of each retry, in the account's time zone. Null: the time of day of the first try."
@@ -136,3 +141,93 @@ class PreviewSerializer(Output):
     tries = PreviewTrySerializer(many=True, read_only=True, help_text="All tries, if none is paid.")
     ends_at = Instant(help_text="When `final_action` follows.")
     final_action = word(FinalAction, _FINAL, source="action", read_only=True)
+
+
+class TallySerializer(Output):
+    declined = whole("Invoices that were declined.")
+    recovered = whole("Of these, paid since, by card or elsewhere.")
+    lost = whole("Of these, uncollectible or void.")
+    declined_minor = whole("The money of those that were declined, in sen.")
+    recovered_minor = whole("The money of those that were recovered, in sen.")
+    lost_minor = whole("The money of those that were lost, in sen.")
+    median_days = serializers.SerializerMethodField(
+        help_text="Half of the recovered ones were paid within so many days of the first try. Null: none was."
+    )
+
+    def get_median_days(self, row: InvoiceTally) -> float | None:
+        return None if row.days is None else round(row.days / timedelta(days=1), 1)
+
+
+class ReasonTallySerializer(TallySerializer):
+    code = string("The bank's code of the first decline. Empty: none.")
+    kind = word(DeclineKind, "What the code says about another try.", read_only=True)
+
+
+class PolicyTallySerializer(TallySerializer):
+    policy = string("The policy that the invoices have. Null: none, as first payments.", allow_null=True)
+
+
+class TryTallySerializer(Output):
+    number = whole("2 is the first retry.")
+    tried = whole("Tries with this number.")
+    paid = whole("Of these, paid.")
+    paid_minor = whole("The money of those that were paid, in sen.")
+
+
+class DayTallySerializer(Output):
+    day = whole("Day of the month, in the account's time zone.")
+    tried = whole("Retries on it.")
+    paid = whole("Of these, paid.")
+    paid_minor = whole("The money of those that were paid, in sen.")
+
+
+class ComparisonSerializer(Output):
+    scope = word(Scope, "What the two policies share.", source="assignment.scope", read_only=True)
+    plan_code = string("The plan's code; empty for the other scopes.", source="assignment.plan_code")
+    policy = link("assignment.policy", "The first policy.")
+    second_policy = link("assignment.second_policy", "The second policy.")
+    customers = whole("Customers with the first policy whose collection is over.", source="first.whole")
+    recovered = whole("Of these, won back.", source="first.part")
+    second_customers = whole("The same with the second policy.", source="second.whole")
+    second_recovered = whole("Of these, won back.", source="second.part")
+    difference_low = serializers.FloatField(
+        source="difference.low", read_only=True,
+        help_text="First share minus second, from -1 to 1: where the 95% interval of it starts.",
+    )  # fmt: skip
+    difference_high = serializers.FloatField(
+        source="difference.high", read_only=True, help_text="Where the interval ends (Newcombe's score method)."
+    )
+    is_clear = serializers.BooleanField(
+        read_only=True, help_text=f"Both have at least {LEAST} customers, and the interval does not contain zero."
+    )
+    verdict = string("In words, such as `too few to tell`.")
+    declined_before = Instant(source="mature_before", help_text="Only customers who were declined before this count.")
+
+
+@output_example(examples.FIGURES)
+class RecoverySerializer(Output):
+    since = Instant(help_text="Invoices first declined from this time on.")
+    until = Instant(help_text="Invoices first declined before this time.")
+    total = TallySerializer(read_only=True, help_text="All of them.")
+    by_reason = serializers.SerializerMethodField(help_text="By the code of the first decline.")
+    by_policy = serializers.SerializerMethodField(help_text="By policy.")
+    by_try = TryTallySerializer(many=True, read_only=True, help_text="The retries, by their number.")
+    by_day = DayTallySerializer(many=True, read_only=True, help_text="The retries, by the day of the month.")
+    comparisons = ComparisonSerializer(
+        many=True, read_only=True, help_text="Two policies by lot: each customer counts once, with the first decline."
+    )
+
+    @extend_schema_field(ReasonTallySerializer(many=True))
+    def get_by_reason(self, found: Figures) -> list[dict[str, Any]]:
+        return [
+            {**TallySerializer(one).data, "code": one.code or "", "kind": decline_of(one.code or "").kind.value}
+            for one in found.by_reason
+        ]
+
+    @extend_schema_field(PolicyTallySerializer(many=True))
+    def get_by_policy(self, found: Figures) -> list[dict[str, Any]]:
+        names = {number: row.public_id for number, row in found.policies.items()}
+        return [
+            {**TallySerializer(one).data, "policy": names[one.policy_id] if one.policy_id else None}
+            for one in found.by_policy
+        ]

@@ -1,6 +1,6 @@
-"""`/dunning-policies/`"""
+"""`/dunning-policies/`, and what they win back: `/account/recovery/`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
@@ -22,9 +22,11 @@ from billing.api.serializers.dunning import (
     DunningPolicySerializer,
     DunningUnassignBody,
     PreviewSerializer,
+    RecoverySerializer,
 )
 from billing.api.views.base import AccountView, ListView
 from billing.domain.dunning import Scope, preview
+from billing.explaining.recovered import DEFAULT_SPAN, LONGEST_SPAN, figures_of
 from billing.models import DunningPolicy
 from billing.models.bulk.dunning import policy_value
 
@@ -84,6 +86,46 @@ class DunningPolicyView(_OnePolicyView):
         return self.answer(row)
 
 
+class RecoveryView(AccountView):
+    tag = TAG
+    model = DunningPolicy
+    parameters = frozenset({"since", "until"})
+
+    @operation(
+        "read_recovery",
+        "What was won back?",
+        "Of the invoices that were declined for the first time in a span: declined, recovered and lost, by reason, "
+        "policy, try and day of the month; and policies compared by lot. As it is now.",
+        answer=RecoverySerializer,
+        parameters=[
+            OpenApiParameter(
+                "since", {"type": "string", "format": "date-time"}, description="From then on. Default: 90 days ago."
+            ),
+            OpenApiParameter(
+                "until", {"type": "string", "format": "date-time"}, description="Before then. Default: now."
+            ),
+        ],
+    )
+    def get(self, request: Request, **_: Any) -> Response:
+        until = _instant(request, "until", self.now)
+        since = _instant(request, "since", until - DEFAULT_SPAN)
+        if not timedelta(0) < until - since <= LONGEST_SPAN:
+            raise invalid("since", "out_of_range", f"must be before `until`, by at most {LONGEST_SPAN.days} days")
+        return Response(RecoverySerializer(figures_of(self.account, since=since, until=until, now=self.now)).data)
+
+
+def _instant(request: Request, name: str, default: datetime) -> datetime:
+    """A query parameter as an instant. Raises Problem."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    # In an address a plus sign that was not escaped arrives as a space.
+    moment = read_instant(text.replace(" ", "+"))
+    if moment is None:
+        raise invalid(name, "instant", "must be a date and time with an offset, such as 2026-01-31T00:00:00Z")
+    return moment
+
+
 class DunningPreviewView(_OnePolicyView):
     parameters = frozenset({"declined_at"})
 
@@ -102,18 +144,8 @@ class DunningPreviewView(_OnePolicyView):
         ],
     )
     def get(self, request: Request, **_: Any) -> Response:
-        return Response(PreviewSerializer(preview(policy_value(self.target()), self._declined_at(request))).data)
-
-    def _declined_at(self, request: Request) -> datetime:
-        text = request.query_params.get("declined_at")
-        if text is None:
-            return self.now
-        # In an address a plus sign that was not escaped arrives as a space.
-        moment = read_instant(text.replace(" ", "+"))
-        if moment is None:
-            message = "must be a date and time with an offset, such as 2026-01-31T00:00:00Z"
-            raise invalid("declined_at", "instant", message)
-        return moment
+        declined_at = _instant(request, "declined_at", self.now)
+        return Response(PreviewSerializer(preview(policy_value(self.target()), declined_at)).data)
 
 
 class AssignDunningView(_OnePolicyView):
