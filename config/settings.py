@@ -184,7 +184,7 @@ SPECTACULAR_SETTINGS = {
         "AttemptState": "billing.domain.attempts.AttemptState",
         "CardState": "billing.domain.subscriptions.CardState",
         "CollectorEnum": ["engine", "gateway"],
-        "DeclineKindEnum": "billing.domain.declines.DeclineKind",
+        "DeclineKindEnum": ["hard", "soft", "unknown"],
         "InvoiceState": "billing.domain.subscriptions.InvoiceState",
         "Language": "billing.domain.messages.Language",
         "MessageKind": "billing.domain.messages.MessageKind",

@@ -124,6 +124,8 @@ def failure_message(details: Mapping[str, Any]) -> MessageKind | None:
     left = details.get("tries_left")
     if left == 1:
         return MessageKind.LAST_WARNING
+    if details.get("avoided") and not details.get("first"):
+        return None  # nothing happened that the customer was not told of
     return None if details.get("quiet") and left else MessageKind.PAYMENT_FAILED
 
 

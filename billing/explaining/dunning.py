@@ -77,6 +77,9 @@ def sentences(invoice: Invoice, policy: DunningPolicy, zone: str) -> str:
     Mon 14 Dec 2026, 09:00, is declined too, the subscription is cancelled."""
     seen = standing_of(invoice, policy)
     parts = [f"Declined {_tries(seen)}: {seen.reason}."]
+    if invoice.tries_avoided:
+        made = "was not made" if invoice.tries_avoided == 1 else "were not made"
+        parts.append(f"Of these, {invoice.tries_avoided} {made}, because the card would be declined.")
     if invoice.state == InvoiceState.UNCOLLECTIBLE:
         written_off = invoice.state_reason == Reason.WRITTEN_OFF
         parts.append("It was written off." if written_off else "No try is left, and it is uncollectible.")

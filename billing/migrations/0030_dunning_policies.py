@@ -53,7 +53,7 @@ def make_policies(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0028_one_off_retry_days'),
+        ('billing', '0029_card_limits'),
     ]
 
     operations = [

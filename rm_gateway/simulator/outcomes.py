@@ -78,8 +78,8 @@ class Outcome:
 _ALL: Final = (
     Outcome("success", "the money is taken", Money.SUCCESS),
     Outcome("decline_9010", "declined, acquirer code 9010", Money.FAILED, error="9010"),
+    Outcome("decline_43", "declined for good, acquirer code 43 (stolen)", Money.FAILED, error="43"),
     Outcome("decline_51", "declined, acquirer code 51", Money.FAILED, error="51"),
-    Outcome("decline_43", "declined, acquirer code 43", Money.FAILED, error="43"),
     Outcome("decline_54", "declined, acquirer code 54", Money.FAILED, error="54"),
     Outcome(
         "lost_after",

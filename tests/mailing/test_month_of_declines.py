@@ -78,10 +78,10 @@ DECLINED = ("decline_51",)
 LIVES = [
     Life("soft, once", ("decline_51", "success"), (0, 3), "paid", "active", (FAILED, RECEIPT)),
     Life("soft, twice", (*DECLINED * 2, "success"), (0, 3, 7), "paid", "active", (FAILED, FAILED, RECEIPT)),
-    Life("stolen", ("decline_43",), (0, 3, 7, 14), "uncollectible", "canceled", (FAILED, FAILED, WARNED, ENDED)),
+    Life("stolen", ("decline_43",), (0,), "uncollectible", "canceled", (FAILED, WARNED, ENDED)),
     Life("silent", ("decline_9010",), (0, 3, 7, 14), "uncollectible", "canceled", (FAILED, FAILED, WARNED, ENDED)),
     Life(
-        "expired, pays by the card link", ("decline_54",), (0, 3, 5), "paid", "active", (FAILED, FAILED, RECEIPT),
+        "expired, pays by the card link", ("decline_54",), (0, 5), "paid", "active", (FAILED, RECEIPT),
         acts=((5, new_card),), by_hand=(5,),
     ),
     Life("pays elsewhere", DECLINED, (0, 3), "paid", "active", (FAILED, FAILED, RECEIPT), acts=((4, paid_in_cash),)),

@@ -10,6 +10,7 @@ from billing.domain.dunning import DunningPolicy
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
 from billing.models.bulk import settling
+from billing.models.bulk.card_limits import Rulings, rulings_of
 from billing.models.bulk.dunning import InForce, policies_of_invoices
 from billing.models.bulk.history import NewEvent, NewTransition, record_history
 
@@ -27,6 +28,7 @@ class Changes:
         self._subscriptions: dict[int, settling.SubscriptionRow] = {}
         self._canceled: list[int] = []
         self._history: list[NewTransition | NewEvent] = []
+        self._rulings: dict[int, Rulings] = {}
 
     def write_rows(self) -> None:
         settling.write_invoices(list(self._invoices.values()))
@@ -36,6 +38,12 @@ class Changes:
 
     def write_history(self, actor: str) -> None:
         record_history(self._history, actor=actor, now=self.now)
+
+    def rulings(self, account_id: int) -> Rulings:
+        """What the account's staff decided about codes of declines; read once, at the first decline."""
+        if account_id not in self._rulings:
+            self._rulings[account_id] = rulings_of(account_id)
+        return self._rulings[account_id]
 
     def touch(self, invoice: settling.InvoiceRow) -> None:
         """The invoice is written at the end, with whatever is changed of it until then."""

@@ -4,12 +4,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
+from billing.charging.attempts.card_standing import recount
 from billing.charging.attempts.changes import Changes
 from billing.charging.attempts.decline import after_decline
 from billing.charging.protocol.evidence import evidence_of
 from billing.domain.arming import Refusal
 from billing.domain.attempts import (
     ENDED_WITHOUT_MONEY,
+    HAS_MONEY,
     HOLDS_PLACE,
     UNRESOLVED,
     Alarm,
@@ -70,6 +72,7 @@ class Settlement:
         self._changes = Changes(locked, now)
         self._found: list[watching.NewFound] = []
         self._attempts: dict[int, settling.AttemptRow] = {}
+        self._recount: set[int] = set()  # cards
 
     def apply(self, attempt_id: int, finding: Finding, evidence_id: int) -> None:
         attempt = self._locked.attempts[attempt_id]
@@ -103,6 +106,7 @@ class Settlement:
         self._alert_cases()
         settled = {row.payment_method_id for row in self._attempts.values() if row.state not in UNRESOLVED}
         wake(settled, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)
+        recount(self._recount, actor=self._actor, now=self._now)
         self._changes.write_history(self._actor)
         return self._counts
 
@@ -155,6 +159,8 @@ class Settlement:
         if may_become_money(to, finding):
             self._watch.append(attempt.payment_method_id)
         self._carry_out(attempt, to, finding, evidence_id, detail)
+        if S.DECLINED in (before, to) or (to in HAS_MONEY and attempt.payment_method_id in self._locked.cards):
+            self._recount.add(attempt.payment_method_id)
         if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:
             self._promote_surplus(attempt)
 

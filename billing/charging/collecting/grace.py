@@ -62,14 +62,14 @@ def _end(invoice: Invoice, now: datetime) -> int:
 
 def _end_if_over(invoice: Invoice, now: datetime) -> int:
     stopped = arming.lock_account(invoice.account_id).stopped
-    locked = settling.lock_for_settlement(list(invoice.attempts.values_list("pk", flat=True)))
+    locked, _ = settling.lock_invoices([invoice.pk])
     row = locked.invoices.get(invoice.pk)
     if stopped or row is None or not _is_over(row, locked, now):
         return 0
-    last = max(locked.attempts.values(), key=lambda attempt: attempt.number)
+    last = max(locked.attempts.values(), key=lambda attempt: attempt.number, default=None)
     changes = Changes(locked, now)
     changes.touch(row)
-    give_up(changes, row, changes.policy_of(row).final_action, last.last_evidence_id)
+    give_up(changes, row, changes.policy_of(row).final_action, last.last_evidence_id if last else None)
     changes.write_rows()
     changes.write_history("engine")
     return 1
