@@ -34,8 +34,8 @@ def give_default_policies(account: GatewayAccount, now: datetime) -> None:
 
     Whoever asked for a one-off charge knows whether it is worth another try."""
     for code, name, days, scope in (
-        ("default", "Subscriptions", DEFAULT_RETRY_DAYS, Scope.SUBSCRIPTIONS),
-        ("one-offs", "One-off charges", (), Scope.ONE_OFFS),
+        ("default", "Standard", DEFAULT_RETRY_DAYS, Scope.SUBSCRIPTIONS),
+        ("one-offs", "Standard for one-offs", (), Scope.ONE_OFFS),
     ):
         policy = DunningPolicy.objects.create(
             public_id=new_id("dpol", now), account=account, code=code, name=name, retry_days=list(days),

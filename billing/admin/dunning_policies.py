@@ -210,7 +210,7 @@ class ChangeForm(ReasonForm):
         for name in SETTINGS:
             value = getattr(row, name)
             days = name in ("retry_days", "prefer_days", "avoid_days")
-            self.initial[name] = ", ".join(map(str, value)) if days else value
+            self.initial[name] = day_list(value).replace("–", "-") if days else value
         self.order_fields([name for name in self.fields if name != "reason"])  # the reason comes last
 
 

@@ -110,9 +110,9 @@ class FailedPaymentAdmin(InvoiceAdmin):
 
     @admin.display(description="For")
     def what(self, row: Invoice) -> str:
-        kind = row.subscription.plan.name if row.subscription else "one-off"
+        kind = "" if row.subscription else "one-off, "
         due = moment(row.due_at, row.account.time_zone)
-        return format_html('{}<span class="k-sub">{}, due {}</span>', row.description, kind, due)
+        return format_html('{}<span class="k-sub">{}due {}</span>', row.description, kind, due)
 
     @admin.display(description="Tries")
     def tried(self, row: Invoice) -> str:

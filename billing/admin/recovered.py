@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.toolkit.formats import NOTHING, moment_text
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Words
+from billing.domain.intervals import Share
 from billing.domain.money import display
 from billing.explaining.dunning import kind_of, reason_of
 from billing.explaining.recovered import Comparison, Figures, figures_of, scope_words
@@ -20,7 +21,7 @@ from billing.models.bulk.recovered import InvoiceTally, RetryTally
 from billing.models.clock import database_now
 
 SPANS = (30, 90, 365)
-HEADERS = ["Declined", "Recovered", "Lost", "Open", "Recovered money", "Lost money", "Days to recover"]
+HEADERS = ["Declined", "Recovered", "Lost", "Open", "Days to recover"]
 WHAT_COUNTS = (
     "Invoices that were declined for the first time in this period, as they are now. Recovered: paid since, by card or "
     "elsewhere. Lost: uncollectible or void. Days to recover: half of the recovered ones were paid sooner."
@@ -54,15 +55,15 @@ def _page(request: HttpRequest) -> Page:
         "Recovery",
         f"{account.name}, the last {days} days",
         main=[
+            _choices(account, accounts, days),
             Words(WHAT_COUNTS),
-            _invoices("All", "", [("all", found.total)]),
+            _invoices("All", "", [("All invoices", found.total)]),
             _invoices("By reason", "First decline", [(_reason(one), one) for one in found.by_reason]),
             _invoices("By policy", "Policy", [(_policy(found, one), one) for one in found.by_policy]),
             _retries("By try", "Try", found.by_try),
             _retries("By day of the month", "Day", found.by_day),
             _compared(found.comparisons, account.time_zone),
         ],
-        side=[_choices(account, accounts, days)],
     )
 
 
@@ -90,17 +91,24 @@ def _invoices(title: str, header: str, found: Sequence[tuple[str, InvoiceTally]]
     rows = [
         [
             Cell(name),
-            Cell(one.declined, number=True),
-            Cell(_of(one.recovered, one.declined), number=True),
-            Cell(_of(one.lost, one.declined), number=True),
-            Cell(one.declined - one.recovered - one.lost, number=True),
-            Cell(display(one.recovered_minor, "MYR"), number=True),
-            Cell(display(one.lost_minor, "MYR"), number=True),
+            Cell(_with_money(str(one.declined), one.declined_minor), number=True),
+            Cell(_with_money(_of(one.recovered, one.declined), one.recovered_minor), number=True),
+            Cell(_with_money(_of(one.lost, one.declined), one.lost_minor), number=True),
+            Cell(_open(one), number=True),
             Cell(NOTHING if one.days is None else f"{one.days / timedelta(days=1):.1f}", number=True),
         ]
         for name, one in found
     ]
     return Table(title, [header, *HEADERS], rows, "Nothing was declined.")
+
+
+def _open(one: InvoiceTally) -> SafeString:
+    count = one.declined - one.recovered - one.lost
+    return _with_money(str(count), one.declined_minor - one.recovered_minor - one.lost_minor)
+
+
+def _with_money(count: str, minor: int) -> SafeString:
+    return format_html('{}<span class="k-sub">{}</span>', count, display(minor, "MYR"))
 
 
 def _of(part: int, whole: int) -> str:
@@ -131,18 +139,22 @@ def _retries(title: str, header: str, found: Sequence[RetryTally]) -> Table:
     return Table(title, [header, "Tried again", "Paid", "Money"], rows, "Nothing was tried again.")
 
 
+def _won(name: str, share: Share) -> SafeString:
+    count = f"{share.part} of {share.whole}" + (f" ({100 * share.value:.0f}%)" if share.whole else "")
+    return format_html('{}<span class="k-sub">{}</span>', count, name)
+
+
 def _compared(found: Sequence[Comparison], zone: str) -> Table:
     rows = []
     for one in found:
         between, second = one.difference, one.assignment.second_policy
+        points = f"{100 * between.low:+.1f} to {100 * between.high:+.1f} points"
         rows.append(
             [
                 Cell(scope_words(one.assignment)),
-                Cell(f"{one.assignment.policy.name}: {_of(one.first.part, one.first.whole)} of {one.first.whole}"),
-                Cell(
-                    f"{second.name if second else ''}: {_of(one.second.part, one.second.whole)} of {one.second.whole}"
-                ),
-                Cell(f"{100 * between.low:+.1f} to {100 * between.high:+.1f} points"),
+                Cell(_won(one.assignment.policy.name, one.first)),
+                Cell(_won(second.name if second else NOTHING, one.second)),
+                Cell(points if one.first.whole and one.second.whole else NOTHING),
                 Cell(one.verdict),
                 Cell(moment_text(one.mature_before, zone)),
             ]

@@ -36,8 +36,8 @@ def make_policies(apps, schema_editor):
     for account in apps.get_model("billing", "GatewayAccount").objects.order_by("pk"):
         now = database_now()
         for code, name, days, scope in (
-            ("default", "Subscriptions", account.retry_days, "subscriptions"),
-            ("one-offs", "One-off charges", account.one_off_retry_days, "one_offs"),
+            ("default", "Standard", account.retry_days, "subscriptions"),
+            ("one-offs", "Standard for one-offs", account.one_off_retry_days, "one_offs"),
         ):
             policy = policies.create(
                 public_id=new_id("dpol", now), account=account, code=code, name=name, retry_days=days,

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from billing.domain.dunning import preview
-from billing.models import DunningAssignment, DunningPolicy
+from billing.models import DunningAssignment, DunningPolicy, Invoice
 from billing.models.bulk.dunning import policy_value
 from tests.api.calls import problem
 from tests.api.conftest import Merchant
+from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
 PATH = "/dunning-policies/"
@@ -105,3 +106,28 @@ def test_another_accounts_policy_is_no_second_one(merchant: Merchant, stranger: 
 def test_an_instant_without_an_offset_is_refused(merchant: Merchant) -> None:
     path = f"{PATH}{merchant.policy.public_id}/preview/?declined_at=2026-03-02T09:00:00"
     assert problem(merchant.api.get(path)) == (400, "invalid_request", [("declined_at", "instant")])
+
+
+def test_figures_are_of_the_own_account_and_the_span(merchant: Merchant, stranger: Merchant) -> None:
+    for one in (merchant, stranger):
+        changes = {"tries": 1, "first_tried_at": NOW, "decline_code": "51", "dunning_policy": one.policy}
+        Invoice.objects.filter(pk=one.invoice.pk).update(**changes)
+    seen = merchant.api.get("/account/recovery/?since=2026-03-01T00:00:00Z&until=2026-04-01T00:00:00Z").json()
+    assert (seen["total"]["declined"], seen["total"]["declined_minor"]) == (1, merchant.invoice.amount_minor)
+    assert [(one["code"], one["kind"], one["declined"]) for one in seen["by_reason"]] == [("51", "soft", 1)]
+    assert [one["policy"] for one in seen["by_policy"]] == [merchant.policy.public_id]
+    assert seen["comparisons"] == []
+    assert merchant.api.get("/account/recovery/").json()["total"]["declined"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("since=2026-04-01T00:00:00Z&until=2026-03-01T00:00:00Z", ("since", "out_of_range")),
+        ("since=2024-04-01T00:00:00Z&until=2026-03-01T00:00:00Z", ("since", "out_of_range")),
+        ("until=yesterday", ("until", "instant")),
+    ],
+)
+def test_a_span_that_is_none_is_refused(query: str, error: tuple[str, str], merchant: Merchant) -> None:
+    answer = merchant.api.get(f"/account/recovery/?{query}")
+    assert problem(answer) == (400, "invalid_request", [error])
