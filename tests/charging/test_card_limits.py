@@ -25,7 +25,7 @@ WHY = Decision("siti", "the customer asked")
 
 def period(card: PaymentMethod, index: int = 0) -> Invoice:
     """A due period of a running subscription on the card."""
-    subscription = make_subscription(customer=card.customer, payment_method=card)
+    subscription = make_subscription(card, payment_method=card)
     return make_invoice(subscription=subscription, period_index=index, next_attempt_at=database_now())
 
 
