@@ -43,7 +43,7 @@ class Days:
     def _next(self, end: datetime) -> datetime:
         due = Subscription.objects.exclude(next_due_at=None).values_list("next_due_at", flat=True)
         tries = Invoice.objects.exclude(next_attempt_at=None).values_list("next_attempt_at", flat=True)
-        return min([*due, *tries, end])  # type: ignore[type-var]
+        return min([at for at in (*due, *tries) if at is not None], default=end)
 
 
 @pytest.fixture
