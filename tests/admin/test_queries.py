@@ -71,7 +71,8 @@ OF_A_PAGE = {
     "Event": 1,
     "Evidence": 1,
     "FoundPayment": 1,
-    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, declines (two), timeline
+    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline,
+    # declines (two)
     "DeclineRuling": 4,  # the code, clock, declines (two)
     "GatewayAccount": 10,
     "GatewayOrder": 1,
