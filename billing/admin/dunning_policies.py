@@ -120,7 +120,7 @@ def policies_of(account: GatewayAccount) -> list[tuple[str, Any]]:
                 if one.second_policy
                 else "",
                 retried_words(one.policy),
-                end_words(one.policy),
+                "uncollectible" if one.scope == Scope.ONE_OFFS else end_words(one.policy),
             ),
         )
         for one in assigned

@@ -1,5 +1,6 @@
 """People of different rights, and a world with a row of every noun."""
 
+import itertools
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -31,6 +32,7 @@ from tests.factories import (
     make_attempt,
     make_card,
     make_customer,
+    make_decline_ruling,
     make_evidence,
     make_found_payment,
     make_invoice,
@@ -86,6 +88,9 @@ class World:
             self.rows[type(row)] = row
 
 
+_codes = itertools.count(1)
+
+
 def make_declined(account: GatewayAccount, **columns: Any) -> Invoice:
     """An open invoice of a subscription, once declined for lack of money; tried again after three days."""
     card = make_card(make_customer(account, name="Nurul binti Hassan", email="nurul@example.com"))
@@ -131,7 +136,13 @@ def make_world(account: GatewayAccount | None = None) -> World:
             "surplus",
         )
     )
-    found.add(refund, make_refund_evidence(refund), make_message(invoice), make_policy(account))
+    found.add(
+        refund,
+        make_refund_evidence(refund),
+        make_message(invoice),
+        make_decline_ruling(account, code=f"R{next(_codes)}"),
+    )
+    found.add(make_policy(account))
     found.add(FailedPayment.objects.get(pk=make_declined(account).pk))
     found.add(
         Transition.objects.create(

@@ -16,6 +16,7 @@ from billing.models import (
     AccountTrouble,
     ApiKey,
     Customer,
+    DeclineRuling,
     DunningAssignment,
     DunningPolicy,
     GatewayAccount,
@@ -54,7 +55,7 @@ SHOWN_ELSEWHERE = {
     WebhookTry,
 }
 NOUNS = sorted(set(apps.get_app_config("billing").get_models()) - SHOWN_ELSEWHERE, key=lambda model: model.__name__)
-CREATED = {ApiKey, Customer, DunningPolicy, GatewayAccount, Plan, Subscription, WebhookEndpoint}
+CREATED = {ApiKey, Customer, DeclineRuling, DunningPolicy, GatewayAccount, Plan, Subscription, WebhookEndpoint}
 HISTORY = {name for name in NOUNS if isinstance(admin.site._registry.get(name), HistoryAdmin)}
 
 

@@ -37,6 +37,7 @@ LOGIN = 2  # session and user
 OF_A_LIST = {
     "ApiKey": 2,
     "Customer": 2,
+    "DeclineRuling": 2,
     "FoundPayment": 2,
     "GatewayOrder": 2,
     "GatewayTransaction": 2,
@@ -76,8 +77,9 @@ OF_A_PAGE = {
     "FailedPayment": 16,  # as an invoice; and its policy
     "FoundPayment": 1,
     # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline,
-    # dunning policies
-    "GatewayAccount": 9,
+    # declines (two), dunning policies
+    "GatewayAccount": 11,
+    "DeclineRuling": 4,  # the code, clock, declines (two)
     "GatewayOrder": 1,
     "GatewayTransaction": 1,
     "Heartbeat": 1,

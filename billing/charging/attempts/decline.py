@@ -34,6 +34,7 @@ def after_avoided(changes: Changes, invoice: settling.InvoiceRow, *, code: str) 
     changes.touch(invoice)
     invoice.tries_avoided += 1
     invoice.decline_code = code
+    changes.log(invoice, invoice.state, invoice.state, Reason.TRY_AVOIDED, None)
     payload = avoided_of(invoice, code, changes.rulings(invoice.account_id))
     _go_on(changes, invoice, changes.now, payload, f"avoided {invoice.tries_avoided}", None)
 

@@ -77,10 +77,10 @@ _EVIDENCE = [
 
 _LOCKS = [
     *each("settle: locked", SETTLE_SQL, {
-        "the card": drop_sql("lock_for_settlement", "FOR NO KEY UPDATE", of="FROM billing_paymentmethod"),
-        "the subscription": drop_sql("lock_for_settlement", "FOR NO KEY UPDATE", of="FROM billing_subscription"),
-        "the invoice": drop_sql("lock_for_settlement", "FOR NO KEY UPDATE", of="FROM billing_invoice"),
-        "the attempts": drop_sql("lock_for_settlement", "FOR NO KEY UPDATE OF a"),
+        "the card": drop_sql("_lock", "FOR NO KEY UPDATE", of="FROM billing_paymentmethod"),
+        "the subscription": drop_sql("_lock", "FOR NO KEY UPDATE", of="FROM billing_subscription"),
+        "the invoice": drop_sql("_lock", "FOR NO KEY UPDATE", of="FROM billing_invoice"),
+        "the attempts": drop_sql("_lock", "FOR NO KEY UPDATE OF a"),
     }, TEST_MORE, "simultaneous_findings_wait"),
     one("settle: who leaves the place is written first", SETTLE_SQL, swap("write_attempts",
         "_write_attempts([one for one in attempts if AttemptState(one.state) not in HOLDS_PLACE]); "
@@ -201,10 +201,10 @@ _AROUND = [
         TEST_SETTLE, "does_not_hide"),
     one("settle: a decline of a closed invoice asks for nothing", DECLINE,
         drop("after_decline", "if invoice.state != InvoiceState.OPEN:"), TEST_GUARDS, "closed"),
-    one("settle: declines are counted", DECLINE, drop("after_decline", "invoice.tries += 1"),
+    one("settle: declines are counted", DECLINE, drop("_go_on", "invoice.tries += 1"),
         TEST_CHARGE, "retried_on_its_day"),
     one("settle: tries are counted from the first one", DECLINE,
-        swap("after_decline", "invoice.first_tried_at or attempt.armed_at", "changes.now"),
+        swap("_go_on", "invoice.first_tried_at or tried_at", "changes.now"),
         TEST_MORE, "counted_from_the_first"),
     one("settle: who does not pay is past due", DECLINE, drop("_fall_past_due", "changes.set_subscription(...)"),
         TEST_CHARGE, "retried_on_its_day"),
@@ -267,7 +267,7 @@ _AROUND = [
     one("settle: what ended is not completed", CHANGES, drop("complete_if_over", "subscription.state in RUNNING"),
         TEST_MORE, "completed"),
     one("settle: a decline counts as a period that is owed", DECLINE,
-        drop("after_decline", "subscription.declined_invoices += 1"), TEST_MORE, "in_one_batch"),
+        drop("_go_on", "subscription.declined_invoices += 1"), TEST_MORE, "in_one_batch"),
     one("sweep: not before the deadline", "billing/charging/collecting/sweep.py", drop("sweep", "deadline_at__lte=now"),
         TEST_SETTLE, "sweeper_calls"),
     one("sweep: only what is being sent", "billing/charging/collecting/sweep.py", drop("sweep", 'state="sending"'),
