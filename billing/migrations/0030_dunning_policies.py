@@ -187,7 +187,7 @@ class Migration(migrations.Migration):
             model_name='dunningassignment',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('second_percent__isnull', True), ('second_policy__isnull', True)), models.Q(('second_percent__gte', 1), ('second_percent__lte', 99), ('second_policy__isnull', False), models.Q(('second_policy', models.F('policy')), _negated=True)), _connector='OR'), name='a_share_has_two_policies'),
         ),
-        migrations.RunSQL(ONE_ACCOUNT, migrations.RunSQL.noop),
+        migrations.RunSQL(ONE_ACCOUNT, "DROP FUNCTION a_dunning_assignment_stays_in_its_account() CASCADE"),
         migrations.RunPython(make_policies, migrations.RunPython.noop),
         migrations.RunSQL(LAST_CODES, migrations.RunSQL.noop),
         migrations.RemoveConstraint(

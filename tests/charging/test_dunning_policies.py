@@ -9,8 +9,9 @@ import pytest
 
 from billing.accounts.dunning_policies import assign_policy, change_policy, create_policy, unassign_policy
 from billing.audit.invariants import violations
-from billing.charging.cases.retry_now import retry_now
+from billing.charging.cases.retry_now import RetryError, retry_now
 from billing.charging.cases.ways_out import reject_closing, void
+from billing.charging.collecting import grace
 from billing.domain.decisions import Decision
 from billing.domain.dunning import DunningError, Scope, lot_of, preview
 from billing.domain.subscriptions import InvoiceState
@@ -33,6 +34,7 @@ from tests.charging.test_ways_out import person
 from tests.conftest import Shop
 from tests.factories import (
     make_account,
+    make_attempt,
     make_card,
     make_customer,
     make_invoice,
@@ -188,6 +190,32 @@ def test_try_under_way_when_the_grace_ends_is_waited_for(days: Days) -> None:
     invoice.refresh_from_db()
     assert invoice.state == "open"
     assert state_of(invoice.subscription) == "past_due"
+    with pytest.raises(RetryError, match="an attempt is under way"):
+        retry_now(invoice=invoice, decision=WHY, now=days.now)
+
+
+@pytest.mark.parametrize("change", ["paid", "longer", "planned", "held", "tried", "stopped"])
+def test_grace_that_was_found_too_late_is_left_alone(change: str, days: Days) -> None:
+    """Something happened between looking for what is over and locking it."""
+    invoice = in_grace(days)
+    days.go_to(days.now + 4 * DAY)
+    rows, card = Invoice.objects.filter(pk=invoice.pk), invoice.customer.payment_methods.get()
+    match change:
+        case "paid":
+            rows.update(state="paid", closed_at=days.now)
+        case "longer":
+            rows.update(grace_ends_at=days.now + DAY)
+        case "planned":
+            rows.update(next_attempt_at=days.now)
+        case "held":
+            rows.update(hold="proposal")
+        case "tried":
+            make_attempt(invoice, card)
+        case "stopped":
+            GatewayAccount.objects.filter(pk=invoice.account_id).update(stopped_at=NOON)
+    before = rows.values().get()
+    assert grace._end(invoice, days.now) == 0
+    assert rows.values().get() == before
 
 
 @pytest.mark.parametrize("stop", ["stopped_at", "quarantined_at", "hold", "pause"])

@@ -5,6 +5,7 @@ from tests.mutation.mutations import (
     arming,
     card_limits,
     deciding,
+    dunning,
     feed,
     first_payments,
     isolation,
@@ -37,4 +38,5 @@ MUTATIONS: list[Mutation] = [
     *webhooks.MUTATIONS,
     *waking.MUTATIONS,
     *card_limits.MUTATIONS,
+    *dunning.MUTATIONS,
 ]
