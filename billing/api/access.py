@@ -31,7 +31,7 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     Plan: (),
     DunningPolicy: ("account",),
     Subscription: ("customer", "plan", "payment_method"),
-    Invoice: ("customer", "subscription", "payment_method"),
+    Invoice: ("customer", "subscription", "payment_method", "dunning_policy"),
     PaymentAttempt: ("invoice", "payment_method"),
     Refund: ("attempt", "invoice"),
     WebhookEndpoint: (),

@@ -188,6 +188,8 @@ AN_INVOICE = {
     "attempt_count": 1,
     "tries": 0,
     "tries_avoided": 0,
+    "dunning_policy": None,
+    "grace_ends_at": None,
     "hold": None,
     "refusal": None,
     "created_at": "2026-01-15T03:23:03.000914Z",

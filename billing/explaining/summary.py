@@ -108,6 +108,8 @@ def _why_not(invoice: Invoice, attempts: Sequence[PaymentAttempt]) -> str:
     if not attempts:
         return "it was not tried yet"
     last = attempts[-1].state
+    if invoice.next_attempt_at is None and invoice.grace_ends_at is not None:
+        return "it was declined, and no try is left"
     return (
         "it was declined, and is tried again" if last == "declined" else "nothing was executed, and it is tried again"
     )

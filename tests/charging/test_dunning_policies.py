@@ -16,6 +16,7 @@ from billing.domain.decisions import Decision
 from billing.domain.dunning import DunningError, Scope, lot_of, preview
 from billing.domain.subscriptions import InvoiceState
 from billing.explaining.dunning import sentences
+from billing.explaining.explain import explain
 from billing.models import (
     DunningAssignment,
     DunningPolicy,
@@ -381,3 +382,9 @@ def test_assignments_are_refused_by_field() -> None:
     with pytest.raises(DunningError, match="plan_code: must be a plan that has this policy"):
         unassign_policy(policy=row, plan_code="club", reason="x", **BY)
     assert not DunningAssignment.objects.filter(policy=row).exists()
+
+
+def test_the_explanation_of_an_invoice_in_its_grace_says_until_when(days: Days) -> None:
+    story = explain(invoice=in_grace(days), now=days.now, to_staff=True)
+    assert "it was declined, and no try is left" in story.summary
+    assert story.lines[-1].text.startswith("No try is left. It can be paid until")

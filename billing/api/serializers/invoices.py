@@ -121,6 +121,13 @@ class InvoiceSerializer(Output):
     attempt_count = whole("The number of attempts so far.")
     tries = whole("How many of its tries were declined, or not made because of the card.")
     tries_avoided = whole("Of these, how many were not made: the bank would have declined them.")
+    dunning_policy = link(
+        "dunning_policy", "The policy that its first decline met (`dpol_…`). Null before.", nullable=True
+    )
+    grace_ends_at = Instant(
+        allow_null=True,
+        help_text="While it is open and no try is left: until when it can still be paid. May have passed.",
+    )
     hold = word(Hold, "Why an open invoice needs review.", read_only=True, allow_null=True)
     refusal = word(Refusal, "Why the last due try was not made.", read_only=True, allow_null=True)
     created_at = Instant(help_text="When it was issued.")
