@@ -28,6 +28,7 @@ from billing.admin.toolkit.search import Search
 from billing.models import (
     ChargeRun,
     Customer,
+    DunningPolicy,
     Evidence,
     GatewayAccount,
     GatewayOrder,
@@ -53,6 +54,7 @@ SUBJECTS: dict[str, tuple[str, type[Model]]] = {
     "attempt": ("att", PaymentAttempt),
     "card": ("pm", PaymentMethod),
     "customer": ("cus", Customer),
+    "dunning_policy": ("dpol", DunningPolicy),
     "invoice": ("inv", Invoice),
     "plan": ("plan", Plan),
     "proposal": ("prop", Proposal),
