@@ -32,6 +32,7 @@ from billing.operating.clocks import ask_gateways
 from billing.operating.heartbeats import beat, worker_name
 from billing.operating.recognise import watch as watch_identity
 from billing.operating.tuning import Tuning
+from billing.payer.limits import forget_old_visits
 from billing.subscriptions.renew import BATCH
 from billing.subscriptions.renew import open_due as open_due_periods
 
@@ -121,6 +122,7 @@ def publish() -> None:
 def prune() -> None:
     keep = timedelta(days=settings.KITARAN_WEBHOOK_RETENTION_DAYS)
     prune_deliveries(keep=keep, now=database_now(), should_stop=shutdown.requested)
+    forget_old_visits(now=database_now())
 
 
 @shared_task(name="billing.announce")

@@ -7,14 +7,16 @@ from django.urls import include, path
 from billing.api.health import HealthView
 from billing.callbacks.bind_return import bind_return
 from billing.callbacks.notify import notify
-from billing.callbacks.save_card import save_card
+from billing.payer.pages import old_link, payment_page, receipt
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/", HealthView.as_view(), name="health"),
     path("api/", include("billing.api.urls")),
     path("bind/<str:token>/", bind_return, name="bind-return"),
-    path("card/<str:token>/", save_card, name="save-card"),
+    path("pay/<str:token>/", payment_page, name="payment-page"),
+    path("pay/<str:token>/receipts/<str:invoice>/", receipt, name="receipt"),
+    path("card/<str:token>/", old_link),
     path("callbacks/rm/notify/", notify, name="notify"),
 ]
 if apps.is_installed("anymail"):  # a provider reports there what came back: /mail/<provider>/tracking/

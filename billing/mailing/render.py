@@ -2,7 +2,7 @@
 HTML are made, so that both always say the same.
 
 A template begins with `Subject:` and `Preview:`. Blank lines part the blocks: `# ` is the heading, lines with `| ` are
-names and values, `[card]` is the button that leads to the card page, `[cancel]` ends with the address where the
+names and values, `[page]` is the button that leads to the payment page, `[cancel]` ends with the address where the
 customer cancels; any other block is a paragraph. A value that a
 template names and that is missing is an error."""
 
@@ -54,7 +54,7 @@ class Block:
 
 
 def render(
-    kind: MessageKind, language: Language, values: Mapping[str, Any], settings: MailSettings, *, card_url: str
+    kind: MessageKind, language: Language, values: Mapping[str, Any], settings: MailSettings, *, page_url: str
 ) -> Rendered:
     """Raises MissingValueError."""
     template = _engine(autoescape=False).get_template(f"mail/{language.value}/{kind.value}.txt")
@@ -74,7 +74,7 @@ def render(
         "logo_url": settings.logo_url,
         "color": settings.color,
         "blocks": blocks,
-        "card_url": card_url,
+        "page_url": page_url,
         "cancel_url": settings.cancel_url,
         "footer": _FOOTERS[language].format(settings.sender_name),
     }
@@ -96,8 +96,8 @@ def _block(part: str) -> Block:
     lines = [line.strip() for line in part.strip().splitlines()]
     if lines[0].startswith("# "):
         return Block("heading", lines[0][2:])
-    if lines[0].startswith("[card]"):
-        return Block("button", lines[0].removeprefix("[card]").strip())
+    if lines[0].startswith("[page]"):
+        return Block("button", lines[0].removeprefix("[page]").strip())
     if lines[0].startswith("[cancel]"):
         return Block("cancel", " ".join(lines).removeprefix("[cancel]").strip())
     if all(line.startswith("| ") for line in lines if line):
@@ -124,7 +124,7 @@ def _text(blocks: list[Block], frame: Mapping[str, Any]) -> str:
             case "facts":
                 parts.append("\n".join(f"{name}: {value}" for name, value in block.rows))
             case "button":
-                parts.append(f"{block.text}:\n{frame['card_url']}")
+                parts.append(f"{block.text}:\n{frame['page_url']}")
             case "cancel":
                 parts.append(f"{block.text} {frame['cancel_url']}")
             case _:

@@ -16,6 +16,7 @@ from billing.models.refunds import Refund, RefundEvidence
 from billing.models.runs import ChargeRun, Heartbeat
 from billing.models.subscriptions import Plan, Subscription
 from billing.models.troubles import AccountTrouble, GatewayClock
+from billing.models.visits import VisitCount
 from billing.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookTry
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "RunManifest",
     "Subscription",
     "Transition",
+    "VisitCount",
     "WebhookDelivery",
     "WebhookEndpoint",
     "WebhookTry",

@@ -380,7 +380,7 @@ def test_a_first_charge_that_is_declined_asks_for_another_card(sink: Sink) -> No
     assert send() == 1
     text = sink.mails[0].get_body(("plain",)).get_content()
     assert "Your subscription starts when this payment is made" in text
-    assert "/card/" in text
+    assert "/pay/" in text
 
 
 def lost_receipt() -> Message:

@@ -34,6 +34,7 @@ from billing.operating.health import QUEUES
 from billing.operating.heartbeats import beat, worker_name
 from billing.operating.recognise import watch as watch_identity
 from billing.operating.tuning import Tuning
+from billing.payer.limits import forget_old_visits
 from billing.subscriptions.renew import Opened, open_due
 
 # Charges wait for them in this one process.
@@ -156,6 +157,7 @@ class _Round:
     def _prune(self) -> None:
         keep = timedelta(days=settings.KITARAN_WEBHOOK_RETENTION_DAYS)
         prune(keep=keep, now=database_now(), should_stop=shutdown.requested)
+        forget_old_visits(now=database_now())
 
     def _publish(self) -> None:
         while not shutdown.requested() and publish(now=database_now()):

@@ -1,0 +1,79 @@
+"""What a customer can do about an invoice on their payment page.
+
+Pure: rows come in as values, and the standing of the invoice goes out. The page shows by it, and the use case refuses
+by it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from billing.domain.arming import Refusal
+from billing.domain.attempts import UNRESOLVED, AttemptState
+from billing.domain.closing import CLOSABLE
+from billing.domain.reasons import Reason
+from billing.domain.subscriptions import CardState, Hold, InvoiceState
+
+# Whoever holds a payment link, as history names them: nobody has logged in.
+PAYER = "payer"
+DEFAULT_LINK_DAYS, MOST_LINK_DAYS = 30, 365
+
+# It is charged without anybody's help, as soon as something else is over.
+_SOON = frozenset({Refusal.LISTS_MAY_LAG, Refusal.PREFLIGHT_MISSING})
+
+
+class Standing(StrEnum):
+    """What the page says of an invoice."""
+
+    PAYABLE = "payable"
+    PROCESSING = "processing"  # a charge is under way, or about to be
+    BEING_CHECKED = "being_checked"  # whether a charge took the money is not known yet
+    BEHIND_ANOTHER = "behind_another"  # so is another charge on the same card, which comes first
+    IN_REVIEW = "in_review"  # the merchant decides first
+    CARD_NEEDED = "card_needed"  # no card is there that may be charged
+    NOT_NOW = "not_now"  # the merchant charges nothing at the moment
+    NOT_OWED = "not_owed"  # paid, void, or written off
+
+
+@dataclass(frozen=True, slots=True)
+class PayerFacts:
+    """Everything about an invoice that the page goes by. `card_state` is of the card that would be charged, None
+    without one; `card_is_busy`: an attempt on it, of whichever invoice, is unresolved; `card_is_spent`: its bank said
+    of this invoice that it will never approve a charge on it; `charges_nothing`: the account, or everything, is stopped
+    or in quarantine."""
+
+    state: InvoiceState
+    state_reason: str
+    hold: Hold | None
+    proposed: bool
+    amount_refunded_minor: int
+    attempts: Collection[AttemptState]
+    next_attempt_at: datetime | None
+    refusal: Refusal | None
+    card_state: CardState | None
+    card_held: bool
+    card_is_busy: bool
+    card_is_spent: bool
+    charges_nothing: bool
+
+
+def standing(facts: PayerFacts, now: datetime) -> Standing:
+    """The first that applies. A hold is the merchant's to end, except that of a cancelled subscription: what is owed
+    from before may be paid by whoever wants to."""
+    states = set(facts.attempts)
+    open_to_payers = facts.hold in (None, Hold.SUBSCRIPTION_CANCELED) and not facts.proposed
+    due = facts.next_attempt_at is not None and (facts.next_attempt_at <= now or facts.refusal in _SOON)
+    checks = (
+        (facts.state not in CLOSABLE or facts.state_reason == Reason.WRITTEN_OFF, Standing.NOT_OWED),
+        (AttemptState.SENDING in states, Standing.PROCESSING),
+        (bool(states & UNRESOLVED), Standing.BEING_CHECKED),
+        (
+            not open_to_payers or facts.amount_refunded_minor > 0 or AttemptState.SURPLUS in states or facts.card_held,
+            Standing.IN_REVIEW,
+        ),
+        (facts.charges_nothing, Standing.NOT_NOW),
+        (facts.card_is_busy, Standing.BEHIND_ANOTHER),
+        (due, Standing.PROCESSING),
+        (facts.card_state is not CardState.ACTIVE or facts.card_is_spent, Standing.CARD_NEEDED),
+    )
+    return next((found for applies, found in checks if applies), Standing.PAYABLE)
