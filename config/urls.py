@@ -7,7 +7,7 @@ from django.urls import include, path
 from billing.api.health import HealthView
 from billing.callbacks.bind_return import bind_return
 from billing.callbacks.notify import notify
-from billing.payer.pages import old_link, payment_page, receipt
+from billing.payer.pages import cancel_page, old_link, payment_page, receipt
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("bind/<str:token>/", bind_return, name="bind-return"),
     path("pay/<str:token>/", payment_page, name="payment-page"),
     path("pay/<str:token>/receipts/<str:invoice>/", receipt, name="receipt"),
+    path("pay/<str:token>/cancel/<str:subscription>/", cancel_page, name="cancel-page"),
     path("card/<str:token>/", old_link),
     path("callbacks/rm/notify/", notify, name="notify"),
 ]

@@ -56,6 +56,7 @@ SUBSCRIPTION = _sent(
     "Charged at once, then by the plan",
     {"reference": "membership-1001", "customer": _CUSTOMER_ID, "plan": _PLAN_ID, "charge_at_start": True},
 )
+CANCEL = _sent("And nothing is owed any more", {"reason": "moved away", "open_invoices": "void"})
 SUBSCRIPTION_CHANGE = _sent("Another card", {"payment_method": _CARD_ID})
 INVOICE = _sent(
     "RM 35.00 once",
@@ -403,4 +404,9 @@ A_MESSAGE = {
     "created_at": "2026-01-16T01:00:04.117352Z",
     "sent_at": "2026-01-16T01:00:09.530471Z",
     "sent_again_at": None,
+}
+
+A_PAYMENT_LINK = {
+    "url": "https://billing.example.com/pay/cus_06cs5z1n2tbrvg3p9k4qj7m8xe.0.1798761600.7mG0vXw3/",
+    "expires_at": "2027-01-01T00:00:00Z",
 }

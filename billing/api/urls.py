@@ -23,6 +23,8 @@ urlpatterns = [
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
     path("v1/customers/", customers.CustomerListView.as_view()),
     path("v1/customers/<str:id>/", customers.CustomerView.as_view()),
+    path("v1/customers/<str:id>/payment-link/", customers.PaymentLinkView.as_view()),
+    path("v1/customers/<str:id>/payment-link/end/", customers.EndPaymentLinksView.as_view()),
     path("v1/payment-methods/", payment_methods.PaymentMethodListView.as_view()),
     path("v1/payment-methods/<str:id>/", payment_methods.PaymentMethodView.as_view()),
     path("v1/payment-methods/<str:id>/make-default/", payment_methods.MakeDefaultView.as_view()),

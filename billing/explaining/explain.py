@@ -250,6 +250,10 @@ class _Life:
         for row in self._transitions:
             if row.subject_type != "invoice" or not row.from_state or row.evidence_id is not None:
                 continue
+            if row.to_state.startswith("open ("):  # it names why it is held
+                why = held_because(row.to_state.removeprefix("open (").removesuffix(")"))
+                yield Line(row.at, f"It was put on hold: {why}.", Kind.WITH_A_PERSON, (self._invoice.public_id,))
+                continue
             named = (self._invoice.public_id, *([self._outside.public_id] if self._outside else []))
             match InvoiceState(row.to_state):
                 case InvoiceState.OPEN:

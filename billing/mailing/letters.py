@@ -35,7 +35,7 @@ def letter_of(message: Message, settings: MailSettings) -> Letter:
 
 
 def _common(customer_name: str, settings: MailSettings) -> dict[str, Any]:
-    return {"name": customer_name, "merchant": settings.sender_name, "cancel_url": settings.cancel_url}
+    return {"name": customer_name, "merchant": settings.sender_name}
 
 
 def subscription_values(row: Subscription, settings: MailSettings, language: Language) -> dict[str, Any]:

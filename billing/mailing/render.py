@@ -3,8 +3,7 @@ HTML are made, so that both always say the same.
 
 A template begins with `Subject:` and `Preview:`. Blank lines part the blocks: `# ` is the heading, lines with `| ` are
 names and values, `[page]` is the button that leads to the payment page, `[cancel]` ends with the address where the
-customer cancels; any other block is a paragraph. A value that a
-template names and that is missing is an error."""
+customer cancels; any other block is a paragraph. A value that a template names and that is missing is an error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,12 +74,15 @@ def render(
         "color": settings.color,
         "blocks": blocks,
         "page_url": page_url,
-        "cancel_url": settings.cancel_url,
+        "cancel_url": values.get("cancel_url", ""),
+        "cancel_label": settings.cancel_url or _PAGES[language],
         "footer": _FOOTERS[language].format(settings.sender_name),
     }
     return Rendered(subject, _text(blocks, frame), _html(frame))
 
 
+# What stands for the address of the payment page where the customer cancels.
+_PAGES = {Language.ENGLISH: "your payment page", Language.MALAY: "halaman bayaran anda"}
 _FOOTERS = {
     Language.ENGLISH: "You receive this e-mail because you are a customer of {}.",
     Language.MALAY: "Anda menerima e-mel ini kerana anda pelanggan {}.",

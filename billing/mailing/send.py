@@ -32,7 +32,7 @@ from billing.models import MailSettings, Message
 from billing.models.bulk import mailing
 from billing.models.bulk.mailing import NO_ADDRESS, SILENCED, Claimed, Outcome
 from billing.operating import troubles
-from billing.subscriptions.payment_links import payment_link
+from billing.subscriptions.payment_links import address_of, payment_link
 
 BATCH = 10
 # Then others that share the worker have their turn; the rest goes with the next tick.
@@ -121,12 +121,14 @@ def _prepare_one(claimed: Claimed, message: Message, look: MailSettings | None, 
     letter = letter_of(message, look)
     if letter.stale:
         return _Prepared(claimed, None, Outcome(state=MessageState.CANCELED, reason=letter.stale))
-    content = render(
-        kind, Language(message.language), letter.values, look, page_url=payment_link(customer, now=now).url
-    )
+    page = payment_link(customer, now=now).url
+    values = {**letter.values, "cancel_url": look.cancel_url or (page if customer.account.payers_may_cancel else "")}
+    content = render(kind, Language(message.language), values, look, page_url=page)
     mail = mail_to(customer.email, content, look, message_id=message.public_id)
+    # Whoever reads it later in the admin or the API may not be allowed what the link allows.
+    kept = content.text.replace(page, address_of("…"))
     accepted = Outcome(
-        state=MessageState.SENT, sent_at=now, to_address=customer.email, subject=content.subject, text=content.text
+        state=MessageState.SENT, sent_at=now, to_address=customer.email, subject=content.subject, text=kept
     )
     return _Prepared(claimed, mail, accepted)
 

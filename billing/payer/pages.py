@@ -19,16 +19,20 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from billing.charging.cases.pay_now import pay_now
+from billing.charging.cases.cancel import cancel
+from billing.charging.cases.pay_now import REQUESTED, pay_now
+from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.domain.messages import Language
+from billing.domain.paying import PAYER
+from billing.domain.subscriptions import OpenInvoices
 from billing.gateway.connection import GatewayUnavailableError
 from billing.mailing.change_settings import settings_of
-from billing.models import Customer, Invoice
+from billing.models import Customer, Invoice, Subscription
 from billing.models.clock import database_now
 from billing.payer import limits, words
-from billing.payer.forms import Act, Form, read_form
-from billing.payer.shown import page_of, receipt_of
+from billing.payer.forms import Act, Form, read_form, token_of
+from billing.payer.shown import cancellable, ending_of, page_of, receipt_of
 from billing.subscriptions.cards import page_to_save_a_card
 from billing.subscriptions.payment_links import CAME_FROM, LONGEST, customer_of
 
@@ -114,6 +118,22 @@ def receipt(visit: Visit, invoice: str) -> HttpResponse:
     return _page(visit, "receipt", {"receipt": found, "title": words.text("receipt", visit.language)})
 
 
+@_door("GET", "HEAD")
+def cancel_page(visit: Visit, subscription: str) -> HttpResponse:
+    """Asks whether the customer means it: cancelling takes two steps."""
+    row = None if "\x00" in subscription else _cancellable(visit, subscription)
+    if row is None:
+        return _back(visit, "changed")
+    ending = ending_of(row, visit.language)
+    context = {
+        "title": words.text("cancel_title", visit.language, what=ending.what),
+        "stays": ending.stays,
+        "under_way": ending.under_way,
+        "form": token_of(Form(Act.CANCEL, row.public_id), visit.customer, now=visit.now),
+    }
+    return _page(visit, "cancel", context)
+
+
 def old_link(request: HttpRequest, token: str) -> HttpResponse:
     """`/card/<token>/`, the link of older messages: it leads to the payment page."""
     if len(token) > LONGEST:
@@ -134,8 +154,25 @@ def _act(visit: Visit) -> HttpResponse:
             return _pay(visit, target, seen)
         case Form(Act.SAVE_CARD):
             return _save_card(visit)
+        case Form(Act.CANCEL, target):
+            return _cancel(visit, target)
         case _:
             return _back(visit, "changed")
+
+
+def _cancel(visit: Visit, target: str) -> HttpResponse:
+    row = _cancellable(visit, target)
+    if row is None:
+        return _back(visit, "changed")
+    try:
+        cancel(subscription=row, open_invoices=OpenInvoices.REVIEW, decision=Decision(PAYER, REQUESTED), now=visit.now)
+    except RefusedError:
+        return _back(visit, "not_possible")
+    return _back(visit, "canceled")
+
+
+def _cancellable(visit: Visit, public_id: str) -> Subscription | None:
+    return cancellable(visit.customer).select_related("plan").filter(public_id=public_id).first()
 
 
 def _pay(visit: Visit, target: str, seen: str) -> HttpResponse:

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch, Q, QuerySet
 
 from billing.charging.cases.pay_now import as_shown, means_of, owed_by, standing_of
-from billing.domain.attempts import AttemptState
+from billing.domain.attempts import UNRESOLVED, AttemptState
 from billing.domain.declines import decline_of
 from billing.domain.messages import Language, day_in_words, how_often
 from billing.domain.money import display
 from billing.domain.paying import Standing
-from billing.domain.subscriptions import ENDED, InvoiceState, SubscriptionState
+from billing.domain.subscriptions import ENDED, Collector, InvoiceState, SubscriptionState
 from billing.models import Customer, Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.payer import words
 from billing.payer.forms import Act, Form, token_of
@@ -173,14 +173,45 @@ def _explains(customer: Customer, *, owes: bool) -> str:
 
 
 def _shown(row: Subscription, customer: Customer, language: Language) -> Running:
+    may_cancel = customer.account.payers_may_cancel and row.collector == Collector.ENGINE
     due = row.next_due_at if row.state != SubscriptionState.PAUSED else None
     day = day_in_words(due, row.time_zone, language) if due else ""
     return Running(
         what=row.plan.name,
         price=f"{display(row.amount_minor, row.currency)} {how_often(row.interval, row.every, language)}",
         next_charge=words.text("next_charge", language, day=day) if due else words.text("no_next_charge", language),
-        cancel=row.public_id if customer.account.payers_may_cancel else "",
+        cancel=row.public_id if may_cancel else "",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A subscription that the customer may cancel. `stays`: what is owed afterwards all the same; `under_way`: a charge
+    of it is in work."""
+
+    what: str
+    stays: str
+    under_way: bool
+
+
+def ending_of(row: Subscription, language: Language) -> Ending:
+    """What cancelling it would mean."""
+    found = list(row.invoices.filter(state=InvoiceState.OPEN.value).prefetch_related(Prefetch("attempts", _UNRESOLVED)))
+    in_work = [one for one in found if one.attempts.all()]
+    # What has not started owes nothing, unless its first charge is in work.
+    owed = in_work if row.state == SubscriptionState.INCOMPLETE else found
+    amount = display(sum(one.amount_minor for one in owed), row.currency)
+    return Ending(row.plan.name, words.text("cancel_owed", language, amount=amount) if owed else "", bool(in_work))
+
+
+def cancellable(customer: Customer) -> QuerySet[Subscription]:
+    """The subscriptions that the customer may cancel: not those that the gateway charges on a schedule of its own,
+    which only staff can end there."""
+    rows = Subscription.objects.filter(customer=customer, collector=Collector.ENGINE.value)
+    return rows.exclude(state__in=sorted(ENDED)) if customer.account.payers_may_cancel else rows.none()
+
+
+_UNRESOLVED = PaymentAttempt.objects.filter(state__in=sorted(UNRESOLVED)).defer("request_body")
 
 
 def _paid(customer: Customer, language: Language) -> list[PaidInvoice]:

@@ -60,8 +60,15 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Langganan tamat sekarang dan tiada bayaran baharu. Tindakan ini tidak boleh dibatalkan.",
     ),
     "cancel_owed": (
-        "{amount} from before stays owed. We do not charge it automatically any more.",
-        "{amount} daripada sebelum ini masih perlu dibayar. Kami tidak akan mencajnya secara automatik lagi.",
+        "{amount} from before stays owed. It is not charged automatically any more; you can pay it on this page.",
+        (
+            "{amount} daripada sebelum ini masih perlu dibayar. Jumlah itu tidak akan dicaj secara automatik lagi; "
+            "anda boleh membayarnya di halaman ini."
+        ),
+    ),
+    "cancel_under_way": (
+        "A payment that is being processed is not stopped.",
+        "Bayaran yang sedang diproses tidak dihentikan.",
     ),
     "cancel_yes": ("Yes, cancel it", "Ya, batalkan"),
     "keep": ("Keep it", "Kekalkan"),

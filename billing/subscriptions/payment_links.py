@@ -18,6 +18,7 @@ from billing.subscriptions.customers import CREATED
 
 SALT = "kitaran.payment-link"
 LONGEST = 200
+FIRST_EPOCH = "0"  # of a customer whose links were never ended
 # Links of older messages: to a page that only saved cards, with the time at which they were made.
 OLD_SALT = "kitaran.save-card"
 OLD_VALID = timedelta(days=30)
@@ -36,7 +37,7 @@ class PaymentLink:
 def payment_link(customer: Customer, *, now: datetime) -> PaymentLink:
     """A link to the customer's page, good for as many days as the account says. Nothing is written."""
     expires_at = (now + timedelta(days=customer.account.payment_link_days)).astimezone(UTC).replace(microsecond=0)
-    parts = (customer.public_id, customer.link_epoch, str(int(expires_at.timestamp())))
+    parts = (customer.public_id, customer.link_epoch or FIRST_EPOCH, str(int(expires_at.timestamp())))
     token = signing.Signer(salt=SALT, sep=".").sign(".".join(parts))
     return PaymentLink(address_of(token), expires_at)
 
@@ -50,7 +51,8 @@ def customer_of(token: str, *, now: datetime) -> Customer | None:
     named = _read(token, now) if len(token) <= LONGEST else None
     if named is None:
         return None
-    public_id, epoch = named
+    public_id, named_epoch = named
+    epoch = "" if named_epoch == FIRST_EPOCH else named_epoch
     return Customer.objects.select_related("account").filter(public_id=public_id, link_epoch=epoch).first()
 
 
@@ -89,6 +91,6 @@ def _read(token: str, now: datetime) -> tuple[str, str] | None:
 def _read_old(token: str) -> tuple[str, str] | None:
     """They are of the epoch before any link was ended."""
     try:
-        return signing.TimestampSigner(salt=OLD_SALT).unsign(token, max_age=OLD_VALID), ""
+        return signing.TimestampSigner(salt=OLD_SALT).unsign(token, max_age=OLD_VALID), FIRST_EPOCH
     except signing.BadSignature:
         return None

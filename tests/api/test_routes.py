@@ -21,6 +21,8 @@ ROUTES = [
     ("POST", "/customers/", "write"),
     ("GET", "/customers/{customer}/", "read"),
     ("PATCH", "/customers/{customer}/", "write"),
+    ("POST", "/customers/{customer}/payment-link/", "write"),
+    ("POST", "/customers/{customer}/payment-link/end/", "write"),
     ("GET", "/payment-methods/", "read"),
     ("POST", "/payment-methods/", "write"),
     ("GET", "/payment-methods/{card}/", "read"),

@@ -78,9 +78,9 @@ def bad_tokens(customer: Customer, other: Customer) -> dict[str, str]:
     flipped = signature[:-1] + ("A" if signature[-2:] != "A" else "B")
     swapped = good.replace(customer.public_id, other.public_id)
     return {
-        "expired": signed(customer.public_id, "", str(int(database_now().timestamp()) - 1)),
+        "expired": signed(customer.public_id, "0", str(int(database_now().timestamp()) - 1)),
         "ended": signed(customer.public_id, "an-epoch-before", later()),
-        "nobody's": signed("cus_00000000000000000000000000", "", later()),
+        "nobody's": signed("cus_00000000000000000000000000", "0", later()),
         "tampered": f"{head}.{flipped[::-1]}",
         "another customer's": swapped,
         "longer": head.rsplit(".", 1)[0] + f".{int(later()) + 10**8}.{signature}",

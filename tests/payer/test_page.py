@@ -149,9 +149,7 @@ def test_a_charge_on_the_same_card_comes_first(client: Client) -> None:
     text = page(client, card.customer)
     assert "Another payment with this card is being processed first." in text
     assert "now</button>" not in text
-    type(attempt).objects.filter(pk=attempt.pk).update(
-        state="needs_review", released_at=NOW, released_by="mei", released_reason="x"
-    )
+    move_attempt(attempt, "needs_review", released_at=NOW, released_by="mei", released_reason="x")
     assert "Pay RM 19.90 now" in page(client, card.customer)
 
 

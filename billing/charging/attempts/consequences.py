@@ -30,12 +30,13 @@ from billing.domain.late_money import may_become_money, next_watch
 from billing.domain.outcomes import REFUSALS_BEFORE_HOLD, Fault, fault_of
 from billing.domain.reads import look_from
 from billing.domain.reasons import Reason
-from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
+from billing.domain.subscriptions import RUNNING, STOPPED, Hold, InvoiceState, SubscriptionState
 from billing.models.bulk import holding, refunding, settling, watching
 from billing.models.bulk.checking import LEASE
 from billing.models.bulk.evidence import insert_evidence
 from billing.models.bulk.history import NewEvent, NewTransition, record_history
 from billing.operating.tuning import Tuning
+from billing.subscriptions.leftovers import leave_to_staff
 from billing.subscriptions.renew import open_before_ending
 from billing.subscriptions.waking import wake
 
@@ -43,7 +44,6 @@ S = AttemptState
 COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
 # A late payment of one of these does not start it again: a person gives the money back, or goes on with the customer.
 NO_OTHER_TRY = {"next_attempt_at": None, "tries_left": 0, "ends_subscription": False}
-STOPPED = frozenset({SubscriptionState.CANCELED, SubscriptionState.PAUSED})
 
 
 class Settlement:
@@ -106,7 +106,7 @@ class Settlement:
         settling.write_refunded(self._refunded)
         settling.write_subscriptions(list(self._subscriptions.values()))
         self._first_payments.write()
-        settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
+        leave_to_staff(self._canceled, actor=self._actor, now=self._now)
         settling.hold_cards(self._holds, now=self._now)
         watching.watch(self._watch, now=self._now, at=next_watch(self._now, self._now) or self._now)
         watching.list_found(self._found, now=self._now)

@@ -22,7 +22,7 @@ from billing.domain.resolution import ProposalOutcome
 from billing.domain.subscriptions import CardState, Hold, InvoiceState
 from billing.models import Customer, Installation, Invoice, PaymentAttempt, PaymentMethod, Proposal
 
-ASKED = "requested on the payment page"
+REQUESTED = "requested on the payment page"
 
 
 def owed_by(customer: Customer) -> QuerySet[Invoice]:
@@ -109,7 +109,7 @@ def pay_now(*, invoice: Invoice, seen: str, now: datetime) -> None:
         found = standing_of(fresh, means_of(customer), now=now)
         if found is not Standing.PAYABLE:
             raise RetryError("invoice", "state", f"must be payable; it is {found.replace('_', ' ')}")
-        decision = Decision(PAYER, ASKED)
+        decision = Decision(PAYER, REQUESTED)
         if fresh.hold is None:
             retry_now(invoice=fresh, decision=decision, now=now)
         else:

@@ -215,7 +215,7 @@ _AROUND = [
     one("settle: when trying ends the subscription is read again", CONSEQUENCES,
         drop("_give_up", "settling.read_again(subscription)"), TEST_MORE, "trial_that_ends"),
     one("settle: when trying ends other invoices wait for a person", CONSEQUENCES,
-        drop("write", "settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)"),
+        drop("write", "leave_to_staff(self._canceled, actor=self._actor, now=self._now)"),
         TEST_SETTLE, "other_open_invoices"),
     *each("settle: what the gateway always refuses", CONSEQUENCES, {
         "waits for a person": never("_not_sent", "fault_of(finding) is Fault.INVOICE"),
