@@ -79,10 +79,10 @@ def cancel(
         change_state(locked, SubscriptionState.CANCELED, reason=reason, actor=actor, now=now)
         if unpaid:
             void_unpaid(locked, state_reason=Reason.VOIDED, reason=Reason.ENDED_UNPAID, actor=actor, now=now)
-        if keep_collecting:
-            Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(collect_regardless=True)
-        else:
+        if not keep_collecting:
             leave_to_staff([locked.pk], actor=actor, now=now)
+        else:
+            Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(collect_regardless=True)
     return locked
 
 

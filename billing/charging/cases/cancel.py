@@ -1,5 +1,6 @@
 """A person cancels a subscription, and says what becomes of its open invoices."""
 
+import contextlib
 from datetime import datetime
 
 from django.db import transaction
@@ -40,8 +41,6 @@ def cancel(
 
 
 def _close(invoice: Invoice, way: OpenInvoices, decision: Decision, now: datetime) -> None:
-    try:
-        with transaction.atomic():
-            _WAYS[way](invoice=invoice, decision=decision, now=now)
-    except ResolutionError:
-        return  # it stays on hold, where a person finds it
+    # One that cannot be closed now stays on hold, where a person finds it.
+    with contextlib.suppress(ResolutionError), transaction.atomic():
+        _WAYS[way](invoice=invoice, decision=decision, now=now)

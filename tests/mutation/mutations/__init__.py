@@ -9,6 +9,7 @@ from tests.mutation.mutations import (
     isolation,
     late_money,
     pacing,
+    paying,
     people,
     quarantine,
     reading,
@@ -35,4 +36,5 @@ MUTATIONS: list[Mutation] = [
     *feed.MUTATIONS,
     *webhooks.MUTATIONS,
     *waking.MUTATIONS,
+    *paying.MUTATIONS,
 ]
