@@ -179,8 +179,8 @@ def _pay(visit: Visit, target: str, seen: str) -> HttpResponse:
     invoice = Invoice.objects.select_related("customer").get(customer=visit.customer, public_id=target)
     try:
         pay_now(invoice=invoice, seen=seen, now=visit.now)
-    except RefusedError:
-        return _back(visit, "changed")  # the page says of each invoice how it stands
+    except RefusedError as error:  # the page says of each invoice how it stands
+        return _back(visit, "changed" if error.rule == "changed" else "not_possible")
     return _back(visit, "paying")
 
 
@@ -244,7 +244,7 @@ def _closed(request: HttpRequest, what: str, *, status: int) -> HttpResponse:
         {"language": one.value, "title": words.text(what, one), "text": words.text(f"{what}_explain", one)}
         for one in Language
     ]
-    return render(request, "billing/payer/closed.html", {"both": both}, status=status)
+    return render(request, "billing/payer/closed.html", {"title": both[0]["title"], "both": both}, status=status)
 
 
 def _busy(request: HttpRequest) -> HttpResponse:

@@ -66,6 +66,18 @@ def test_two_clicks_are_one_act(client: Client) -> None:
     assert Transition.objects.filter(subject_type="invoice").count() == 1
 
 
+def test_what_cannot_be_paid_any_more_is_said(client: Client) -> None:
+    invoice = waiting()
+    token = forms(page(client, invoice.customer))[BUTTON]
+    GatewayAccount.objects.update(stopped_at=NOW, stopped_reason="x")
+    response = press(client, invoice.customer, token)
+    assert note_of(response) == "not_possible"
+    assert (
+        "That is not possible at the moment. Nothing was changed." in client.get(response["Location"]).content.decode()
+    )
+    assert not is_due(invoice)
+
+
 def test_back_and_a_second_submit_after_a_decline_do_nothing(client: Client) -> None:
     invoice = waiting()
     token = forms(page(client, invoice.customer))[BUTTON]
