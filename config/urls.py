@@ -7,14 +7,14 @@ from django.urls import include, path
 from billing.api.health import HealthView
 from billing.callbacks.bind_return import bind_return
 from billing.callbacks.notify import notify
-from billing.payer.pages import cancel_page, old_link, payment_page, receipt
+from billing.payer.pages import cancel_page, customer_page, old_link, receipt
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/", HealthView.as_view(), name="health"),
     path("api/", include("billing.api.urls")),
     path("bind/<str:token>/", bind_return, name="bind-return"),
-    path("pay/<str:token>/", payment_page, name="payment-page"),
+    path("pay/<str:token>/", customer_page, name="customer-page"),
     path("pay/<str:token>/receipts/<str:invoice>/", receipt, name="receipt"),
     path("pay/<str:token>/cancel/<str:subscription>/", cancel_page, name="cancel-page"),
     path("card/<str:token>/", old_link),

@@ -152,7 +152,7 @@ class SettingsForm(ReasonForm):
     payment_link_days = fields.number(
         "Days that a payment link is good for", least=1, help_text=f"At most {MOST_LINK_DAYS}."
     )
-    payers_may_cancel = fields.tick("Customers may cancel on their payment page")
+    payers_may_cancel = fields.tick("Customers may cancel on their own page")
     field_order = ("name", "client_id", "client_secret", "private_key_pem", "may_be_unproved")
 
     def prepare(self, row: Any) -> None:

@@ -1,4 +1,4 @@
-"""A link to a customer's payment page: to copy, to share by WhatsApp, and to end."""
+"""A link to a customer's page: to copy, to share by WhatsApp, and to end."""
 
 from collections.abc import Callable
 from typing import Any
@@ -74,7 +74,7 @@ END_LINKS = PersonAction(
     icon="link_off",
     permission="billing.change_customer",
     explain=lambda row: (
-        "Every link to this customer's payment page stops working, those in sent mails included. The next mail, and "
+        "Every link to this customer's page stops working, those in sent mails included. The next mail, and "
         "the next link that you make, have one that works."
     ),
     carry_out=_end,

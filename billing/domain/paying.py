@@ -1,4 +1,4 @@
-"""What a customer can do about an invoice on their payment page.
+"""What a customer can do about an invoice on their own page.
 
 Pure: rows come in as values, and the standing of the invoice goes out. The page shows by it, and the use case refuses
 by it."""

@@ -2,7 +2,7 @@
 HTML are made, so that both always say the same.
 
 A template begins with `Subject:` and `Preview:`. Blank lines part the blocks: `# ` is the heading, lines with `| ` are
-names and values, `[page]` is the button that leads to the payment page, `[cancel]` ends with the address where the
+names and values, `[page]` is the button that leads to the customer page, `[cancel]` ends with the address where the
 customer cancels; any other block is a paragraph. A value that a template names and that is missing is an error."""
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ def render(
     return Rendered(subject, _text(blocks, frame), _html(frame))
 
 
-# What stands for the address of the payment page where the customer cancels.
+# What stands for the address of the customer page where the customer cancels.
 _PAGES = {Language.ENGLISH: "your payment page", Language.MALAY: "halaman bayaran anda"}
 _FOOTERS = {
     Language.ENGLISH: "You receive this e-mail because you are a customer of {}.",

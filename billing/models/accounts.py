@@ -102,7 +102,7 @@ class GatewayAccount(models.Model):
     final_action = models.TextField(choices=choices(FinalAction), db_default=FinalAction.CANCEL.value)
     # How long a subscription waits for its first payment, from its start and anew from each declined charge.
     first_payment_hours = models.IntegerField(db_default=DEFAULT_HOURS)
-    # What customers may do on their payment page, and how long a link to it is good for.
+    # What customers may do on their own page, and how long a link to it is good for.
     payers_may_cancel = models.BooleanField(db_default=True)
     payment_link_days = models.IntegerField(db_default=DEFAULT_LINK_DAYS)
     # Above it, what one person decides about a case waits for another; empty: off.

@@ -1,4 +1,4 @@
-"""How often the payment pages were asked for lately."""
+"""How often the customer pages were asked for lately."""
 
 from django.db import models
 

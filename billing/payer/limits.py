@@ -1,4 +1,4 @@
-"""How often a visitor may ask for payment pages: by address, and by customer whoever holds the link.
+"""How often a visitor may ask for customer pages: by address, and by customer whoever holds the link.
 
 An address stands for a machine only where it is known which proxies add to X-Forwarded-For (`KITARAN_PROXIES`). What is
 counted is a digest, in PostgreSQL."""

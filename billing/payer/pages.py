@@ -100,7 +100,7 @@ def _enter(view: View, request: HttpRequest, token: str, names: dict[str, str]) 
 
 
 @_door("GET", "HEAD", "POST")
-def payment_page(visit: Visit) -> HttpResponse:
+def customer_page(visit: Visit) -> HttpResponse:
     """The page; or an act: pay an invoice, save a card."""
     if visit.request.method == "POST":
         return _act(visit)
@@ -135,7 +135,7 @@ def cancel_page(visit: Visit, subscription: str) -> HttpResponse:
 
 
 def old_link(request: HttpRequest, token: str) -> HttpResponse:
-    """`/card/<token>/`, the link of older messages: it leads to the payment page."""
+    """`/card/<token>/`, the link of older messages: it leads to the customer page."""
     if len(token) > LONGEST:
         return _closed(request, "gone", status=404)
     response = HttpResponseRedirect(f"/pay/{token}/")

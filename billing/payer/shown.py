@@ -1,4 +1,4 @@
-"""What the payment page shows of a customer: nothing that names them, and of cards the last four digits."""
+"""What the customer page shows of a customer: nothing that names them, and of cards the last four digits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

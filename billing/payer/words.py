@@ -1,4 +1,4 @@
-"""The words of the payment page, in each language. A value in braces is filled in by `text`."""
+"""The words of the customer page, in each language. A value in braces is filled in by `text`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The link to a customer's payment page: signed, good for some weeks, and ended together with all others by one act.
+"""The link to a customer's page: signed, good for some weeks, and ended together with all others by one act.
 
 It names the customer by the public id alone. Each link carries the customer's *epoch*, a random word: another word ends
 every link that there is, those in sent mail included (docs/adr/0031). Whoever holds a link may do what the page lets
@@ -22,8 +22,8 @@ FIRST_EPOCH = "0"  # of a customer whose links were never ended
 # Links of older messages: to a page that only saved cards, with the time at which they were made.
 OLD_SALT = "kitaran.save-card"
 OLD_VALID = timedelta(days=30)
-# A cookie of a browser that left a payment page to save a card: the link to come back by. No gateway sees it.
-CAME_FROM = "kitaran_payment_page"
+# A cookie of a browser that left a customer page to save a card: the link to come back by. No gateway sees it.
+CAME_FROM = "kitaran_came_from"
 
 
 @dataclass(frozen=True, slots=True)

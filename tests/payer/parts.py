@@ -1,4 +1,4 @@
-"""What tests of the payment page share: its address, its forms, and a press of a button."""
+"""What tests of the customer page share: its address, its forms, and a press of a button."""
 
 import re
 from typing import Any

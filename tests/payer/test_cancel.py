@@ -1,4 +1,4 @@
-"""Cancelling on the payment page: two steps, one act, and honest about what stays owed."""
+"""Cancelling on the customer page: two steps, one act, and honest about what stays owed."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_the_first_step_changes_nothing_and_the_second_cancels(client: Client) -
     row.refresh_from_db()
     assert row.state == "canceled"
     line = Transition.objects.get(subject_type="subscription")
-    assert (line.actor, line.reason) == ("payer", "requested on the payment page")
+    assert (line.actor, line.reason) == ("payer", "requested on the customer page")
     assert Event.objects.filter(kind="subscription.canceled").count() == 1
     assert "Coffee club" not in page(client, row.customer)
 

@@ -55,7 +55,7 @@ def test_the_button_has_the_invoice_charged_now(client: Client) -> None:
     assert note_of(press(client, invoice.customer, token)) == "paying"
     assert is_due(invoice)
     line = Transition.objects.get(subject_type="invoice", subject_id=invoice.pk)
-    assert (line.actor, line.reason) == ("payer", "requested on the payment page")
+    assert (line.actor, line.reason) == ("payer", "requested on the customer page")
     assert "This payment is being processed." in page(client, invoice.customer)
 
 

@@ -1,4 +1,4 @@
-"""Saving another card from the payment page: on the gateway's page, and back."""
+"""Saving another card from the customer page: on the gateway's page, and back."""
 
 from typing import Any
 

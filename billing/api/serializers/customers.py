@@ -45,7 +45,7 @@ class PaymentLinkSerializer(Output):
     url = serializers.CharField(
         read_only=True,
         allow_null=True,
-        help_text="Leads to the customer's payment page. Whoever has it can open the page. It is sent this once: null "
+        help_text="Leads to the customer's page. Whoever has it can open the page. It is sent this once: null "
         "in a replayed response.",
     )
     expires_at = Instant(help_text="Until when the link works, unless the customer's links are ended before.")

@@ -88,7 +88,7 @@ class PaymentLinkView(AccountView):
     @operation(
         "create_payment_link",
         "Make a payment link",
-        "A link to the customer's payment page: what is owed and why a card was declined, pay now, another card, "
+        "A link to the customer's page: what is owed and why a card was declined, pay now, another card, "
         "receipts, and, unless the account says otherwise, cancel. Send it to the customer and to nobody else. It "
         "works for as many days as the account says. Links that were made before keep working.",
         request=NoBody,
@@ -109,7 +109,7 @@ class EndPaymentLinksView(AccountView):
     @operation(
         "end_payment_links",
         "End all payment links",
-        "Every link to the customer's payment page stops working, those in sent messages included. Links that are made "
+        "Every link to the customer's page stops working, those in sent messages included. Links that are made "
         "afterwards work.",
         request=EndLinksBody,
         answer=CustomerSerializer,

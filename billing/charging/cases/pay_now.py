@@ -1,4 +1,4 @@
-"""A customer asks on the payment page that an invoice is charged now."""
+"""A customer asks on the customer page that an invoice is charged now."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from billing.domain.resolution import ProposalOutcome
 from billing.domain.subscriptions import CardState, Hold, InvoiceState
 from billing.models import Customer, Installation, Invoice, PaymentAttempt, PaymentMethod, Proposal
 
-REQUESTED = "requested on the payment page"
+REQUESTED = "requested on the customer page"
 
 
 def owed_by(customer: Customer) -> QuerySet[Invoice]:

@@ -63,7 +63,7 @@ MUTATIONS: list[Mutation] = [
         TEST_LINKS,
     ),
     *each(
-        "payment page: a form",
+        "customer page: a form",
         FORMS,
         {
             "is of its link": never("read_form", "tuple(link) != _link(customer)"),
@@ -73,14 +73,14 @@ MUTATIONS: list[Mutation] = [
         "a_form_",
     ),
     one(
-        "payment page: a receipt is the customer's own",
+        "customer page: a receipt is the customer's own",
         SHOWN,
         drop("receipt_of", "customer=customer"),
         TEST_PAGE,
         "never_sees_another",
     ),
     *each(
-        "payment page: a subscription that is cancelled",
+        "customer page: a subscription that is cancelled",
         SHOWN,
         {
             "is the customer's own": drop("cancellable", "customer=customer"),

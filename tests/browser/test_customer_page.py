@@ -1,4 +1,4 @@
-"""The payment page in a phone's browser, in both languages, without JavaScript."""
+"""The customer page in a phone's browser, in both languages, without JavaScript."""
 
 from datetime import timedelta
 from typing import Any
