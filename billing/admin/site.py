@@ -31,6 +31,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Invoices", "receipt_long", "invoice"),
             ("Attempts", "bolt", "paymentattempt"),
             ("Refunds", "undo", "refund"),
+            ("Decline codes", "credit_card_off", "declineruling"),
             ("Answers without a charge", "help", "orphananswer"),
             ("Approvals", "how_to_vote", "proposal"),
             ("Found payments", "travel_explore", "foundpayment"),

@@ -38,9 +38,9 @@ class Standing(StrEnum):
 @dataclass(frozen=True, slots=True)
 class PayerFacts:
     """Everything about an invoice that the page goes by. `card_state` is of the card that would be charged, None
-    without one; `card_is_busy`: an attempt on it, of whichever invoice, is unresolved; `card_is_spent`: its bank said
-    of this invoice that it will never approve a charge on it; `charges_nothing`: the account, or everything, is stopped
-    or in quarantine."""
+    without one; `card_is_busy`: an attempt on it, of whichever invoice, is unresolved; `card_may_be_tried`: it was not
+    declined for good, nor so often that its network forbids another try; `charges_nothing`: the account, or everything,
+    is stopped or in quarantine."""
 
     state: InvoiceState
     state_reason: str
@@ -53,7 +53,7 @@ class PayerFacts:
     card_state: CardState | None
     card_held: bool
     card_is_busy: bool
-    card_is_spent: bool
+    card_may_be_tried: bool
     charges_nothing: bool
 
 
@@ -74,6 +74,6 @@ def standing(facts: PayerFacts, now: datetime) -> Standing:
         (facts.charges_nothing, Standing.NOT_NOW),
         (facts.card_is_busy, Standing.BEHIND_ANOTHER),
         (due, Standing.PROCESSING),
-        (facts.card_state is not CardState.ACTIVE or facts.card_is_spent, Standing.CARD_NEEDED),
+        (facts.card_state is not CardState.ACTIVE or not facts.card_may_be_tried, Standing.CARD_NEEDED),
     )
     return next((found for applies, found in checks if applies), Standing.PAYABLE)

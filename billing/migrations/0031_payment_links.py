@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = (("billing", "0028_one_off_retry_days"),)
+    dependencies = (("billing", "0029_card_limits"),)
 
     operations = (
         migrations.CreateModel(

@@ -3,6 +3,7 @@
 from billing.models.accounts import ApiKey, GatewayAccount, Host, IdempotencyRecord, Installation
 from billing.models.attempts import Evidence, PaymentAttempt
 from billing.models.customers import Customer, PaymentMethod
+from billing.models.declines import DeclineRuling
 from billing.models.gateway_records import GatewayOrder, GatewayTransaction
 from billing.models.history import Event, Transition
 from billing.models.invoices import Invoice
@@ -26,6 +27,7 @@ __all__ = [
     "ApiKey",
     "ChargeRun",
     "Customer",
+    "DeclineRuling",
     "Event",
     "Evidence",
     "FoundPayment",

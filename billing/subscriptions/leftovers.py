@@ -1,20 +1,20 @@
 """What is open when a subscription is cancelled: nobody collects it by itself, and somebody is told."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from billing.domain.subscriptions import Hold, InvoiceState
 from billing.models.bulk import settling
-from billing.models.bulk.history import NewTransition, record_transitions
+from billing.models.bulk.history import NewTransition
 
 HELD = Hold.SUBSCRIPTION_CANCELED.value
 
 
-def leave_to_staff(subscription_ids: Sequence[int], *, actor: str, now: datetime) -> None:
-    """Takes the open invoices of locked subscriptions that have just been cancelled off the work list. They are on the
-    dashboard until a person decides about each, and each has its event `invoice.held`."""
+def leave_to_staff(subscription_ids: Sequence[int]) -> list[NewTransition]:
+    """Takes the open invoices of locked subscriptions that are just being cancelled off the work list; the lines of
+    history, for the caller to record. They are on the dashboard until a person decides about each, and each has its
+    event `invoice.held`."""
     state = InvoiceState.OPEN.value
-    moves = [
+    return [
         NewTransition(
             account_id=one.account_id,
             subject_type="invoice",
@@ -26,5 +26,3 @@ def leave_to_staff(subscription_ids: Sequence[int], *, actor: str, now: datetime
         )
         for one in settling.hold_invoices_of(subscription_ids, hold=HELD)
     ]
-    if moves:
-        record_transitions(moves, actor=actor, now=now)

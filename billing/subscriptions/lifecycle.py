@@ -9,6 +9,7 @@ from billing.domain.schedules import Occurrence, ScheduleError, occurrence_after
 from billing.domain.subscriptions import ENDED, RUNNING, Collector, InvoiceState, SubscriptionState
 from billing.models import Invoice, Subscription
 from billing.models.bulk import opening
+from billing.models.bulk.history import record_transitions
 from billing.operating.clocks import is_known_to_be_wrong
 from billing.subscriptions.first_payment import void_unpaid
 from billing.subscriptions.leftovers import leave_to_staff
@@ -80,7 +81,7 @@ def cancel(
         if unpaid:
             void_unpaid(locked, state_reason=Reason.VOIDED, reason=Reason.ENDED_UNPAID, actor=actor, now=now)
         if not keep_collecting:
-            leave_to_staff([locked.pk], actor=actor, now=now)
+            record_transitions(leave_to_staff([locked.pk]), actor=actor, now=now)
         else:
             Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(collect_regardless=True)
     return locked

@@ -1,5 +1,6 @@
 """People of different rights, and a world with a row of every noun."""
 
+import itertools
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from tests.factories import (
     make_attempt,
     make_card,
     make_customer,
+    make_decline_ruling,
     make_evidence,
     make_found_payment,
     make_invoice,
@@ -83,6 +85,9 @@ class World:
             self.rows[type(row)] = row
 
 
+_codes = itertools.count(1)
+
+
 @pytest.fixture
 def world(db: None) -> World:
     return make_world()
@@ -109,7 +114,12 @@ def make_world(account: GatewayAccount | None = None) -> World:
             "surplus",
         )
     )
-    found.add(refund, make_refund_evidence(refund), make_message(invoice))
+    found.add(
+        refund,
+        make_refund_evidence(refund),
+        make_message(invoice),
+        make_decline_ruling(account, code=f"R{next(_codes)}"),
+    )
     found.add(
         Transition.objects.create(
             account_id=account.pk,

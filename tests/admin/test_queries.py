@@ -37,6 +37,7 @@ LOGIN = 2  # session and user
 OF_A_LIST = {
     "ApiKey": 2,
     "Customer": 2,
+    "DeclineRuling": 2,
     "FoundPayment": 2,
     "GatewayOrder": 2,
     "GatewayTransaction": 2,
@@ -70,8 +71,10 @@ OF_A_PAGE = {
     "Event": 1,
     "Evidence": 1,
     "FoundPayment": 1,
-    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline
-    "GatewayAccount": 8,
+    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline,
+    # declines (two)
+    "DeclineRuling": 4,  # the code, clock, declines (two)
+    "GatewayAccount": 10,
     "GatewayOrder": 1,
     "GatewayTransaction": 1,
     "Heartbeat": 1,

@@ -27,7 +27,7 @@ DECLINED = PayerFacts(
     card_state=CardState.ACTIVE,
     card_held=False,
     card_is_busy=False,
-    card_is_spent=False,
+    card_may_be_tried=True,
     charges_nothing=False,
 )
 S = Standing
@@ -60,7 +60,7 @@ S = Standing
         ({"refusal": Refusal.NO_CARD}, S.PAYABLE),
         ({"card_state": None}, S.CARD_NEEDED),
         ({"card_state": CardState.INACTIVE}, S.CARD_NEEDED),
-        ({"card_is_spent": True}, S.CARD_NEEDED),
+        ({"card_may_be_tried": False}, S.CARD_NEEDED),
     ],
 )
 def test_where_an_invoice_stands(changes: dict[str, Any], found: Standing) -> None:
@@ -81,7 +81,7 @@ def test_where_an_invoice_stands(changes: dict[str, Any], found: Standing) -> No
         card_state=st.none() | st.sampled_from(CardState),
         card_held=st.booleans(),
         card_is_busy=st.booleans(),
-        card_is_spent=st.booleans(),
+        card_may_be_tried=st.booleans(),
         charges_nothing=st.booleans(),
     )
 )
@@ -93,3 +93,4 @@ def test_nothing_is_payable_that_may_be_paid_or_that_a_person_keeps(facts: Payer
         assert facts.hold in (None, Hold.SUBSCRIPTION_CANCELED)
         assert [facts.proposed, facts.card_held, facts.card_is_busy, facts.charges_nothing] == [False] * 4
         assert facts.card_state is CardState.ACTIVE
+        assert facts.card_may_be_tried

@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 
+from billing.charging.attempts.card_standing import why_not_tried
 from billing.charging.cases.holds import collect_held
 from billing.charging.cases.retry_now import RetryError, retry_now
 from billing.charging.cases.ways_out import lock_for_closing
@@ -15,7 +16,6 @@ from billing.domain.arming import USABLE_SUBSCRIPTIONS, Refusal
 from billing.domain.attempts import UNRESOLVED, AttemptState
 from billing.domain.closing import CLOSABLE
 from billing.domain.decisions import Decision
-from billing.domain.declines import DeclineKind, decline_of
 from billing.domain.paying import PAYER, PayerFacts, Standing, standing
 from billing.domain.reasons import Reason
 from billing.domain.resolution import ProposalOutcome
@@ -67,20 +67,20 @@ def means_of(customer: Customer) -> Means:
 
 def standing_of(invoice: Invoice, means: Means, *, now: datetime) -> Standing:
     """What can be done about an invoice that was read by `owed_by`."""
-    card, attempts = means.card_for(invoice), list(invoice.attempts.all())
+    card = means.card_for(invoice)
     facts = PayerFacts(
         state=InvoiceState(invoice.state),
         state_reason=invoice.state_reason,
         hold=Hold(invoice.hold) if invoice.hold else None,
         proposed=bool(invoice.proposals.all()),
         amount_refunded_minor=invoice.amount_refunded_minor,
-        attempts=[AttemptState(one.state) for one in attempts],
+        attempts=[AttemptState(one.state) for one in invoice.attempts.all()],
         next_attempt_at=invoice.next_attempt_at,
         refusal=Refusal(invoice.refusal) if invoice.refusal else None,
         card_state=CardState(card.state) if card else None,
         card_held=card is not None and card.held_at is not None,
         card_is_busy=card is not None and card.pk in means.busy,
-        card_is_spent=card is not None and _is_spent(card, attempts),
+        card_may_be_tried=card is not None and why_not_tried(card, now) is None,
         charges_nothing=means.stopped,
     )
     return standing(facts, now)
@@ -116,11 +116,3 @@ def pay_now(*, invoice: Invoice, seen: str, now: datetime) -> None:
             collect_held(invoice=fresh, decision=decision, now=now)
         if fresh.subscription is not None and fresh.subscription.state not in USABLE_SUBSCRIPTIONS:
             Invoice.objects.filter(pk=fresh.pk).update(collect_regardless=True)
-
-
-def _is_spent(card: PaymentMethod, attempts: list[PaymentAttempt]) -> bool:
-    """Whether the card's bank will never approve this charge: the last attempt on it was declined for good."""
-    last = next((one for one in reversed(attempts) if one.payment_method_id == card.pk), None)
-    if last is None or last.state != AttemptState.DECLINED:
-        return False
-    return decline_of(last.state_reason).kind is DeclineKind.HARD

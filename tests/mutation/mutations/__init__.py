@@ -3,6 +3,7 @@
 from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
     arming,
+    card_limits,
     deciding,
     feed,
     first_payments,
@@ -37,4 +38,5 @@ MUTATIONS: list[Mutation] = [
     *webhooks.MUTATIONS,
     *waking.MUTATIONS,
     *paying.MUTATIONS,
+    *card_limits.MUTATIONS,
 ]

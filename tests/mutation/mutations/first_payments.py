@@ -7,6 +7,7 @@ DOMAIN = "billing/domain/first_payment.py"
 BEGIN = "billing/subscriptions/first_payment.py"
 SETTLED = "billing/charging/attempts/first_payments.py"
 CONSEQUENCES = "billing/charging/attempts/consequences.py"
+DECLINE = "billing/charging/attempts/decline.py"
 EXPIRE = "billing/charging/collecting/expire.py"
 WAYS_OUT = "billing/charging/cases/ways_out.py"
 RETRY = "billing/charging/cases/retry_now.py"
@@ -38,8 +39,8 @@ _PAID = [
         swap("schedule_from", "max(at, first_due_at) if first_due_at else at", "at"), TEST_SETTLED, "stepped_back"),
     one("first payment: the only one leaves nothing due", BEGIN,
         swap("schedule_from", "None if over else following.due_at", "following.due_at"), TEST_SETTLED, "only_one"),
-    one("first payment: a decline is not retried by the retry days", CONSEQUENCES,
-        never("_dun", "subscription and subscription.state == SubscriptionState.INCOMPLETE"),
+    one("first payment: a decline is not retried by the retry days", DECLINE,
+        never("_go_on", "subscription and subscription.state == SubscriptionState.INCOMPLETE"),
         TEST_SETTLED, "decline_leaves_it"),
     one("first payment: the same card is not tried again by itself", BEGIN, never("_waits_for",
         "refusal is Refusal.FIRST_CHARGE_DECLINED and tried and tried[-1][1] == card.pk"),
@@ -48,9 +49,9 @@ _PAID = [
         drop("waits_for_a_card", "may_be_charged_again(attempts)"), TEST_BEGIN, "outcome_is_open"),
     one("first payment: another card waits for the lists", BEGIN,
         swap("_try_now", 'Greatest(F("look_from_at"), now)', "now"), TEST_BEGIN, "lists_may_show"),
-    one("first payment: a person's retry is due", RETRY, swap("retry_now",
-        'first.update(next_attempt_at=now, refusal=None, refused_at=None, lease_token=F("lease_token") + 1)',
-        'first.update(next_attempt_at=now, lease_token=F("lease_token") + 1)'), TEST_BEGIN, "tried_again"),
+    one("first payment: a person's retry is due", RETRY, drop("retry_now", "refusal=None",
+        of="first.update(next_attempt_at=now, asked_for=True, refusal=None, "
+            "refused_at=None, lease_token=F('lease_token') + 1)"), TEST_BEGIN, "tried_again"),
     one("first payment: a rejected proposal charges nobody", WAYS_OUT, drop("reject_closing",
         "tried_at is None and invoice.refusal == Refusal.FIRST_CHARGE_DECLINED"), TEST_SETTLED, "rejected"),
     one("first payment: cancelling keeps what may still be paid", BEGIN, never("void_unpaid",
@@ -72,7 +73,7 @@ _EXPIRY = [
         never("why_not_expired", "_is_unread(unpaid)"), TEST_SETTLED, "is_read_first"),
     one("expire: a retry after a write-off is due", RETRY, drop("retry_now", "refusal=None",
         of="again.update(state=InvoiceState.OPEN.value, state_reason='', closed_at=None, next_attempt_at=now, "
-           "refusal=None, refused_at=None, collect_regardless=True, lease_token=F('lease_token') + 1)"),
+           "refusal=None, refused_at=None, collect_regardless=True, asked_for=True, lease_token=F('lease_token') + 1)"),
         TEST_SETTLED, "after_a_write_off_is_tried"),
     one("expire: not in an account that is stopped", DOMAIN, never("why_not_expired", "unpaid.account_stopped"),
         TEST_SETTLED, "while_money_may_come and stop_all"),
