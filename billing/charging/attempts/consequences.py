@@ -1,12 +1,11 @@
 """What a finding does to everything around an attempt, worked out on locked rows and written at the end."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from billing.charging.attempts.first_payments import FirstPayments
-from billing.charging.attempts.subjects import Row, event_of, failure_of, transition_of
+from billing.charging.attempts.changes import Changes
+from billing.charging.attempts.decline import after_decline
 from billing.charging.protocol.evidence import evidence_of
 from billing.domain.arming import Refusal
 from billing.domain.attempts import (
@@ -25,24 +24,19 @@ from billing.domain.attempts import (
     next_check,
     wait_after_not_sent,
 )
-from billing.domain.dunning import FinalAction, GiveUp, RetryAt, next_step, outlook, policy_of
 from billing.domain.late_money import may_become_money, next_watch
 from billing.domain.outcomes import REFUSALS_BEFORE_HOLD, Fault, fault_of
 from billing.domain.reads import look_from
 from billing.domain.reasons import Reason
-from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
+from billing.domain.subscriptions import Hold, InvoiceState, SubscriptionState
 from billing.models.bulk import holding, refunding, settling, watching
 from billing.models.bulk.checking import LEASE
 from billing.models.bulk.evidence import insert_evidence
-from billing.models.bulk.history import NewEvent, NewTransition, record_history
 from billing.operating.tuning import Tuning
-from billing.subscriptions.renew import open_before_ending
 from billing.subscriptions.waking import wake
 
 S = AttemptState
 COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
-# A late payment of one of these does not start it again: a person gives the money back, or goes on with the customer.
-NO_OTHER_TRY = {"next_attempt_at": None, "tries_left": 0, "ends_subscription": False}
 STOPPED = frozenset({SubscriptionState.CANCELED, SubscriptionState.PAUSED})
 
 
@@ -67,19 +61,15 @@ class Settlement:
         self._now = now
         self._actor = actor
         self._counts: dict[str, int] = {}
-        self._history: list[NewTransition | NewEvent] = []
         self._holds: list[tuple[int, str]] = []
-        self._canceled: list[int] = []
         self._refunded: list[tuple[int, int]] = []
         self._to_a_person: list[tuple[settling.AttemptRow, dict[str, Any]]] = []
         self._from_a_person: list[int] = []
         self._closed_while_proposed: list[int] = []  # invoices
         self._watch: list[int] = []
-        self._first_payments = FirstPayments(now)
+        self._changes = Changes(locked, now)
         self._found: list[watching.NewFound] = []
         self._attempts: dict[int, settling.AttemptRow] = {}
-        self._invoices: dict[int, settling.InvoiceRow] = {}
-        self._subscriptions: dict[int, settling.SubscriptionRow] = {}
 
     def apply(self, attempt_id: int, finding: Finding, evidence_id: int) -> None:
         attempt = self._locked.attempts[attempt_id]
@@ -102,11 +92,8 @@ class Settlement:
 
     def write(self) -> dict[str, int]:
         settling.write_attempts(list(self._attempts.values()))
-        settling.write_invoices(list(self._invoices.values()))
+        self._changes.write_rows()
         settling.write_refunded(self._refunded)
-        settling.write_subscriptions(list(self._subscriptions.values()))
-        self._first_payments.write()
-        settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
         settling.hold_cards(self._holds, now=self._now)
         watching.watch(self._watch, now=self._now, at=next_watch(self._now, self._now) or self._now)
         watching.list_found(self._found, now=self._now)
@@ -116,7 +103,7 @@ class Settlement:
         self._alert_cases()
         settled = {row.payment_method_id for row in self._attempts.values() if row.state not in UNRESOLVED}
         wake(settled, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)
-        record_history(self._history, actor=self._actor, now=self._now)
+        self._changes.write_history(self._actor)
         return self._counts
 
     def _alert_cases(self) -> None:
@@ -155,7 +142,7 @@ class Settlement:
     ) -> None:
         before = AttemptState(attempt.state)
         names = {"attempt": attempt.public_id, "invoice": self._locked.invoices[attempt.invoice_id].public_id}
-        detail = self._log(attempt, before, to, reason, evidence_id, **names)
+        detail = self._changes.log(attempt, before, to, reason, evidence_id, **names)
         self._counts[to.value] = self._counts.get(to.value, 0) + 1
         if before is S.NEEDS_REVIEW:
             self._from_a_person.append(attempt.id)
@@ -215,8 +202,8 @@ class Settlement:
     def _alarm(self, attempt: settling.AttemptRow, reason: str, evidence_id: int) -> None:
         """The state stands; one alarm is recorded, and nothing more is armed on the card."""
         self._holds.append((attempt.payment_method_id, reason))
-        self._record_event("attempt.alarm", attempt, {"attempt": attempt.public_id}, occasion=reason)
-        self._log(attempt, attempt.state, attempt.state, reason, evidence_id)
+        self._changes.record_event("attempt.alarm", attempt, {"attempt": attempt.public_id}, occasion=reason)
+        self._changes.log(attempt, attempt.state, attempt.state, reason, evidence_id)
 
     def _promote_surplus(self, ended: settling.AttemptRow) -> None:
         """The holder ended without money: the first surplus of the invoice becomes its payment.
@@ -253,7 +240,7 @@ class Settlement:
     ) -> None:
         """`detail` is what the event of the attempt's move says; what is known only here is added to it."""
         invoice = self._locked.invoices[attempt.invoice_id]
-        self._invoices[invoice.id] = invoice
+        self._changes.touch(invoice)
         if to not in HOLDS_PLACE:
             invoice.look_from_at = self._look_from(attempt, invoice, finding)
         match to:
@@ -262,11 +249,11 @@ class Settlement:
                 if attempt.amount_refunded_minor:  # it was surplus, and a part of it went back already
                     self._refunded.append((invoice.id, attempt.amount_refunded_minor))
             case S.DECLINED:
-                self._dun(attempt, invoice, evidence_id)
+                after_decline(self._changes, attempt, invoice, evidence_id)
             case S.NOT_SENT:
                 self._not_sent(attempt, invoice, finding)
             case S.NOT_CHARGED:
-                self._try_again(invoice, self._now)
+                self._changes.try_again(invoice, self._now)
             case S.UNKNOWN | S.IN_PROCESS:
                 invoice.not_sent_in_a_row = 0
             case S.NEEDS_REVIEW:
@@ -278,7 +265,7 @@ class Settlement:
                 detail["proposal"] = "refund"
                 if invoice.state == InvoiceState.OPEN:
                     invoice.next_attempt_at = None  # money is there: stop asking for more
-                if subscription := self._subscription(invoice):
+                if subscription := self._changes.subscription_of(invoice):
                     detail["subscription_state"] = subscription.state
             case S.REVERSED:
                 self._take_back(attempt, invoice, evidence_id)
@@ -297,88 +284,32 @@ class Settlement:
         return at if is_last else max(at, invoice.look_from_at or at)
 
     def _pay(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
-        detail = self._set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)
+        detail = self._changes.set_invoice(invoice, InvoiceState.PAID, Reason.PAID, evidence_id)
         invoice.next_attempt_at = None
         if invoice.hold == Hold.PROPOSAL:
             self._closed_while_proposed.append(invoice.id)
         invoice.hold = None
-        subscription = self._subscription(invoice)
+        subscription = self._changes.subscription_of(invoice)
         if attempt.state_reason == Reason.LATE_MONEY:
             detail |= {"late": True, "subscription_state": subscription.state if subscription else None}
             if subscription and subscription.state in STOPPED:
                 self._found.append(watching.after_the_end(attempt))
         if subscription:
             if subscription.state == SubscriptionState.INCOMPLETE:
-                self._first_payments.paid(subscription, attempt)
-                self._set_subscription(subscription, SubscriptionState.ACTIVE, Reason.FIRST_PAYMENT_PAID, evidence_id)
+                self._changes.first_payments.paid(subscription, attempt)
+                self._changes.set_subscription(
+                    subscription, SubscriptionState.ACTIVE, Reason.FIRST_PAYMENT_PAID, evidence_id
+                )
             if subscription.state == SubscriptionState.PAST_DUE and subscription.declined_invoices == 0:
-                self._set_subscription(subscription, SubscriptionState.ACTIVE, Reason.INVOICE_PAID, evidence_id)
-            self._complete_if_over(subscription, evidence_id)
-
-    def _dun(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
-        if invoice.state != InvoiceState.OPEN:
-            return
-        invoice.not_sent_in_a_row = 0
-        subscription = self._subscription(invoice)
-        if subscription and invoice.tries == 0:
-            subscription.declined_invoices += 1
-        invoice.tries += 1
-        invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
-        payload = failure_of(invoice, attempt)
-        if subscription and subscription.state == SubscriptionState.INCOMPLETE:
-            self._first_payments.declined(subscription, invoice)
-            self._record_event("invoice.payment_failed", invoice, payload | NO_OTHER_TRY, occasion=str(attempt.number))
-            return
-        account = self._locked.accounts[invoice.account_id]
-        policy = policy_of(account, one_off=subscription is None)
-        step = next_step(policy, first_tried_at=invoice.first_tried_at, tried_at=attempt.armed_at, now=self._now)
-        runs = bool(subscription and subscription.state in RUNNING)
-        then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)
-        self._record_event("invoice.payment_failed", invoice, payload | then, occasion=str(attempt.number))
-        match step:
-            case RetryAt(at):
-                self._try_again(invoice, at)
-                if subscription and subscription.state in (SubscriptionState.ACTIVE, SubscriptionState.TRIALING):
-                    self._set_subscription(
-                        subscription, SubscriptionState.PAST_DUE, Reason.INVOICE_DECLINED, evidence_id
-                    )
-            case GiveUp(action):
-                invoice.next_attempt_at = None
-                self._set_invoice(invoice, InvoiceState.UNCOLLECTIBLE, Reason.TRIES_EXHAUSTED, evidence_id)
-                if subscription:
-                    self._give_up(subscription, action, evidence_id)
-            case _:
-                assert_never(step)
-
-    def _give_up(self, subscription: settling.SubscriptionRow, action: FinalAction, evidence_id: int) -> None:
-        if subscription.state not in RUNNING:
-            return
-        if action is not FinalAction.KEEP and open_before_ending(subscription_id=subscription.id, now=self._now):
-            settling.read_again(subscription)
-        match action:
-            case FinalAction.CANCEL:
-                subscription.next_due_at = None
-                subscription.ended_at = self._now
-                self._canceled.append(subscription.id)
-                self._set_subscription(subscription, SubscriptionState.CANCELED, Reason.TRIES_EXHAUSTED, evidence_id)
-            case FinalAction.PAUSE:
-                subscription.next_due_at = None
-                self._set_subscription(subscription, SubscriptionState.PAUSED, Reason.TRIES_EXHAUSTED, evidence_id)
-            case FinalAction.KEEP:
-                if subscription.state != SubscriptionState.PAST_DUE:
-                    self._set_subscription(
-                        subscription, SubscriptionState.PAST_DUE, Reason.TRIES_EXHAUSTED, evidence_id
-                    )
-                self._complete_if_over(subscription, evidence_id)
-            case _:
-                assert_never(action)
+                self._changes.set_subscription(subscription, SubscriptionState.ACTIVE, Reason.INVOICE_PAID, evidence_id)
+            self._changes.complete_if_over(subscription, evidence_id)
 
     def _not_sent(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, finding: Finding) -> None:
         invoice.not_sent_in_a_row += 1
         wait = wait_after_not_sent(invoice.not_sent_in_a_row, finding.retry_after_seconds)
         if finding.source is Source.COMMIT_UNACKNOWLEDGED:
             wait = timedelta(0)
-        self._try_again(invoice, self._now + wait)
+        self._changes.try_again(invoice, self._now + wait)
         if fault_of(finding) is Fault.INVOICE:
             self._hold_if_always_refused(attempt, invoice)
 
@@ -395,56 +326,10 @@ class Settlement:
         invoice.next_attempt_at = None
         invoice.hold = hold
         state, held = InvoiceState.OPEN.value, f"{InvoiceState.OPEN.value} ({hold})"
-        self._log(invoice, state, held, attempt.state_reason, None, invoice=invoice.public_id, hold=hold)
+        self._changes.log(invoice, state, held, attempt.state_reason, None, invoice=invoice.public_id, hold=hold)
 
     def _take_back(self, attempt: settling.AttemptRow, invoice: settling.InvoiceRow, evidence_id: int) -> None:
         paid_by_it = invoice.state == InvoiceState.PAID and invoice.state_reason != Reason.PAID_ELSEWHERE
         if paid_by_it and not any(o.state == S.SUCCEEDED.value for o in self._others(attempt)):
-            self._set_invoice(invoice, InvoiceState.OPEN, Reason.PAYMENT_REVERSED, evidence_id)
+            self._changes.set_invoice(invoice, InvoiceState.OPEN, Reason.PAYMENT_REVERSED, evidence_id)
             invoice.hold = Hold.REVERSED.value
-
-    def _try_again(self, invoice: settling.InvoiceRow, at: datetime) -> None:
-        if invoice.state == InvoiceState.OPEN and invoice.hold is None:
-            invoice.next_attempt_at = max(at, invoice.look_from_at or at)
-
-    # --- small steps --------------------------------------------------------------------------------------
-
-    def _subscription(self, invoice: settling.InvoiceRow) -> settling.SubscriptionRow | None:
-        return self._locked.subscriptions.get(invoice.subscription_id) if invoice.subscription_id else None
-
-    def _complete_if_over(self, subscription: settling.SubscriptionRow, evidence_id: int) -> None:
-        """Completed: all repetitions were opened and none of their invoices is open any more."""
-        over = subscription.repetitions is not None and subscription.periods_charged >= subscription.repetitions
-        if over and subscription.state in RUNNING and subscription.open_invoices == 0:
-            subscription.ended_at = self._now
-            self._set_subscription(subscription, SubscriptionState.COMPLETED, Reason.REPETITIONS_OVER, evidence_id)
-
-    def _set_invoice(
-        self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int
-    ) -> dict[str, Any]:
-        detail = self._log(invoice, invoice.state, state, reason, evidence_id, invoice=invoice.public_id)
-        if subscription := self._subscription(invoice):
-            change = (state is InvoiceState.OPEN) - (invoice.state == InvoiceState.OPEN)
-            subscription.open_invoices += change
-            subscription.declined_invoices += change if invoice.tries else 0
-        invoice.state = state.value
-        invoice.state_reason = reason
-        invoice.closed_at = None if state is InvoiceState.OPEN else self._now
-        return detail
-
-    def _set_subscription(
-        self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int
-    ) -> None:
-        self._log(subscription, subscription.state, state, reason, evidence_id)
-        subscription.state = state.value
-        self._subscriptions[subscription.id] = subscription
-
-    def _log(
-        self, row: Row, before: str, after: str, reason: str, evidence_id: int | None, **detail: Any
-    ) -> dict[str, Any]:
-        """What the event of the move says besides, to be added to before it is written."""
-        self._history.append(transition_of(row, before, after, reason, evidence_id, detail))
-        return detail
-
-    def _record_event(self, kind: str, row: Row, payload: Mapping[str, Any], *, occasion: str) -> None:
-        self._history.append(event_of(kind, row, payload, occasion))

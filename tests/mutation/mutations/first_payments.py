@@ -7,6 +7,7 @@ DOMAIN = "billing/domain/first_payment.py"
 BEGIN = "billing/subscriptions/first_payment.py"
 SETTLED = "billing/charging/attempts/first_payments.py"
 CONSEQUENCES = "billing/charging/attempts/consequences.py"
+DECLINE = "billing/charging/attempts/decline.py"
 EXPIRE = "billing/charging/collecting/expire.py"
 WAYS_OUT = "billing/charging/cases/ways_out.py"
 RETRY = "billing/charging/cases/retry_now.py"
@@ -38,8 +39,8 @@ _PAID = [
         swap("schedule_from", "max(at, first_due_at) if first_due_at else at", "at"), TEST_SETTLED, "stepped_back"),
     one("first payment: the only one leaves nothing due", BEGIN,
         swap("schedule_from", "None if over else following.due_at", "following.due_at"), TEST_SETTLED, "only_one"),
-    one("first payment: a decline is not retried by the retry days", CONSEQUENCES,
-        never("_dun", "subscription and subscription.state == SubscriptionState.INCOMPLETE"),
+    one("first payment: a decline is not retried by the retry days", DECLINE,
+        never("after_decline", "subscription and subscription.state == SubscriptionState.INCOMPLETE"),
         TEST_SETTLED, "decline_leaves_it"),
     one("first payment: the same card is not tried again by itself", BEGIN, never("_waits_for",
         "refusal is Refusal.FIRST_CHARGE_DECLINED and tried and tried[-1][1] == card.pk"),
