@@ -110,7 +110,8 @@ class _Life:
         self._subscription: Subscription | None = invoice.subscription
         self._zone = self._subscription.time_zone if self._subscription else invoice.account.time_zone
         self._money = display(invoice.amount_minor, invoice.currency)
-        attempts = PaymentAttempt.objects.filter(invoice=invoice).select_related("payment_method").order_by("number")
+        attempts = PaymentAttempt.objects.filter(invoice=invoice).select_related("payment_method", "checkout")
+        attempts = attempts.order_by("number")
         self._attempts = list(attempts)
         self._evidence: dict[int, list[Evidence]] = {attempt.pk: [] for attempt in self._attempts}
         for row in Evidence.objects.filter(attempt_id__in=self._evidence).order_by("id"):

@@ -28,6 +28,7 @@ from billing.models import (
     Customer,
     Evidence,
     GatewayAccount,
+    PaymentAttempt,
     PaymentMethod,
     Plan,
     RefundEvidence,
@@ -282,6 +283,11 @@ def card_words(card: PaymentMethod | None) -> str:
         return "card awaiting customer" if card.state == CardState.PENDING else "card without a label"
     scheme = {"4": "Visa", "5": "Mastercard"}.get(card.label[:1], "Card")
     return f"{scheme} •••• {card.label[-4:]}"
+
+
+def paid_with(attempt: PaymentAttempt) -> str:
+    """The card of an attempt, or that it was paid on a page."""
+    return card_words(attempt.payment_method) if attempt.payment_method else "payment page"
 
 
 def schedule_words(row: Plan | Subscription) -> str:

@@ -338,6 +338,7 @@ def _facts(
         preflight_at=invoice.preflight_at,
         look_from_at=invoice.look_from_at,
         tried_card_held=invoice.tried_card_held,
+        checkout_open=invoice.checkout_open,
     )
 
 
