@@ -20,6 +20,7 @@ from billing.domain.resolution import ProposalOutcome
 from billing.domain.schedules import Schedule
 from billing.domain.subscriptions import Hold, InvoiceState, SubscriptionState
 from billing.explaining.attempt_life import AttemptLife
+from billing.explaining.checkout_life import checkout_lines
 from billing.explaining.lines import Kind, Line, Proposers
 from billing.explaining.refund_life import RefundLife
 from billing.explaining.summary import Answer, answer_of
@@ -141,6 +142,7 @@ class _Life:
                 proposers=self._proposers,
             )
             lines += life.lines()
+        lines += checkout_lines(invoice=self._invoice, zone=self._zone, to_staff=self._to_staff)
         for refund in self._refunds:
             lines += [replace(line, rank=self._before_a_refund(line.at)) for line in refund.lines()]
         lines += [*self._subscription_changes(), *self._stops()]
