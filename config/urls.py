@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from billing.api.health import HealthView
 from billing.callbacks.bind_return import bind_return
+from billing.callbacks.checkout_return import checkout_return
 from billing.callbacks.notify import notify
 from billing.callbacks.save_card import save_card
 
@@ -14,6 +15,7 @@ urlpatterns = [
     path("health/", HealthView.as_view(), name="health"),
     path("api/", include("billing.api.urls")),
     path("bind/<str:token>/", bind_return, name="bind-return"),
+    path("checkout/<str:public_id>/", checkout_return, name="checkout-return"),
     path("card/<str:token>/", save_card, name="save-card"),
     path("callbacks/rm/notify/", notify, name="notify"),
 ]

@@ -28,6 +28,7 @@ from tests.factories import (
     make_account,
     make_attempt,
     make_card,
+    make_checkout,
     make_customer,
     make_evidence,
     make_found_payment,
@@ -110,6 +111,7 @@ def make_world(account: GatewayAccount | None = None) -> World:
         )
     )
     found.add(refund, make_refund_evidence(refund), make_message(invoice))
+    found.add(make_checkout(make_invoice(make_card(make_customer(account, name="Lim Mei", email="mei@example.org")))))
     found.add(
         Transition.objects.create(
             account_id=account.pk,

@@ -35,10 +35,16 @@ class Looked:
     failed: int = 0
 
 
-def look_at_due(*, tuning: Tuning, clock: Callable[[], datetime], should_stop: Callable[[], bool]) -> Looked:
+def look_at_due(
+    *,
+    tuning: Tuning,
+    clock: Callable[[], datetime],
+    should_stop: Callable[[], bool],
+    for_seconds: int = FOR_SECONDS,
+) -> Looked:
     """One run over all accounts, for about half a minute; what is left over is for the next run."""
     done = Looked()
-    stop_at = time.monotonic() + FOR_SECONDS
+    stop_at = time.monotonic() + for_seconds
     now = clock()
     due = checkouts.accounts_to_look_at(now=now)
     accounts = GatewayAccount.objects.filter(pk__in=due).exclude(api_url__in=addresses_off(now)).order_by("pk")
