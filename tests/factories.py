@@ -15,6 +15,7 @@ from billing.ids import new_id, new_marker
 from billing.models import (
     Checkout,
     Customer,
+    DeclineRuling,
     Event,
     Evidence,
     FoundPayment,
@@ -408,6 +409,20 @@ def move_refund(refund: Refund, *states: str, **columns: Any) -> Refund:
         Refund.objects.filter(pk=refund.pk).update(state=state, last_evidence_id=evidence.pk, **changes)
     refund.refresh_from_db()
     return refund
+
+
+def make_decline_ruling(account: GatewayAccount | None = None, **columns: Any) -> DeclineRuling:
+    return DeclineRuling.objects.create(
+        **{
+            "account": account or make_account(),
+            "code": "9010",
+            "kind": "soft",
+            "decided_by": "siti",
+            "reason": "the bank says so",
+            "decided_at": NOW,
+            **columns,
+        }
+    )
 
 
 def make_outside_payment(invoice: Invoice | None = None, **columns: Any) -> OutsidePayment:

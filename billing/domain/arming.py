@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from billing.domain.card_limits import Held, why_held
 from billing.domain.subscriptions import RUNNING, CardKind, CardState, SubscriptionState
 
 PREFLIGHT_FRESH = timedelta(seconds=60)
@@ -40,6 +41,8 @@ class Refusal(StrEnum):
     CONSTRAINT = "constraint"
     GATEWAY_UNAVAILABLE = "gateway_unavailable"  # no token to be had: nothing is armed without one
     ACCOUNT_PAUSED = "account_paused"  # the account pauses by itself, or waits for a person; its page says why
+    CARD_FROZEN = "card_frozen"  # its bank approves nothing more: another card is needed
+    CARD_RESTS = "card_rests"  # it was declined too often lately
     NO_SENDER = "no_sender"  # this machine starts no threads
     # It is not tried again until there is another card, or a person wants it: only its payment starts the subscription.
     FIRST_CHARGE_DECLINED = "first_charge_declined"
@@ -66,9 +69,14 @@ LOOK_AGAIN: dict[Refusal, timedelta] = {
     Refusal.CONSTRAINT: timedelta(minutes=15),
     Refusal.GATEWAY_UNAVAILABLE: timedelta(0),  # at every tick
     Refusal.ACCOUNT_PAUSED: timedelta(0),
+    Refusal.CARD_FROZEN: timedelta(minutes=15),  # or sooner: the try is avoided, which dates the next one
+    Refusal.CARD_RESTS: timedelta(minutes=15),  # the same; or when the card may be tried again
     Refusal.NO_SENDER: timedelta(0),
     Refusal.FIRST_CHARGE_DECLINED: timedelta(days=1),  # for completeness: settle writes it, and no time ends it
 }
+
+# The card's declines forbid the try (`domain.card_limits`).
+FOR_ITS_DECLINES = frozenset({Refusal.CARD_FROZEN, Refusal.CARD_RESTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,10 @@ class ArmFacts:
     look_from_at: datetime | None
     tried_card_held: bool = False
     checkout_open: bool = False
+    card_frozen_by: str | None = None
+    card_rests_until: datetime | None = None
+    card_capped_until: datetime | None = None
+    asked_for: bool = False
 
 
 def refusal(facts: ArmFacts, now: datetime) -> Refusal | None:
@@ -120,9 +132,23 @@ def refusal(facts: ArmFacts, now: datetime) -> Refusal | None:
         (facts.card_environment is not facts.account_environment, Refusal.ENVIRONMENT_DIFFERS),
         (facts.amount_minor > facts.account_limit_minor, Refusal.ABOVE_LIMIT),
         (facts.amount_refunded_minor > 0, Refusal.ALREADY_REFUNDED),
+        # The last ones: a try is avoided only where it could have been made.
         (facts.preflight_needed and not _fresh(facts, now), Refusal.PREFLIGHT_MISSING),
+        (facts.card_frozen_by is not None, Refusal.CARD_FROZEN),
+        (card_held(facts, now) is not None, Refusal.CARD_RESTS),
     )
     return next((reason for fails, reason in checks if fails), None)
+
+
+def card_held(facts: ArmFacts, now: datetime) -> tuple[Held, datetime] | None:
+    """Why the declines of the card forbid a try at `now`, and from when there may be one; None: they do not."""
+    return why_held(
+        facts.card_frozen_by,
+        facts.card_rests_until,
+        facts.card_capped_until,
+        asked_for=facts.asked_for,
+        now=now,
+    )
 
 
 def _fresh(facts: ArmFacts, now: datetime) -> bool:

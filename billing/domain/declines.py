@@ -108,3 +108,9 @@ def decline_of(code: str) -> Decline:
 def known_codes() -> Mapping[str, Decline]:
     """The codes that have a meaning."""
     return _TABLE
+
+
+def kind_of(code: str, rulings: Mapping[str, DeclineKind]) -> DeclineKind:
+    """The kind of a decline, where `rulings` are the codes that an account's staff decided about."""
+    code = code.strip().upper()
+    return rulings.get(code) or decline_of(code).kind

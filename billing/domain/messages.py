@@ -118,6 +118,8 @@ def _of_failure(details: Mapping[str, Any]) -> MessageKind | None:
     """The end of a subscription has a message of its own, which names the payment."""
     if details.get("ends_subscription"):
         return None
+    if details.get("avoided") and not details.get("first") and details.get("tries_left") != 1:
+        return None  # nothing happened that the customer was not told of
     return MessageKind.LAST_WARNING if details.get("tries_left") == 1 else MessageKind.PAYMENT_FAILED
 
 

@@ -125,6 +125,7 @@ WORDS: Mapping[StrEnum, str] = {
     Reason.WRITTEN_OFF: "written off",
     Reason.CREATED: "created",
     Reason.ACTIVATED: "activated",
+    Reason.DECLINES_FORGIVEN: "the bank approved a payment since, or a person judged its decline otherwise",
     Reason.ANOTHER_CARD: "it is tried at once on another card",
     Reason.FIRST_PAYMENT_DUE: "it starts when its first charge is paid",
     Reason.FIRST_PAYMENT_PAID: "its first charge was paid",
@@ -168,6 +169,8 @@ WORDS: Mapping[StrEnum, str] = {
     Refusal.CONSTRAINT: "a database constraint forbade it",
     Refusal.GATEWAY_UNAVAILABLE: "the gateway could not be reached",
     Refusal.FIRST_CHARGE_DECLINED: "the first charge was declined, and waits for another card or a retry",
+    Refusal.CARD_FROZEN: "the card's bank approves nothing more, and another card is needed",
+    Refusal.CARD_RESTS: "the card was declined too often lately, and is not tried again before its time",
     Refusal.ACCOUNT_PAUSED: "charging of the account is paused; its page says why",
     # Cards.
     Reason.BINDING_STARTED: "saving the card was started",

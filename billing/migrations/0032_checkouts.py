@@ -134,7 +134,7 @@ TRIGGERS = [
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0028_one_off_retry_days'),
+        ('billing', '0029_card_limits'),
     ]
 
     operations = [
@@ -184,7 +184,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='invoice',
             name='refusal',
-            field=models.TextField(blank=True, choices=[('subscription_not_usable', 'subscription not usable'), ('no_card', 'no card'), ('card_not_active', 'card not active'), ('card_held', 'card held'), ('card_has_gateway_schedule', 'card has gateway schedule'), ('card_has_unresolved_attempt', 'card has unresolved attempt'), ('invoice_has_holder', 'invoice has holder'), ('checkout_open', 'checkout open'), ('collected_by_gateway', 'collected by gateway'), ('environment_differs', 'environment differs'), ('above_limit', 'above limit'), ('already_refunded', 'already refunded'), ('preflight_missing', 'preflight missing'), ('preflight_found_money', 'preflight found money'), ('lists_may_lag', 'lists may lag'), ('card_unreadable', 'card unreadable'), ('request_impossible', 'request impossible'), ('constraint', 'constraint'), ('gateway_unavailable', 'gateway unavailable'), ('account_paused', 'account paused'), ('no_sender', 'no sender'), ('first_charge_declined', 'first charge declined')], null=True),
+            field=models.TextField(blank=True, choices=[('subscription_not_usable', 'subscription not usable'), ('no_card', 'no card'), ('card_not_active', 'card not active'), ('card_held', 'card held'), ('card_has_gateway_schedule', 'card has gateway schedule'), ('card_has_unresolved_attempt', 'card has unresolved attempt'), ('invoice_has_holder', 'invoice has holder'), ('checkout_open', 'checkout open'), ('collected_by_gateway', 'collected by gateway'), ('environment_differs', 'environment differs'), ('above_limit', 'above limit'), ('already_refunded', 'already refunded'), ('preflight_missing', 'preflight missing'), ('preflight_found_money', 'preflight found money'), ('lists_may_lag', 'lists may lag'), ('card_unreadable', 'card unreadable'), ('request_impossible', 'request impossible'), ('constraint', 'constraint'), ('gateway_unavailable', 'gateway unavailable'), ('account_paused', 'account paused'), ('card_frozen', 'card frozen'), ('card_rests', 'card rests'), ('no_sender', 'no sender'), ('first_charge_declined', 'first charge declined')], null=True),
         ),
         migrations.AlterField(
             model_name='paymentattempt',
@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(('refusal__isnull', True), ('refusal__in', ['subscription_not_usable', 'no_card', 'card_not_active', 'card_held', 'card_has_gateway_schedule', 'card_has_unresolved_attempt', 'invoice_has_holder', 'checkout_open', 'collected_by_gateway', 'environment_differs', 'above_limit', 'already_refunded', 'preflight_missing', 'preflight_found_money', 'lists_may_lag', 'card_unreadable', 'request_impossible', 'constraint', 'gateway_unavailable', 'account_paused', 'no_sender', 'first_charge_declined']), _connector='OR'), name='invoice_refusal_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('refusal__isnull', True), ('refusal__in', ['subscription_not_usable', 'no_card', 'card_not_active', 'card_held', 'card_has_gateway_schedule', 'card_has_unresolved_attempt', 'invoice_has_holder', 'checkout_open', 'collected_by_gateway', 'environment_differs', 'above_limit', 'already_refunded', 'preflight_missing', 'preflight_found_money', 'lists_may_lag', 'card_unreadable', 'request_impossible', 'constraint', 'gateway_unavailable', 'account_paused', 'card_frozen', 'card_rests', 'no_sender', 'first_charge_declined']), _connector='OR'), name='invoice_refusal_known'),
         ),
         migrations.AddField(
             model_name='checkout',

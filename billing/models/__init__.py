@@ -4,6 +4,7 @@ from billing.models.accounts import ApiKey, GatewayAccount, Host, IdempotencyRec
 from billing.models.attempts import Evidence, PaymentAttempt
 from billing.models.checkouts import Checkout
 from billing.models.customers import Customer, PaymentMethod
+from billing.models.declines import DeclineRuling
 from billing.models.gateway_records import GatewayOrder, GatewayTransaction
 from billing.models.history import Event, Transition
 from billing.models.invoices import Invoice
@@ -27,6 +28,7 @@ __all__ = [
     "ChargeRun",
     "Checkout",
     "Customer",
+    "DeclineRuling",
     "Event",
     "Evidence",
     "FoundPayment",

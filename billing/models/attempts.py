@@ -126,6 +126,11 @@ class PaymentAttempt(models.Model):
                 name="attempt_with_a_person",
             ),
             models.Index(
+                fields=("account", "armed_at"),
+                condition=Q(state=AttemptState.DECLINED.value),
+                name="attempt_declined",
+            ),
+            models.Index(
                 fields=("deadline_at",), condition=Q(state=AttemptState.SENDING.value), name="attempt_sending"
             ),
             models.Index(

@@ -45,7 +45,10 @@ class PaymentMethod(models.Model):
 
     `unread_since`: reading its orders has failed since; `unreadable_at`: for so long that a person was asked;
     `given_up_at`: a person went on without its orders. A complete read empties all three. `watch_from_at` is when its
-    last attempt without money ended, `next_watch_at` when the card is read for money that came since."""
+    last attempt without money ended, `next_watch_at` when the card is read for money that came since.
+
+    `frozen_by` is the code of a decline after which the bank approves nothing more, `rests_until` and `capped_until`
+    when our limits and the network's allow a try again (`domain.card_limits`); a settled decline writes them."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -73,6 +76,10 @@ class PaymentMethod(models.Model):
     watch_from_at = models.DateTimeField(null=True, blank=True)
     next_watch_at = models.DateTimeField(null=True, blank=True)
     watches_failed = models.IntegerField(db_default=0)
+    frozen_at = models.DateTimeField(null=True, blank=True)
+    frozen_by = models.TextField(null=True, blank=True)
+    rests_until = models.DateTimeField(null=True, blank=True)
+    capped_until = models.DateTimeField(null=True, blank=True)
     # When the newest complete read of the card for a quarantine began.
     quarantine_read_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
@@ -95,10 +102,16 @@ class PaymentMethod(models.Model):
             only_if("held_at", ~Q(held_reason=""), name="held_card_says_why"),
             only_if("unreadable_at", Q(unread_since__isnull=False), name="only_a_card_that_was_not_read_is_unreadable"),
             only_if("given_up_at", Q(unreadable_at__isnull=False), name="only_an_unreadable_card_is_given_up"),
+            models.CheckConstraint(
+                condition=Q(frozen_at__isnull=True, frozen_by__isnull=True)
+                | Q(frozen_at__isnull=False) & ~Q(frozen_by=""),
+                name="frozen_card_says_why",
+            ),
             only_if("next_watch_at", Q(watch_from_at__isnull=False), name="a_watched_card_says_since_when"),
         )
         indexes = (
             models.Index(fields=("held_at",), condition=Q(held_at__isnull=False), name="card_held"),
+            models.Index(fields=("frozen_at",), condition=Q(frozen_at__isnull=False), name="card_frozen"),
             models.Index(fields=("unreadable_at",), condition=Q(unreadable_at__isnull=False), name="card_unreadable"),
             models.Index(
                 fields=("account", "next_watch_at", "id"),

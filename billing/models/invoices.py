@@ -15,9 +15,11 @@ from billing.models.subscriptions import Subscription
 class Invoice(models.Model):
     """What is owed. Open invoices whose `next_attempt_at` has come are the work list.
 
-    `next_attempt_at` is empty while an attempt is unresolved and while `hold` waits for a person. `tries`
-    counts attempts that cost a dunning try. `lease_until` and `lease_token` belong to the reader that
-    preflights the invoice; `preflight_at` is when it began to read. A look that began before `look_from_at` does not
+    `next_attempt_at` is empty while an attempt is unresolved and while `hold` waits for a person. `tries` counts the
+    tries of its retry days: declined ones, and `tries_avoided` of them that were not made because of the card.
+    `asked_for`: somebody wants the next try, so that our own limits for a card do not put it off. `lease_until` and
+    `lease_token` belong to the reader that preflights the invoice; `preflight_at` is when it began to read. A look that
+    began before `look_from_at` does not
     show what an earlier attempt did."""
 
     public_id = models.TextField(unique=True)
@@ -42,6 +44,8 @@ class Invoice(models.Model):
     collect_regardless = models.BooleanField(db_default=False)
     attempt_count = models.IntegerField(db_default=0)
     tries = models.IntegerField(db_default=0)
+    tries_avoided = models.IntegerField(db_default=0)
+    asked_for = models.BooleanField(db_default=False)
     first_tried_at = models.DateTimeField(null=True, blank=True)
     not_sent_in_a_row = models.IntegerField(db_default=0)
     refusal = models.TextField(choices=choices(Refusal), null=True, blank=True)
@@ -69,6 +73,9 @@ class Invoice(models.Model):
             models.CheckConstraint(
                 condition=Q(amount_refunded_minor__gte=0, amount_refunded_minor__lte=F("amount_minor")),
                 name="refunds_never_exceed_the_invoice",
+            ),
+            models.CheckConstraint(
+                condition=Q(tries_avoided__gte=0, tries_avoided__lte=F("tries")), name="avoided_tries_are_tries"
             ),
             only_if("hold", Q(hold__in=[hold.value for hold in Hold]), name="invoice_hold_known"),
             only_if("refusal", Q(refusal__in=[reason.value for reason in Refusal]), name="invoice_refusal_known"),

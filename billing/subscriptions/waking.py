@@ -19,6 +19,8 @@ WAITS_FOR_A_CARD = (
     Refusal.CARD_HAS_UNRESOLVED_ATTEMPT,
     Refusal.CARD_UNREADABLE,
     Refusal.ENVIRONMENT_DIFFERS,
+    Refusal.CARD_FROZEN,
+    Refusal.CARD_RESTS,
 )
 
 

@@ -43,6 +43,7 @@ _ALL: Final = (
     Card("good", "4111111111111111", "every charge succeeds"),
     Card("good_mastercard", "5555555555554444", "every charge succeeds"),
     Card("declines", "4000000000000002", "declines every charge with 9010", ("decline_9010",)),
+    Card("stolen", "4000000000000192", "declines every charge with 43, stolen", ("decline_43",)),
     Card("cannot_bind", "4000000000000101", "cannot be bound", bind_refusal="CARD_NOT_SUPPORTED"),
     Card("loses_answers", "4000000000000119", "every charge is taken, then the answer is lost", ("lost_after",)),
     Card(

@@ -78,6 +78,7 @@ class Outcome:
 _ALL: Final = (
     Outcome("success", "the money is taken", Money.SUCCESS),
     Outcome("decline_9010", "declined, acquirer code 9010", Money.FAILED, error="9010"),
+    Outcome("decline_43", "declined for good, acquirer code 43 (stolen)", Money.FAILED, error="43"),
     Outcome("decline_51", "declined, acquirer code 51", Money.FAILED, error="51"),
     Outcome(
         "lost_after",
@@ -326,4 +327,5 @@ AMOUNTS: Final[dict[int, str]] = {
     146: "last_success",
     147: "error_before",
     148: "error_after",
+    149: "decline_43",
 }

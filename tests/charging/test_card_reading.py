@@ -37,7 +37,7 @@ def test_attempt_armed_while_its_card_is_read_is_not_unexplained(shop: Shop, pro
 
     (reading,) = preflight.claim(shop.account, now=database_now(), limit=1)
     Invoice.objects.filter(pk=tried.pk).update(next_attempt_at=None)
-    fresh = make_invoice(card, next_attempt_at=database_now())
+    fresh = make_invoice(card, next_attempt_at=database_now(), asked_for=True)
     shop.collect()
     fresh.refresh_from_db()
     Invoice.objects.filter(pk=tried.pk).update(next_attempt_at=database_now())

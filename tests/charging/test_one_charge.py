@@ -170,7 +170,7 @@ def test_success_with_another_amount_needs_review(shop: Shop) -> None:
 def test_invoice_is_tried_again_only_after_its_cards_were_read(shop: Shop) -> None:
     invoice = due_invoice(shop, "4000000000000366")  # declines once, then succeeds
     shop.collect()
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
     read_before = shop.simulator.requests()["since_start"]["GET /v3/customer/{id}/orders"]
 
     shop.collect()
@@ -189,7 +189,7 @@ def test_money_that_came_after_a_decline_is_found_before_a_retry(shop: Shop) -> 
     shop.collect()
     assert PaymentAttempt.objects.get().state == "declined"
     time.sleep(0.5)
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
 
     shop.collect()
 
@@ -202,7 +202,7 @@ def test_money_that_came_after_a_decline_is_found_before_a_retry(shop: Shop) -> 
 def test_an_invoice_waits_when_its_cards_cannot_be_read(shop: Shop) -> None:
     invoice = due_invoice(shop, "4000000000000366")
     shop.collect()
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
     shop.simulator.set(error_unknown=[500, "SYSTEM_ERROR"], orders_visible_after=0)
     shop.simulator.set_customer(PaymentMethod_id(invoice), page_size=1)
     original = shop.account.api_url
@@ -234,17 +234,17 @@ def test_invoice_is_charged_once_the_gateway_can_be_reached(shop: Shop) -> None:
 def test_unexplained_order_holds_the_card_and_alerts_once(shop: Shop) -> None:
     invoice = due_invoice(shop, "4000000000000366")
     shop.collect()
-    stranger = make_invoice(invoice.payment_method, next_attempt_at=database_now(), amount_minor=5000)
+    stranger = make_invoice(invoice.payment_method, next_attempt_at=database_now(), asked_for=True, amount_minor=5000)
     shop.collect()
     # What the stranger paid is forgotten, as if another system had used the card.
     PaymentAttempt.objects.filter(invoice=invoice).update()
     attempt = PaymentAttempt.objects.get(invoice=stranger)
     assert attempt.state == "succeeded"
     forget(attempt)
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
 
     shop.collect()
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), preflight_at=None)
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True, preflight_at=None)
     shop.collect()
 
     invoice.refresh_from_db()
@@ -317,7 +317,7 @@ def test_wrong_setup_pauses_the_account_and_says_why(shop: Shop, outcome: str, h
     assert pace.since is not None
     assert pace.retry_at == pace.since + timedelta(hours=hours)
     assert Event.objects.filter(kind="account.paused").count() == 1
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
     assert shop.collect().armed == 0
     invoice.refresh_from_db()
     assert invoice.refusal == "account_paused"
@@ -433,7 +433,7 @@ def test_reader_that_fails_unexpectedly_is_a_failed_read(
     else:
         invoice = due_invoice(shop, "4000000000000366")
         shop.collect()
-        Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+        Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
         monkeypatch.setattr(preflight, "record", fail)
         shop.collect()
         assert invoice.attempts.count() == 1

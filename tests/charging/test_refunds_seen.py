@@ -59,7 +59,7 @@ def test_read_before_another_charge_finds_a_portal_refund(shop: Shop, simulator:
     in_the_portal(shop, attempt)
     again = make_invoice(attempt.payment_method, next_attempt_at=database_now(), amount_minor=101)  # declined
     shop.collect()
-    Invoice.objects.filter(pk=again.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=again.pk).update(next_attempt_at=database_now(), asked_for=True)
     shop.collect()
     assert Refund.objects.get().attempt_id == attempt.pk
 
@@ -99,7 +99,7 @@ def test_a_payment_that_cannot_be_read_holds_no_other_reading_up(
         return read(self, transaction_id)
 
     monkeypatch.setattr(Gateway, "read_transaction", gone)
-    Invoice.objects.filter(pk=again.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=again.pk).update(next_attempt_at=database_now(), asked_for=True)
     assert shop.collect().armed == 1
     with pytest.raises(GatewayUnavailableError):
         look(attempt.invoice)

@@ -61,7 +61,7 @@ def test_money_that_came_after_a_decline_is_not_taken_again(shop: Shop, profile:
     time.sleep(LATER_SECONDS + 0.2)
     shop.simulator.set(orders_visible_after=0)  # the next try is a day later
     if settle_down(shop, invoice).state == "declined":
-        Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+        Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
 
     shop.collect()
 

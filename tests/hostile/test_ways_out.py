@@ -189,7 +189,7 @@ def forgotten(shop: Shop) -> Invoice:
     card.refresh_from_db()
     assert card.held_reason == "unexplained_order"
     assert GatewayAccount.objects.get().quarantined_at is None
-    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now())
+    Invoice.objects.filter(pk=invoice.pk).update(next_attempt_at=database_now(), asked_for=True)
     return invoice
 
 

@@ -33,7 +33,7 @@ def recorded() -> set[str]:
             continue
         text = file.read_text(encoding="utf-8")
         if "record_event" in text or "record_change" in text or "NewEvent" in text:
-            named.update(re.findall(r"_record_event\(\"([a-z_.]+)\"", text))
+            named.update(re.findall(r"\brecord_event\(\"([a-z_.]+)\"", text))
             for kind, constant, orphan in KIND.findall(text):
                 named.add(kind or constant or f"{orphan}.orphan_answer")
     return named

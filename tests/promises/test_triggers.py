@@ -220,8 +220,8 @@ FREE_ATTEMPT_COLUMNS = {
 }  # fmt: skip
 FREE_INVOICE_COLUMNS = {
     "payment_method_id", "state", "state_reason", "description", "lines", "amount_refunded_minor", "next_attempt_at",
-    "hold", "attempt_count", "tries", "first_tried_at", "not_sent_in_a_row", "refusal", "refused_at", "preflight_at",
-    "look_from_at",
+    "hold", "attempt_count", "tries", "tries_avoided", "asked_for", "first_tried_at", "not_sent_in_a_row", "refusal",
+    "refused_at", "preflight_at", "look_from_at",
     "lease_until", "lease_token", "collect_regardless", "created_at", "closed_at",
 }  # fmt: skip
 FREE_PLAN_COLUMNS = {"public_id", "name", "created_at"}

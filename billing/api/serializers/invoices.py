@@ -119,6 +119,8 @@ class InvoiceSerializer(Output):
         help_text="When it is tried next. Null while an attempt is under way, and when no try follows automatically.",
     )
     attempt_count = whole("The number of attempts so far.")
+    tries = whole("How many of its tries were declined, or not made because of the card.")
+    tries_avoided = whole("Of these, how many were not made: the bank would have declined them.")
     hold = word(Hold, "Why an open invoice needs review.", read_only=True, allow_null=True)
     refusal = word(Refusal, "Why the last due try was not made.", read_only=True, allow_null=True)
     created_at = Instant(help_text="When it was issued.")

@@ -106,6 +106,16 @@ class PaymentMethodSerializer(Output):
     is_held = serializers.SerializerMethodField(
         help_text="Something about the card is unexplained. It is not charged until a person has reviewed it."
     )
+    declined_for_good = string(
+        "The code of a decline after which the bank approves nothing on this card any more. It is not charged: the "
+        "customer needs another card. Null otherwise.",
+        source="frozen_by",
+        allow_null=True,
+    )
+    rests_until = Instant(
+        allow_null=True,
+        help_text="From when the card is tried automatically again after its declines. May have passed. Null without any.",
+    )
     label = string(  # type: ignore[assignment]
         "First six and last four digits, as the gateway shows them. Empty until a card is saved."
     )

@@ -21,8 +21,18 @@ from billing.accounts.gateway_accounts import url_fits_environment
 from billing.charging.attempts.settle import Asked, AttemptFinding, settle
 from billing.charging.protocol import permission
 from billing.charging.protocol.request import is_for, request_columns, send_times
-from billing.domain.arming import LOOK_AGAIN, PREFLIGHT_FRESH, ArmFacts, Environment, Refusal, refusal
+from billing.domain.arming import (
+    FOR_ITS_DECLINES,
+    LOOK_AGAIN,
+    PREFLIGHT_FRESH,
+    ArmFacts,
+    Environment,
+    Refusal,
+    card_held,
+    refusal,
+)
 from billing.domain.attempts import Finding, Source, Verdict, charge_description, charge_title
+from billing.domain.card_limits import Held
 from billing.domain.manifests import price_jumped
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import CardKind, CardState, Collector, Hold, InvoiceState, SubscriptionState
@@ -53,6 +63,8 @@ class Armed:
 class ArmResult:
     armed: list[Armed] = field(default_factory=list)
     refused: int = 0
+    # Of the refused, invoices whose try is not made for the sake of the card's declines (`avoid`).
+    avoided: list[int] = field(default_factory=list)
     # Markers of attempts of which the database did not say whether they exist: none of them may be sent.
     unacknowledged: list[str] = field(default_factory=list)
     stopped: bool = False  # a breaker is on: nothing of this account may be armed
@@ -86,6 +98,7 @@ def arm(
             break
         result.armed += single.armed
         result.refused += single.refused
+        result.avoided += single.avoided
         result.unacknowledged += single.unacknowledged
         if single.unacknowledged:
             break  # the database is not well; what was armed before is sent
@@ -170,6 +183,7 @@ class _Batch:
         ready: list[tuple[arming.NewAttempt, PreparedRequest]] = []
         refusals: list[arming.Refused] = []
         holds: list[tuple[int, str, str]] = []
+        avoided: list[int] = []
         for invoice_id, subscription_id, card_id in candidates:
             invoice = invoices.get(invoice_id)
             card = cards.get(card_id) if card_id is not None else None
@@ -184,15 +198,19 @@ class _Batch:
             if price_jumped(invoice.amount_minor, invoice.paid_before_minor):
                 holds.append((invoice.id, invoice.public_id, Hold.PRICE_JUMPED.value))
                 continue
-            reason = refusal(_facts(account, invoice, subscription, card), self.now)
+            facts = _facts(account, invoice, subscription, card)
+            reason = refusal(facts, self.now)
             outcome = reason or (self._freeze(account, invoice, card) if card else Refusal.NO_CARD)
             if isinstance(outcome, Refusal):
-                refusals.append(_refused(invoice.id, outcome, self.now))
+                held = card_held(facts, self.now) if outcome in FOR_ITS_DECLINES else None
+                refusals.append(_refused(invoice.id, outcome, self.now, held))
+                if held is not None and held[0] is not Held.RESTS:
+                    avoided.append(invoice.id)
             else:
                 ready.append(outcome)
         arming.refuse(refusals, now=self.now)
         self._hold(holds)
-        return ArmResult(refused=len(refusals) + len(holds)), ready
+        return ArmResult(refused=len(refusals) + len(holds), avoided=avoided), ready
 
     def _hold(self, holds: list[tuple[int, str, str]]) -> None:
         arming.hold([(invoice, hold) for invoice, _, hold in holds])
@@ -339,6 +357,12 @@ def _facts(
         look_from_at=invoice.look_from_at,
         tried_card_held=invoice.tried_card_held,
         checkout_open=invoice.checkout_open,
+        card_frozen_by=card.frozen_by if card else None,
+        card_rests_until=card.rests_until if card else None,
+        card_capped_until=card.capped_until if card else None,
+        # Whoever starts a subscription wants its first payment.
+        asked_for=invoice.asked_for
+        or (subscription is not None and subscription.state == SubscriptionState.INCOMPLETE.value),
     )
 
 
@@ -347,8 +371,9 @@ def _refuse_alone(invoice_id: int, now: datetime) -> None:
         arming.refuse([_refused(invoice_id, Refusal.CONSTRAINT, now)], now=now)
 
 
-def _refused(invoice_id: int, why: Refusal, now: datetime) -> arming.Refused:
-    return arming.Refused(invoice_id, why.value, now + LOOK_AGAIN[why])
+def _refused(invoice_id: int, why: Refusal, now: datetime, held: tuple[Held, datetime] | None = None) -> arming.Refused:
+    again = held[1] if held is not None and held[0] is Held.RESTS else now + LOOK_AGAIN[why]
+    return arming.Refused(invoice_id, why.value, again)
 
 
 def _constraint(error: IntegrityError) -> str:

@@ -9,6 +9,7 @@ from billing.charging.attempts.subjects import Row, event_of, transition_of
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
 from billing.models.bulk import settling
+from billing.models.bulk.card_limits import Rulings, rulings_of
 from billing.models.bulk.history import NewEvent, NewTransition, record_history
 
 
@@ -24,6 +25,7 @@ class Changes:
         self._subscriptions: dict[int, settling.SubscriptionRow] = {}
         self._canceled: list[int] = []
         self._history: list[NewTransition | NewEvent] = []
+        self._rulings: dict[int, Rulings] = {}
 
     def write_rows(self) -> None:
         settling.write_invoices(list(self._invoices.values()))
@@ -33,6 +35,12 @@ class Changes:
 
     def write_history(self, actor: str) -> None:
         record_history(self._history, actor=actor, now=self.now)
+
+    def rulings(self, account_id: int) -> Rulings:
+        """What the account's staff decided about codes of declines; read once, at the first decline."""
+        if account_id not in self._rulings:
+            self._rulings[account_id] = rulings_of(account_id)
+        return self._rulings[account_id]
 
     def touch(self, invoice: settling.InvoiceRow) -> None:
         """The invoice is written at the end, with whatever is changed of it until then."""
@@ -46,7 +54,7 @@ class Changes:
             invoice.next_attempt_at = max(at, invoice.look_from_at or at)
 
     def set_invoice(
-        self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int
+        self, invoice: settling.InvoiceRow, state: InvoiceState, reason: str, evidence_id: int | None
     ) -> dict[str, Any]:
         """What the event of the move says besides, as `log` returns it."""
         detail = self.log(invoice, invoice.state, state, reason, evidence_id, invoice=invoice.public_id)
@@ -60,19 +68,19 @@ class Changes:
         return detail
 
     def set_subscription(
-        self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int
+        self, subscription: settling.SubscriptionRow, state: SubscriptionState, reason: str, evidence_id: int | None
     ) -> None:
         self.log(subscription, subscription.state, state, reason, evidence_id)
         subscription.state = state.value
         self._subscriptions[subscription.id] = subscription
 
-    def cancel(self, subscription: settling.SubscriptionRow, reason: str, evidence_id: int) -> None:
+    def cancel(self, subscription: settling.SubscriptionRow, reason: str, evidence_id: int | None) -> None:
         subscription.next_due_at = None
         subscription.ended_at = self.now
         self._canceled.append(subscription.id)
         self.set_subscription(subscription, SubscriptionState.CANCELED, reason, evidence_id)
 
-    def complete_if_over(self, subscription: settling.SubscriptionRow, evidence_id: int) -> None:
+    def complete_if_over(self, subscription: settling.SubscriptionRow, evidence_id: int | None) -> None:
         """Completed: all repetitions were opened and none of their invoices is open any more."""
         over = subscription.repetitions is not None and subscription.periods_charged >= subscription.repetitions
         if over and subscription.state in RUNNING and subscription.open_invoices == 0:

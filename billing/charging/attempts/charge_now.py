@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import transaction
 
 from billing import doorbell
+from billing.charging.attempts.card_standing import why_not_tried
 from billing.domain.errors import RefusedError
 from billing.domain.money import check_charge
 from billing.domain.reasons import Reason
@@ -39,6 +40,8 @@ def charge_now(
     card = cards.filter(pk=payment_method.pk) if payment_method else cards.filter(is_default=True)
     if not card.exists():
         raise ChargeNowError("payment_method", "not_usable", "must be an active card of the customer")
+    if why := why_not_tried(card.get(), now):
+        raise ChargeNowError("payment_method", "not_usable", why)
     with transaction.atomic():
         invoice = Invoice.objects.create(
             public_id=new_id("inv", now),
@@ -52,6 +55,7 @@ def charge_now(
             currency=currency,
             due_at=now,
             next_attempt_at=now,
+            asked_for=True,
             created_at=now,
         )
         record_transition(

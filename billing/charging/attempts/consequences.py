@@ -4,12 +4,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
+from billing.charging.attempts.card_standing import recount
 from billing.charging.attempts.changes import Changes
 from billing.charging.attempts.decline import after_decline
 from billing.charging.protocol.evidence import evidence_of
 from billing.domain.arming import Refusal
 from billing.domain.attempts import (
     ENDED_WITHOUT_MONEY,
+    HAS_MONEY,
     HOLDS_PLACE,
     UNRESOLVED,
     Alarm,
@@ -70,6 +72,7 @@ class Settlement:
         self._changes = Changes(locked, now)
         self._found: list[watching.NewFound] = []
         self._attempts: dict[int, settling.AttemptRow] = {}
+        self._recount: set[int] = set()  # cards
 
     def apply(self, attempt_id: int, finding: Finding, evidence_id: int) -> None:
         attempt = self._locked.attempts[attempt_id]
@@ -103,6 +106,7 @@ class Settlement:
         self._alert_cases()
         ended = [row.payment_method_id for row in self._attempts.values() if row.state not in UNRESOLVED]
         wake({card for card in ended if card is not None}, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)
+        recount(self._recount, actor=self._actor, now=self._now)
         self._changes.write_history(self._actor)
         return self._counts
 
@@ -156,6 +160,9 @@ class Settlement:
         if may_become_money(to, finding) and attempt.payment_method_id is not None:
             self._watch.append(attempt.payment_method_id)
         self._carry_out(attempt, to, finding, evidence_id, detail)
+        card = attempt.payment_method_id
+        if card is not None and (S.DECLINED in (before, to) or (to in HAS_MONEY and card in self._locked.cards)):
+            self._recount.add(card)
         if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:
             self._promote_surplus(attempt)
 

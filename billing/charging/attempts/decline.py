@@ -1,9 +1,11 @@
-"""What follows a decline: the invoice's next try, or the end of trying and what becomes of its subscription."""
+"""What follows a decline, or a try that is not made: the next try, or the end of trying and of the subscription."""
 
-from typing import assert_never
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, assert_never
 
 from billing.charging.attempts.changes import Changes
-from billing.charging.attempts.subjects import failure_of
+from billing.charging.attempts.subjects import avoided_of, failure_of
 from billing.domain.dunning import FinalAction, GiveUp, RetryAt, next_step, outlook, policy_of
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import RUNNING, InvoiceState, SubscriptionState
@@ -21,21 +23,41 @@ def after_decline(
     if invoice.state != InvoiceState.OPEN:
         return
     invoice.not_sent_in_a_row = 0
+    invoice.asked_for = False
+    payload = failure_of(invoice, attempt, changes.rulings(invoice.account_id))
+    _go_on(changes, invoice, attempt.armed_at, payload, str(attempt.number), evidence_id)
+
+
+def after_avoided(changes: Changes, invoice: settling.InvoiceRow, *, code: str) -> None:
+    """The same for a try that was due and is not made, because of a decline of its card with this code."""
+    changes.touch(invoice)
+    invoice.tries_avoided += 1
+    payload = avoided_of(invoice, code, changes.rulings(invoice.account_id))
+    _go_on(changes, invoice, changes.now, payload, f"avoided {invoice.tries_avoided}", None)
+
+
+def _go_on(
+    changes: Changes,
+    invoice: settling.InvoiceRow,
+    tried_at: datetime,
+    payload: Mapping[str, Any],
+    occasion: str,
+    evidence_id: int | None,
+) -> None:
     subscription = changes.subscription_of(invoice)
     if subscription and invoice.tries == 0:
         subscription.declined_invoices += 1
     invoice.tries += 1
-    invoice.first_tried_at = invoice.first_tried_at or attempt.armed_at
-    payload = failure_of(invoice, attempt)
+    invoice.first_tried_at = invoice.first_tried_at or tried_at
     if subscription and subscription.state == SubscriptionState.INCOMPLETE:
         changes.first_payments.declined(subscription, invoice)
-        changes.record_event("invoice.payment_failed", invoice, payload | NO_OTHER_TRY, occasion=str(attempt.number))
+        changes.record_event("invoice.payment_failed", invoice, {**payload, **NO_OTHER_TRY}, occasion=occasion)
         return
     policy = policy_of(changes.accounts[invoice.account_id], one_off=subscription is None)
-    step = next_step(policy, first_tried_at=invoice.first_tried_at, tried_at=attempt.armed_at, now=changes.now)
+    step = next_step(policy, first_tried_at=invoice.first_tried_at, tried_at=tried_at, now=changes.now)
     runs = bool(subscription and subscription.state in RUNNING)
     then = outlook(step, policy, first_tried_at=invoice.first_tried_at, subscription_runs=runs)
-    changes.record_event("invoice.payment_failed", invoice, payload | then, occasion=str(attempt.number))
+    changes.record_event("invoice.payment_failed", invoice, {**payload, **then}, occasion=occasion)
     match step:
         case RetryAt(at):
             changes.try_again(invoice, at)
@@ -50,7 +72,9 @@ def after_decline(
             assert_never(step)
 
 
-def _end(changes: Changes, subscription: settling.SubscriptionRow, action: FinalAction, evidence_id: int) -> None:
+def _end(
+    changes: Changes, subscription: settling.SubscriptionRow, action: FinalAction, evidence_id: int | None
+) -> None:
     if subscription.state not in RUNNING:
         return
     if action is not FinalAction.KEEP and open_before_ending(subscription_id=subscription.id, now=changes.now):

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from billing.domain.declines import decline_of
+from billing.domain.declines import kind_of
+from billing.models.bulk.card_limits import Rulings
 from billing.models.bulk.history import NewEvent, NewTransition
 from billing.models.bulk.settling import AttemptRow, InvoiceRow, SubscriptionRow
 
@@ -39,11 +40,22 @@ def event_of(kind: str, row: Row, payload: Mapping[str, Any], occasion: str) -> 
     )
 
 
-def failure_of(invoice: InvoiceRow, attempt: AttemptRow) -> dict[str, Any]:
+def failure_of(invoice: InvoiceRow, attempt: AttemptRow, rulings: Rulings) -> dict[str, Any]:
     """What the event of a declined charge says of it."""
+    return _failure(invoice, attempt.public_id, attempt.state_reason, rulings)
+
+
+def avoided_of(invoice: InvoiceRow, code: str, rulings: Rulings) -> dict[str, Any]:
+    """The same of a charge that was not made, because of a decline of its card with this code."""
+    return _failure(invoice, None, code, rulings)
+
+
+def _failure(invoice: InvoiceRow, attempt: str | None, code: str, rulings: Rulings) -> dict[str, Any]:
     return {
         "invoice": invoice.public_id,
-        "attempt": attempt.public_id,
-        "code": attempt.state_reason,
-        "decline_kind": decline_of(attempt.state_reason).kind.value,
+        "attempt": attempt,
+        "code": code,
+        "decline_kind": kind_of(code, rulings).value,
+        "avoided": attempt is None,
+        "first": invoice.tries == 0,
     }

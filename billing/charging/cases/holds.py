@@ -31,7 +31,7 @@ def collect_held(*, invoice: Invoice, decision: Decision, now: datetime) -> None
             raise ResolutionError("proposal", "state", "a proposal to close the invoice must be decided first")
         waiting = Invoice.objects.filter(pk=invoice.pk, state=InvoiceState.OPEN.value, hold__isnull=False)
         freed = waiting.exclude(hold=Hold.PROPOSAL.value).update(
-            hold=None, next_attempt_at=now, collect_regardless=True
+            hold=None, next_attempt_at=now, collect_regardless=True, asked_for=True
         )
         if not freed:
             raise ResolutionError("invoice", "state", "must need review; it does not")

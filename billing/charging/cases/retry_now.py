@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import F
 
 from billing import doorbell
+from billing.charging.attempts.card_standing import card_of, why_not_tried
 from billing.charging.cases.approvals import refuse_while_proposed
 from billing.domain.arming import Refusal
 from billing.domain.decisions import Decision
@@ -25,12 +26,17 @@ def retry_now(*, invoice: Invoice, decision: Decision, now: datetime) -> datetim
     tried: later than `now` while the gateway's lists may not show yet what the last attempt did.
 
     Whether the card may be charged is decided when it is armed, as always. Raises RetryError when an attempt is
-    under way, when the invoice waits for a person's decision, and when nothing is owed, and ResolutionError while
-    another person is to confirm that it is closed: only an open invoice has a hold that says so."""
+    under way, when the invoice waits for a person's decision, when nothing is owed, and for a card that was declined
+    for good; and ResolutionError while another person is to confirm that it is closed: only an open invoice has a hold
+    that says so."""
     if not decision.reason:
         raise RetryError("reason", "required", "must state the reason for trying now")
     with transaction.atomic():
-        refuse_while_proposed(Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk))
+        locked = Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk)
+        refuse_while_proposed(locked)
+        card = card_of(locked)
+        if card is not None and (why := why_not_tried(card, now)):
+            raise RetryError("payment_method", "not_usable", why)
         rows = Invoice.objects.filter(pk=invoice.pk, hold__isnull=True, amount_refunded_minor=0)
         # An open invoice without a next try has an attempt that is not resolved.
         # Or it is a first charge that was declined, and is tried again only if somebody wants it.
@@ -38,8 +44,8 @@ def retry_now(*, invoice: Invoice, decision: Decision, now: datetime) -> datetim
         first = rows.filter(state=InvoiceState.OPEN.value, refusal=Refusal.FIRST_CHARGE_DECLINED.value)
         again = rows.filter(state=InvoiceState.UNCOLLECTIBLE.value)
         before = InvoiceState.OPEN
-        tried = forward.update(next_attempt_at=now, lease_token=F("lease_token") + 1) or first.update(
-            next_attempt_at=now, refusal=None, refused_at=None, lease_token=F("lease_token") + 1
+        tried = forward.update(next_attempt_at=now, asked_for=True, lease_token=F("lease_token") + 1) or first.update(
+            next_attempt_at=now, asked_for=True, refusal=None, refused_at=None, lease_token=F("lease_token") + 1
         )
         if not tried:
             before = InvoiceState.UNCOLLECTIBLE
@@ -51,6 +57,7 @@ def retry_now(*, invoice: Invoice, decision: Decision, now: datetime) -> datetim
                 refusal=None,
                 refused_at=None,
                 collect_regardless=True,
+                asked_for=True,
                 lease_token=F("lease_token") + 1,
             )
         if not tried:

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from billing.charging.attempts.arm import arm
+from billing.charging.attempts.avoid import avoid
 from billing.charging.attempts.pace import Paced
 from billing.charging.attempts.settle import AttemptFinding, settle
 from billing.charging.collecting import jobs
@@ -295,6 +296,8 @@ class _Collector:
         finally:
             self._unsettled += self._flight.unsent
             self._flight.unsent.clear()
+        if result.avoided:
+            avoid(result.avoided, now=now)
         if result.unacknowledged:
             self._unacknowledged += result.unacknowledged
             self._reconnect()

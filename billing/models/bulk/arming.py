@@ -102,6 +102,9 @@ class LockedCard:
     is_default: bool
     gateway_customer_id: str | None
     has_unresolved_attempt: bool
+    frozen_by: str | None = None
+    rests_until: datetime | None = None
+    capped_until: datetime | None = None
 
 
 def lock_cards(card_ids: Sequence[int]) -> dict[int, LockedCard]:
@@ -110,7 +113,7 @@ def lock_cards(card_ids: Sequence[int]) -> dict[int, LockedCard]:
         LockedCard,
         """SELECT c.id, c.customer_id, c.state, c.kind, c.environment, c.held_at IS NOT NULL AS held,
                   c.given_up_at IS NOT NULL AS given_up, c.is_default, c.gateway_customer_id,
-                  false AS has_unresolved_attempt
+                  c.frozen_by, c.rests_until, c.capped_until, false AS has_unresolved_attempt
            FROM billing_paymentmethod c WHERE c.id = ANY(%s) ORDER BY c.id FOR UPDATE SKIP LOCKED""",
         [list(card_ids)],
     )
@@ -164,6 +167,7 @@ class LockedInvoice:
     paid_before_minor: int | None  # the most that the subscription ever paid; asked for at the first try alone
     checkout_open: bool  # somebody may be paying it on a page
     has_holder: bool  # an attempt may pay it; surplus too, of which it is not known whether it went back
+    asked_for: bool = False
 
 
 def lock_invoices(invoice_ids: Sequence[int], *, now: datetime) -> dict[int, LockedInvoice]:
@@ -172,6 +176,7 @@ def lock_invoices(invoice_ids: Sequence[int], *, now: datetime) -> dict[int, Loc
         LockedInvoice,
         """SELECT id, public_id, customer_id, subscription_id, payment_method_id, description, amount_minor,
                   currency, amount_refunded_minor, attempt_count, preflight_at, look_from_at, collect_regardless,
+                  asked_for,
                   EXISTS (SELECT 1 FROM billing_paymentattempt a JOIN billing_paymentmethod c
                           ON c.id = a.payment_method_id AND c.held_at IS NOT NULL WHERE a.invoice_id = i.id)
                       AS tried_card_held,

@@ -136,7 +136,7 @@ def waiting_invoices(subscription_ids: Sequence[int]) -> dict[int, int]:
         int(subscription_id): int(count)
         for subscription_id, count in rows(
             """SELECT subscription_id, count(*) FROM billing_invoice
-               WHERE subscription_id = ANY(%s) AND state = 'open' AND attempt_count = 0 AND hold IS NULL
+               WHERE subscription_id = ANY(%s) AND state = 'open' AND attempt_count = 0 AND tries = 0 AND hold IS NULL
                GROUP BY subscription_id""",
             [list(subscription_ids)],
         )

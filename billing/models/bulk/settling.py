@@ -5,8 +5,9 @@ columns that are named here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from billing.domain.attempts import HOLDS_PLACE, AttemptState
 from billing.models.attempts import PaymentAttempt
@@ -22,8 +23,8 @@ ATTEMPT_COLUMNS = (
     *("next_check_at", "checks_done", "rung_at", "settled_at"),
 )
 INVOICE_COLUMNS = (
-    *("id", "state", "state_reason", "next_attempt_at", "hold", "tries", "first_tried_at"),
-    *("not_sent_in_a_row", "closed_at", "look_from_at"),
+    *("id", "state", "state_reason", "next_attempt_at", "hold", "tries", "tries_avoided", "asked_for"),
+    *("first_tried_at", "not_sent_in_a_row", "closed_at", "look_from_at"),
 )
 SUBSCRIPTION_COLUMNS = ("id", "state", "next_due_at", "ended_at")
 
@@ -66,6 +67,8 @@ class InvoiceRow:
     next_attempt_at: datetime | None
     hold: str | None
     tries: int
+    tries_avoided: int
+    asked_for: bool
     first_tried_at: datetime | None
     not_sent_in_a_row: int
     closed_at: datetime | None
@@ -105,6 +108,7 @@ class Locked:
     subscriptions: dict[int, SubscriptionRow]
     invoices: dict[int, InvoiceRow]
     attempts: dict[int, AttemptRow]
+    cards: set[int] = field(default_factory=set)  # those that are frozen, or that were declined lately
 
 
 def lock_for_settlement(attempt_ids: Sequence[int], *, markers: Sequence[str] = ()) -> Locked:
@@ -117,13 +121,22 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, markers: Sequence[str] = 
            WHERE a.id = ANY(%s) OR a.marker = ANY(%s)""",
         [list(attempt_ids), list(markers)],
     )
+    return _lock(touched)
+
+
+def _lock(touched: Sequence[tuple[Any, ...]]) -> Locked:
+    """Locks what the rows of (account, card, subscription, invoice) name."""
     if not touched:
         return Locked({}, {}, {}, {})
     accounts, cards, subscriptions, invoices = (
         sorted({value for value in column if value is not None}) for column in zip(*touched, strict=True)
     )
     account_rows = _account_rows(accounts)
-    run("SELECT 1 FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [cards])
+    limited = rows(
+        """SELECT id, frozen_at IS NOT NULL OR rests_until IS NOT NULL OR capped_until IS NOT NULL
+           FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE""",
+        [cards],
+    )
     subscription_rows = objects(
         SubscriptionRow,
         """SELECT id, account_id, state, next_due_at, repetitions, periods_charged, ended_at,
@@ -134,7 +147,7 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, markers: Sequence[str] = 
     invoice_rows = objects(
         InvoiceRow,
         """SELECT id, public_id, account_id, subscription_id, state, state_reason, next_attempt_at, hold, tries,
-                  first_tried_at, not_sent_in_a_row, closed_at, look_from_at
+                  tries_avoided, asked_for, first_tried_at, not_sent_in_a_row, closed_at, look_from_at
            FROM billing_invoice WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE""",
         [invoices],
     )
@@ -155,7 +168,21 @@ def lock_for_settlement(attempt_ids: Sequence[int], *, markers: Sequence[str] = 
         subscriptions={row.id: row for row in subscription_rows},
         invoices={row.id: row for row in invoice_rows},
         attempts={row.id: row for row in attempt_rows},
+        cards={card for card, is_limited in limited if is_limited},
     )
+
+
+def lock_invoices(invoice_ids: Sequence[int]) -> tuple[Locked, dict[int, int]]:
+    """Locks what a try of these invoices would touch, in the same order; and the card that each would be charged on."""
+    touched = rows(
+        """SELECT i.account_id, COALESCE(i.payment_method_id, s.payment_method_id, d.id), i.subscription_id, i.id
+           FROM billing_invoice i
+           LEFT JOIN billing_subscription s ON s.id = i.subscription_id
+           LEFT JOIN billing_paymentmethod d ON d.customer_id = i.customer_id AND d.is_default
+           WHERE i.id = ANY(%s)""",
+        [list(invoice_ids)],
+    )
+    return _lock(touched), {invoice: card for _, card, _, invoice in touched if card is not None}
 
 
 def still_have(markers: Mapping[int, str]) -> bool:

@@ -33,7 +33,7 @@ def wake_for_another_card(customer_id: int, refusals: Sequence[str], *, now: dat
         for account, invoice in rows(
             f"""UPDATE billing_invoice
                SET next_attempt_at = GREATEST(look_from_at, %(now)s), refusal = NULL, refused_at = NULL,
-                   lease_token = lease_token + 1, lease_until = NULL
+                   asked_for = true, lease_token = lease_token + 1, lease_until = NULL
                WHERE id = ANY(ARRAY(
                    SELECT i.id FROM billing_invoice i {_CARD}
                    WHERE i.customer_id = %(customer)s AND i.next_attempt_at > %(now)s AND c.state = 'active'
