@@ -10,14 +10,27 @@ from billing.charging.checkouts import open as opening
 from billing.charging.checkouts.look import look_now
 from billing.charging.checkouts.open import CheckoutError, open_checkout
 from billing.charging.checkouts.work import look_at_due
+from billing.charging.collecting.expire import expire_unpaid
+from billing.charging.protocol import permission
 from billing.charging.reading.report_days import record
+from billing.charging.refunds.ask import request_refund
 from billing.domain.checkouts import CheckoutState
+from billing.domain.decisions import Decision
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
-from billing.models import Checkout, Event, FoundPayment, Invoice, PaymentAttempt, Transition
+from billing.models import Checkout, Event, FoundPayment, Invoice, PaymentAttempt, Subscription, Transition
 from billing.models.clock import database_now
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.conftest import Shop
-from tests.factories import make_invoice
+from tests.factories import (
+    make_account,
+    make_card,
+    make_checkout,
+    make_customer,
+    make_invoice,
+    make_plan,
+    make_subscription,
+    make_unpaid,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MINUTE = timedelta(minutes=1)
@@ -321,3 +334,132 @@ def test_reversed_payment_of_a_page_opens_the_invoice_again(shop: Shop) -> None:
     look(shop, 15 * MINUTE)
     shop.simulator.clock(real=True)
     assert standing(invoice) == ("open", ["reversed"])
+
+
+# --- beside the rest of the engine ------------------------------------------------------------------------
+
+
+def first_payment(shop: Shop) -> Invoice:
+    plan = make_plan(shop.account, activates_on="payment", interval="MONTHLY", target=-1)
+    return make_unpaid(shop.card(), plan, now=database_now())
+
+
+def test_subscription_does_not_expire_while_its_first_payment_may_be_being_paid(shop: Shop) -> None:
+    invoice = first_payment(shop)
+    checkout = opened(invoice)
+    Invoice.objects.update(next_attempt_at=None)
+    much_later = database_now() + timedelta(hours=23)
+    Subscription.objects.update(first_payment_ends_at=database_now())
+    assert expire_unpaid(now=much_later) == 0
+    shop.simulator.use_checkout(checkout.url)
+    look(shop, MINUTE)
+    assert Subscription.objects.get().state == "active"
+    assert standing(invoice) == ("paid", ["succeeded"])
+
+
+def test_subscription_whose_page_is_over_expires(shop: Shop) -> None:
+    invoice = first_payment(shop)
+    checkout = opened(invoice)
+    Invoice.objects.update(next_attempt_at=None)
+    Subscription.objects.update(first_payment_ends_at=database_now())
+    shop.simulator.use_checkout(checkout.url, action="cancel")
+    look(shop, MINUTE)
+    assert expire_unpaid(now=database_now() + timedelta(hours=1)) == 1
+    shop.simulator.pay_checkout(checkout.order_id)
+    look(shop, timedelta(hours=2))
+    assert standing(invoice) == ("void", ["surplus"])
+
+
+def test_payment_ends_the_tries_of_a_declined_invoice(shop: Shop) -> None:
+    card = shop.card("4000000000000002")
+    invoice = make_invoice(card, make_subscription(card), next_attempt_at=database_now())
+    shop.collect()
+    assert standing(invoice) == ("open", ["declined"])
+    shop.simulator.use_checkout(opened(invoice).url)
+    look(shop, MINUTE)
+    assert standing(invoice) == ("paid", ["declined", "succeeded"])
+    assert Invoice.objects.get(pk=invoice.pk).next_attempt_at is None
+    assert Subscription.objects.get().state == "active"
+
+
+def test_payment_is_found_in_the_daily_report_when_nobody_looks_any_more(shop: Shop) -> None:
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    shop.simulator.use_checkout(checkout.url, action="cancel")
+    look(shop, MINUTE)
+    Checkout.objects.update(next_check_at=None)
+    transaction = shop.simulator.pay_checkout(checkout.order_id)
+    read = gateway_for(shop.account).read_transaction(transaction)
+    assert record(shop.account.pk, [read], shop.tuning, database_now()) == (1, "")
+    assert standing(invoice) == ("paid", ["succeeded"])
+    assert not FoundPayment.objects.exists(), "it is explained"
+
+
+def test_payment_of_a_page_that_the_database_has_lost_names_its_invoice(shop: Shop) -> None:
+    """After a restore the order id is nobody's; its words say whose money it is, and nobody is charged for it."""
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    transaction = shop.simulator.pay_checkout(checkout.order_id)
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("DELETE FROM billing_checkout")
+        cursor.execute("SET session_replication_role = origin")
+    read = gateway_for(shop.account).read_transaction(transaction)
+    record(shop.account.pk, [read], shop.tuning, database_now())
+    (found,) = FoundPayment.objects.all()
+    assert (found.kind, found.invoice, found.marker) == ("unknown_marker", invoice, checkout.marker)
+    shop.collect()
+    assert Invoice.objects.get(pk=invoice.pk).refusal == "card_held"
+
+
+def test_refund_of_a_payment_on_a_page(shop: Shop) -> None:
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    shop.simulator.use_checkout(checkout.url)
+    look(shop, MINUTE)
+    attempt = attempt_of(checkout)
+    request_refund(attempt=attempt, amount_minor=None, decision=Decision("siti", "cancelled"), now=database_now())
+    shop.refund()
+    attempt.refresh_from_db()
+    assert attempt.amount_refunded_minor == 1990
+    assert [charge["refunded"] for charge in shop.simulator.charges() if charge["order_id"] == checkout.order_id] == [
+        1990
+    ]
+
+
+def test_refund_in_the_portal_is_seen_by_the_next_look(shop: Shop) -> None:
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    shop.simulator.use_checkout(checkout.url)
+    look(shop, MINUTE)
+    attempt = attempt_of(checkout)
+    refund = request_refund(attempt=attempt, amount_minor=None, decision=Decision("siti", "x"), now=database_now())
+    shop.refund()
+    with connection.cursor() as cursor:  # as if it had been made in the portal, and our books knew nothing
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("DELETE FROM billing_refundevidence; DELETE FROM billing_refund")
+        cursor.execute("UPDATE billing_paymentattempt SET amount_refunded_minor = 0")
+        cursor.execute("UPDATE billing_invoice SET amount_refunded_minor = 0")
+        cursor.execute("SET session_replication_role = origin")
+    assert refund.pk
+    look(shop, 2 * MINUTE)
+    attempt.refresh_from_db()
+    assert (attempt.amount_refunded_minor, attempt.state) == (1990, "succeeded")
+
+
+def test_page_is_not_opened_by_a_database_that_has_forgotten_charges(shop: Shop, monkeypatch: Any) -> None:
+    invoice = owed(shop)
+    monkeypatch.setattr(permission, "ask_permission", lambda *_, **__: permission.Closed())
+    with pytest.raises(CheckoutError, match="in quarantine"):
+        opened(invoice)
+
+
+def test_pages_of_one_account_are_looked_at_though_another_cannot_be_asked(shop: Shop) -> None:
+    broken = make_account(client_id="broken")
+    theirs = make_checkout(make_invoice(make_card(make_customer(broken))), next_check_at=database_now())
+    invoice = owed(shop)
+    shop.simulator.use_checkout(opened(invoice).url)
+    look(shop, MINUTE)
+    assert standing(invoice) == ("paid", ["succeeded"])
+    theirs.refresh_from_db()
+    assert theirs.failures == 1
