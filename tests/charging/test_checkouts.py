@@ -18,6 +18,7 @@ from billing.domain.checkouts import CheckoutState
 from billing.domain.decisions import Decision
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
 from billing.models import Checkout, Event, FoundPayment, Invoice, PaymentAttempt, Subscription, Transition
+from billing.models.bulk.arming import invoices_being_paid
 from billing.models.clock import database_now
 from rm_gateway.simulator.process import SimulatorProcess
 from tests.conftest import Shop
@@ -215,6 +216,25 @@ def test_card_does_not_wait_longer_than_a_day(shop: Shop) -> None:
     look(shop, timedelta(hours=24))
     checkout.refresh_from_db()
     assert (checkout.state, checkout.next_check_at is None) == ("closed", False)
+
+
+def test_page_excludes_for_a_day_at_most(shop: Shop) -> None:
+    """Also where nobody has looked at it since."""
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    before, after = checkout.excludes_until - MINUTE, checkout.excludes_until
+    assert invoices_being_paid([invoice.pk], now=before) == {invoice.pk}
+    assert invoices_being_paid([invoice.pk], now=after) == set()
+
+
+def test_page_that_was_paid_is_not_over_after_a_day(shop: Shop) -> None:
+    """Also where its last look is the one that would have ended it."""
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    shop.simulator.use_checkout(checkout.url)
+    look(shop, timedelta(hours=24))
+    checkout.refresh_from_db()
+    assert (checkout.state, standing(invoice)) == ("paid", ("paid", ["succeeded"]))
 
 
 @pytest.mark.parametrize("outcome", ["system_error_after", "system_error_before", "lost_after"])

@@ -3,6 +3,7 @@
 from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
     arming,
+    checkouts,
     deciding,
     feed,
     first_payments,
@@ -35,4 +36,5 @@ MUTATIONS: list[Mutation] = [
     *feed.MUTATIONS,
     *webhooks.MUTATIONS,
     *waking.MUTATIONS,
+    *checkouts.MUTATIONS,
 ]
