@@ -26,7 +26,8 @@ def ledger_violations(
 
     `charges` are rows of its ledger; those on cards and pages that the account does not know are another database's.
     `posts` counts the POSTs of each marker; of a simulator that serves others too, give those that came since.
-    `refund_posts` counts those of refunds by the refund's id, and of reversals by the order's; names that are not ours are others'."""
+    `refund_posts` counts those of refunds by the refund's id, and of reversals by the order's; names that are not ours
+    are others'."""
     pages = set(Checkout.objects.filter(account_id=account_id).values_list("order_id", flat=True))
     cards = set(PaymentMethod.objects.filter(account_id=account_id).values_list("gateway_customer_id", flat=True))
     attempts = PaymentAttempt.objects.filter(account_id=account_id).select_related("invoice").order_by("id")

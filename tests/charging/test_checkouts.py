@@ -12,6 +12,7 @@ from billing.charging.checkouts.open import CheckoutError, open_checkout
 from billing.charging.checkouts.work import look_at_due
 from billing.charging.collecting.expire import expire_unpaid
 from billing.charging.protocol import permission
+from billing.charging.reading.refresh import check_with_gateway
 from billing.charging.reading.report_days import record
 from billing.charging.refunds.ask import request_refund
 from billing.domain.checkouts import CheckoutState
@@ -465,6 +466,16 @@ def test_refund_in_the_portal_is_seen_by_the_next_look(shop: Shop) -> None:
     look(shop, 2 * MINUTE)
     attempt.refresh_from_db()
     assert (attempt.amount_refunded_minor, attempt.state) == (1990, "succeeded")
+
+
+def test_check_with_the_gateway_reads_payment_pages_too(shop: Shop) -> None:
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    assert check_with_gateway(invoice=invoice, tuning=shop.tuning, now=database_now()) == 0
+    shop.simulator.use_checkout(checkout.url)
+    assert check_with_gateway(invoice=invoice, tuning=shop.tuning, now=database_now()) == 0
+    assert standing(invoice) == ("paid", ["succeeded"])
+    check_with_gateway(invoice=invoice, tuning=shop.tuning, now=database_now())
 
 
 def test_page_is_not_opened_by_a_database_that_has_forgotten_charges(shop: Shop, monkeypatch: Any) -> None:

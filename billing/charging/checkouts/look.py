@@ -15,7 +15,6 @@ from datetime import datetime
 from billing import doorbell
 from billing.charging.reading import page_payments, report_days
 from billing.charging.reading.page_payments import change
-from billing.domain.attempts import HAS_MONEY
 from billing.domain.checkouts import LIVE, CheckoutState, Shown, is_over
 from billing.domain.reasons import Reason
 from billing.gateway.connection import (
@@ -102,7 +101,7 @@ def record(checkout: Checkout, look: Look, *, tuning: Tuning, now: datetime) -> 
             excludes_until=row.excludes_until,
             read_at=look.read_at,
         )
-        if over and not row.attempts.filter(state__in=HAS_MONEY).exists():
+        if over:
             reason = Reason.PAGE_OVER if shown in _UNPAID else Reason.PAGE_UNANSWERED
             close(row, invoice, reason, now=now)
         return CheckoutState(row.state)

@@ -143,13 +143,6 @@ _END = [
         TEST_DOMAIN,
         "ends_by_its_time",
     ),
-    one(
-        "checkout: a page that is paid does not end as over",
-        LOOK,
-        drop("record", "not row.attempts.filter(state__in=HAS_MONEY).exists()"),
-        TEST,
-        "is_not_over_after_a_day",
-    ),
 ]
 _MONEY = [
     *each(
