@@ -11,6 +11,7 @@ from celery import shared_task
 from django.conf import settings
 
 from billing.charging.cases.remind import remind as remind_of_cases
+from billing.charging.checkouts.work import look_at_due as look_at_checkouts
 from billing.charging.collecting.collect import collect as collect_due
 from billing.charging.collecting.expire import expire_unpaid
 from billing.charging.collecting.sweep import sweep as sweep_lost
@@ -96,6 +97,12 @@ def refund() -> None:
 @_noted
 def remind() -> None:
     remind_of_cases(now=read_clock())
+
+
+@shared_task(name="billing.checkouts")
+@_noted
+def checkouts() -> None:
+    look_at_checkouts(tuning=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
 
 
 @shared_task(name="billing.watch")

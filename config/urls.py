@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from billing.api.health import HealthView
 from billing.callbacks.bind_return import bind_return
+from billing.callbacks.checkout_return import checkout_return
 from billing.callbacks.notify import notify
 from billing.payer.pages import cancel_page, customer_page, old_link, receipt
 
@@ -18,6 +19,7 @@ urlpatterns = [
     path("pay/<str:token>/receipts/<str:invoice>/", receipt, name="receipt"),
     path("pay/<str:token>/cancel/<str:subscription>/", cancel_page, name="cancel-page"),
     path("card/<str:token>/", old_link),
+    path("checkout/<str:public_id>/", checkout_return, name="checkout-return"),
     path("callbacks/rm/notify/", notify, name="notify"),
 ]
 if apps.is_installed("anymail"):  # a provider reports there what came back: /mail/<provider>/tracking/

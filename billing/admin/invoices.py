@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from billing.admin.checkouts import PAY_BY_PAGE, pages_of
 from billing.admin.payment_links import LINK_OF_INVOICE
 from billing.admin.refunds import LOOK, refunds_of
 from billing.admin.toolkit import tables
@@ -49,7 +50,7 @@ class InvoiceAdmin(RecordAdmin):
     search_help_text = "Customer or invoice id"
     search = Search(exact=("public_id",), customer="customer_id")
     state_label = state_column(INVOICE_LABELS)
-    person_actions = (*INVOICE_ACTIONS, LOOK, LINK_OF_INVOICE)
+    person_actions = (*INVOICE_ACTIONS, PAY_BY_PAGE, LOOK, LINK_OF_INVOICE)
 
     @admin.display(description="Customer")
     def who(self, row: Invoice) -> str:
@@ -85,6 +86,7 @@ class InvoiceAdmin(RecordAdmin):
                 _story(row),
                 *what_can_be_done(row, request),
                 table,
+                *pages_of(row),
                 *_refunds(row, tried),
                 _lines(row),
                 timeline(subjects, zone),

@@ -30,6 +30,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
         (
             ("Invoices", "receipt_long", "invoice"),
             ("Attempts", "bolt", "paymentattempt"),
+            ("Payment pages", "qr_code_2", "checkout"),
             ("Refunds", "undo", "refund"),
             ("Decline codes", "credit_card_off", "declineruling"),
             ("Answers without a charge", "help", "orphananswer"),

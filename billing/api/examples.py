@@ -200,6 +200,7 @@ AN_ATTEMPT = {
     "id": _ATTEMPT_ID,
     "invoice": _INVOICE_ID,
     "payment_method": _CARD_ID,
+    "checkout": None,
     "number": 1,
     "state": "succeeded",
     "state_reason": "",
@@ -213,6 +214,20 @@ AN_ATTEMPT = {
     "armed_at": "2026-01-15T03:23:03.120448Z",
     "settled_at": "2026-01-15T03:23:29.310077Z",
     "proposal": None,
+}
+A_CHECKOUT = {
+    "id": "chk_06cs5z9w2m6q0t4x8b1d5f9hjk",
+    "invoice": _INVOICE_ID,
+    "state": "open",
+    "state_reason": "page_handed_out",
+    "amount_minor": 1990,
+    "currency": "MYR",
+    "order_id": "KT7QH2MZ0K4XWB",
+    "url": "https://pg.revenuemonster.my/v4/checkout?checkoutId=1768447409310077001",
+    "expires_at": "2026-01-15T03:33:03.120448Z",
+    "created_at": "2026-01-15T03:23:03.120448Z",
+    "closed_at": None,
+    "attempts": [],
 }
 AN_EXPLANATION = {
     "invoice": _INVOICE_ID,

@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from billing.api.views import (
     account,
     cases,
+    checkouts,
     customers,
     events,
     invoices,
@@ -49,6 +50,8 @@ urlpatterns = [
     path("v1/invoices/<str:id>/void/", invoices.VoidView.as_view()),
     path("v1/invoices/<str:id>/write-off/", invoices.WriteOffView.as_view()),
     path("v1/invoices/<str:id>/collect/", invoices.CollectView.as_view()),
+    path("v1/invoices/<str:id>/checkout/", checkouts.OpenCheckoutView.as_view()),
+    path("v1/checkouts/<str:id>/", checkouts.CheckoutView.as_view()),
     path("v1/attempts/", invoices.AttemptListView.as_view()),
     path("v1/attempts/resolve/", cases.ResolveManyView.as_view()),
     path("v1/attempts/release/", cases.ReleaseManyView.as_view()),

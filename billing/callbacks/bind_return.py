@@ -64,7 +64,7 @@ def bind_return(request: HttpRequest, token: str) -> HttpResponseBase:
             with_parameters(card.merchant_return_url, {"payment_method": card.public_id, "status": _STATUS[outcome]})
         )
         response.status_code = 303
-    elif page := _customer_page(request, card, now):
+    elif card.takes_over and (page := customer_page_of(request, card.customer_id, now)):
         response = HttpResponseRedirect(with_parameters(page, {"note": f"card_{_STATUS[outcome]}"}))
         response.status_code = 303
     else:
@@ -80,11 +80,11 @@ def bind_return(request: HttpRequest, token: str) -> HttpResponseBase:
     return response
 
 
-def _customer_page(request: HttpRequest, card: PaymentMethod, now: datetime) -> str:
-    """The customer page that this browser left to save the card, by the cookie that the page gave it; "" for others."""
+def customer_page_of(request: HttpRequest, customer_id: int, now: datetime) -> str:
+    """The customer page that this browser left for the gateway's, by the cookie that it got there; "" for others."""
     token = request.COOKIES.get(CAME_FROM, "")
-    customer = customer_of(token, now=now) if card.takes_over and token else None
-    return address_of(token) if customer is not None and customer.pk == card.customer_id else ""
+    customer = customer_of(token, now=now) if token else None
+    return address_of(token) if customer is not None and customer.pk == customer_id else ""
 
 
 def _claim(query: str, card: PaymentMethod) -> tuple[str, str]:

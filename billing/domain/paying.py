@@ -29,10 +29,15 @@ class Standing(StrEnum):
     PROCESSING = "processing"  # a charge is under way, or about to be
     BEING_CHECKED = "being_checked"  # whether a charge took the money is not known yet
     BEHIND_ANOTHER = "behind_another"  # so is another charge on the same card, which comes first
+    ON_A_PAGE = "on_a_page"  # somebody may be paying it on a page of the gateway's
     IN_REVIEW = "in_review"  # the merchant decides first
     CARD_NEEDED = "card_needed"  # no card is there that may be charged
     NOT_NOW = "not_now"  # the merchant charges nothing at the moment
     NOT_OWED = "not_owed"  # paid, void, or written off
+
+
+# No charge is under way and nobody is to decide: it may also be paid on the gateway's page, by another method.
+PAID_ON_A_PAGE = frozenset({Standing.PAYABLE, Standing.CARD_NEEDED, Standing.ON_A_PAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class PayerFacts:
     """Everything about an invoice that the page goes by. `card_state` is of the card that would be charged, None
     without one; `card_is_busy`: an attempt on it, of whichever invoice, is unresolved; `card_may_be_tried`: it was not
     declined for good, nor so often that its network forbids another try; `charges_nothing`: the account, or everything,
-    is stopped or in quarantine."""
+    is stopped or in quarantine; `page_is_open`: a checkout of the invoice is not over."""
 
     state: InvoiceState
     state_reason: str
@@ -55,6 +60,7 @@ class PayerFacts:
     card_is_busy: bool
     card_may_be_tried: bool
     charges_nothing: bool
+    page_is_open: bool
 
 
 def standing(facts: PayerFacts, now: datetime) -> Standing:
@@ -72,6 +78,7 @@ def standing(facts: PayerFacts, now: datetime) -> Standing:
             Standing.IN_REVIEW,
         ),
         (facts.charges_nothing, Standing.NOT_NOW),
+        (facts.page_is_open, Standing.ON_A_PAGE),
         (facts.card_is_busy, Standing.BEHIND_ANOTHER),
         (due, Standing.PROCESSING),
         (facts.card_state is not CardState.ACTIVE or not facts.card_may_be_tried, Standing.CARD_NEEDED),

@@ -2,6 +2,7 @@
 
 from billing.models.accounts import ApiKey, GatewayAccount, Host, IdempotencyRecord, Installation
 from billing.models.attempts import Evidence, PaymentAttempt
+from billing.models.checkouts import Checkout
 from billing.models.customers import Customer, PaymentMethod
 from billing.models.declines import DeclineRuling
 from billing.models.gateway_records import GatewayOrder, GatewayTransaction
@@ -26,6 +27,7 @@ __all__ = [
     "AccountTrouble",
     "ApiKey",
     "ChargeRun",
+    "Checkout",
     "Customer",
     "DeclineRuling",
     "Event",

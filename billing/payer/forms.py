@@ -18,6 +18,7 @@ LONGEST = 300
 
 class Act(StrEnum):
     PAY = "pay"
+    OTHER_WAY = "page"  # a page of the gateway's: FPX, DuitNow, wallets, other cards
     SAVE_CARD = "card"
     CANCEL = "cancel"
 

@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from billing.charging.cases.cancel import cancel
-from billing.charging.cases.pay_now import REQUESTED, pay_now
+from billing.charging.cases.pay_now import REQUESTED, page_to_pay_on, pay_now
 from billing.domain.decisions import Decision
 from billing.domain.errors import RefusedError
 from billing.domain.messages import Language
@@ -152,6 +152,8 @@ def _act(visit: Visit) -> HttpResponse:
     match form:
         case Form(Act.PAY, target, seen):
             return _pay(visit, target, seen)
+        case Form(Act.OTHER_WAY, target):
+            return _pay_another_way(visit, target)
         case Form(Act.SAVE_CARD):
             return _save_card(visit)
         case Form(Act.CANCEL, target):
@@ -176,12 +178,25 @@ def _cancellable(visit: Visit, public_id: str) -> Subscription | None:
 
 
 def _pay(visit: Visit, target: str, seen: str) -> HttpResponse:
-    invoice = Invoice.objects.select_related("customer").get(customer=visit.customer, public_id=target)
     try:
-        pay_now(invoice=invoice, seen=seen, now=visit.now)
+        pay_now(invoice=_invoice(visit, target), seen=seen, now=visit.now)
     except RefusedError as error:  # the page says of each invoice how it stands
         return _back(visit, "changed" if error.rule == "changed" else "not_possible")
     return _back(visit, "paying")
+
+
+def _pay_another_way(visit: Visit, target: str) -> HttpResponse:
+    try:
+        checkout = page_to_pay_on(invoice=_invoice(visit, target), now=visit.now)
+    except RefusedError:
+        return _back(visit, "not_possible")
+    except GatewayUnavailableError:
+        return _back(visit, "bank_away")
+    return _leave(visit, checkout.url, back="/checkout/")
+
+
+def _invoice(visit: Visit, public_id: str) -> Invoice:
+    return Invoice.objects.select_related("customer").get(customer=visit.customer, public_id=public_id)
 
 
 def _save_card(visit: Visit) -> HttpResponse:
@@ -190,12 +205,17 @@ def _save_card(visit: Visit) -> HttpResponse:
         url = page_to_save_a_card(customer=visit.customer, return_url=return_url, now=visit.now)
     except GatewayUnavailableError:
         return _back(visit, "bank_away")
+    return _leave(visit, url, back="/bind/")
+
+
+def _leave(visit: Visit, url: str, *, back: str) -> HttpResponse:
+    """To a page of the gateway's, from where the browser comes `back` to one of ours, which leads it here."""
     response = _see_other(url)
     response.set_cookie(
         CAME_FROM,
         visit.token,
         max_age=_AWAY_SECONDS,
-        path="/bind/",
+        path=back,
         secure=settings.KITARAN_PRODUCTION,
         httponly=True,
         samesite="Lax",

@@ -11,7 +11,7 @@ from billing.domain.attempts import UNRESOLVED, AttemptState
 from billing.domain.declines import decline_of
 from billing.domain.messages import Language, day_in_words, how_often
 from billing.domain.money import display
-from billing.domain.paying import Standing
+from billing.domain.paying import PAID_ON_A_PAGE, Standing
 from billing.domain.subscriptions import ENDED, Collector, InvoiceState, SubscriptionState
 from billing.models import Customer, Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.payer import words
@@ -26,7 +26,8 @@ REFRESH_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """One invoice. `button` and `form` are empty unless it can be paid now."""
+    """One invoice. `button` and `form` are empty unless the card can be charged now, `other_way` and `other_form`
+    unless it can be paid on the gateway's page."""
 
     what: str
     amount: str
@@ -37,6 +38,8 @@ class Owed:
     button: str = ""
     form: str = ""
     charged_on: str = ""
+    other_way: str = ""
+    other_form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def page_of(customer: Customer, language: Language, *, now: datetime) -> Shown:
     )
 
 
-_IN_WORK = (Standing.PROCESSING, Standing.BEING_CHECKED, Standing.BEHIND_ANOTHER)
+_IN_WORK = (Standing.PROCESSING, Standing.BEING_CHECKED, Standing.BEHIND_ANOTHER, Standing.ON_A_PAGE)
 
 
 def zone_of(invoice: Invoice) -> str:
@@ -122,6 +125,8 @@ def _owed(
     payable = at is Standing.PAYABLE
     next_at = invoice.next_attempt_at if payable and invoice.refusal is None else None
     number = digits(card) if card else ""
+    on_page = at is Standing.ON_A_PAGE
+    other = Form(Act.OTHER_WAY, invoice.public_id) if at in PAID_ON_A_PAGE else None
     return Owed(
         what=invoice.description,
         amount=amount,
@@ -132,6 +137,8 @@ def _owed(
         button=words.text("pay", language, amount=amount) if payable else "",
         form=token_of(Form(Act.PAY, invoice.public_id, as_shown(invoice)), customer, now=now) if payable else "",
         charged_on=words.text("charged_on" if number else "charged", language, card=number) if payable else "",
+        other_way=words.text("other_way_on" if on_page else "other_way", language) if other else "",
+        other_form=token_of(other, customer, now=now) if other else "",
     )
 
 
@@ -147,6 +154,7 @@ def _why(attempts: list[PaymentAttempt], zone: str, language: Language) -> str:
 def _since(invoice: Invoice, now: datetime) -> datetime:
     """When the charge that is in work was started, or became due."""
     started = [one.armed_at for one in invoice.attempts.all() if one.settled_at is None]
+    started += [page.created_at for page in invoice.checkouts.all()]
     return max(started, default=invoice.next_attempt_at or now)
 
 
@@ -271,7 +279,9 @@ def _how(invoice: Invoice, language: Language) -> tuple[str, datetime | date]:
     if outside is not None:
         return words.text(f"by_{outside.method}", language), outside.paid_date
     paid = next(iter(invoice.attempts.all()), None)
-    number = digits(paid.payment_method) if paid else ""
+    if paid is not None and paid.payment_method is None:
+        return words.text("by_page", language), closed_at
+    number = digits(paid.payment_method) if paid and paid.payment_method else ""
     return words.text("by_card_ending" if number else "by_card", language, card=number), closed_at
 
 

@@ -18,6 +18,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "declined": ("Declined on {day}. {why}", "Ditolak pada {day}. {why}"),
     "next_try": ("We try again on {day}.", "Kami akan cuba lagi pada {day}."),
     "pay": ("Pay {amount} now", "Bayar {amount} sekarang"),
+    "other_way": ("Pay another way", "Bayar dengan cara lain"),
+    "other_way_on": ("Continue the payment", "Teruskan pembayaran"),
+    "other_ways": (
+        "FPX online banking, DuitNow, an e-wallet or another card, on the bank's secure page.",
+        "Perbankan dalam talian FPX, DuitNow, e-dompet atau kad lain, di halaman bank yang selamat.",
+    ),
     "charged_on": ("Charged to the card ending in {card}.", "Dicaj pada kad yang berakhir dengan {card}."),
     "charged": ("Charged to your saved card.", "Dicaj pada kad yang disimpan."),
     "card": ("Your card", "Kad anda"),
@@ -88,6 +94,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "by_card": ("Card", "Kad"),
     "by_card_ending": ("Card ending in {card}", "Kad berakhir dengan {card}"),
+    "by_page": ("Online payment", "Bayaran dalam talian"),
     "by_cash": ("Cash", "Tunai"),
     "by_bank_transfer": ("Bank transfer", "Pindahan bank"),
     "by_other": ("Another payment", "Bayaran lain"),
@@ -125,6 +132,13 @@ OF_STANDING: Mapping[Standing, tuple[str, str]] = {
         "Another payment with this card is being processed first.",
         "Satu lagi bayaran dengan kad ini sedang diproses dahulu.",
     ),
+    Standing.ON_A_PAGE: (
+        "You opened a page to pay this. Your card is not charged meanwhile. If you have paid there, do not pay again.",
+        (
+            "Anda telah membuka halaman untuk membayarnya. Kad anda tidak dicaj sementara itu. Jika sudah dibayar di "
+            "situ, jangan bayar lagi."
+        ),
+    ),
     Standing.IN_REVIEW: (
         "The merchant is looking into this payment. You do not need to do anything now.",
         "Peniaga sedang menyemak bayaran ini. Anda tidak perlu berbuat apa-apa sekarang.",
@@ -157,6 +171,12 @@ NOTES: Mapping[str, tuple[str, str]] = {
         "We could not reach the bank just now. Nothing was changed. Please try again in a moment.",
         "Kami tidak dapat menghubungi bank buat masa ini. Tiada apa-apa yang berubah. Sila cuba sebentar lagi.",
     ),
+    "page_paid": ("Thank you. We have received your payment.", "Terima kasih. Kami telah menerima bayaran anda."),
+    "page_open": (
+        "We are checking your payment. If you have paid, please do not pay again.",
+        "Kami sedang menyemak bayaran anda. Jika anda telah membayar, sila jangan bayar sekali lagi.",
+    ),
+    "page_closed": ("Nothing was paid. You can try again.", "Tiada bayaran dibuat. Anda boleh cuba lagi."),
     "canceled": ("Your subscription is cancelled.", "Langganan anda telah dibatalkan."),
     "card_active": ("Your card is saved.", "Kad anda telah disimpan."),
     "card_pending": (

@@ -29,6 +29,7 @@ from tests.factories import (
     make_account,
     make_attempt,
     make_card,
+    make_checkout,
     make_customer,
     make_decline_ruling,
     make_evidence,
@@ -120,6 +121,7 @@ def make_world(account: GatewayAccount | None = None) -> World:
         make_message(invoice),
         make_decline_ruling(account, code=f"R{next(_codes)}"),
     )
+    found.add(make_checkout(make_invoice(make_card(make_customer(account, name="Lim Mei", email="mei@example.org")))))
     found.add(
         Transition.objects.create(
             account_id=account.pk,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from billing.models import (
+    Checkout,
     Customer,
     Event,
     GatewayAccount,
@@ -24,6 +25,7 @@ from tests.factories import (
     make_account,
     make_attempt,
     make_card,
+    make_checkout,
     make_customer,
     make_invoice,
     make_message,
@@ -32,6 +34,7 @@ from tests.factories import (
     make_refund,
     make_subscription,
     move_attempt,
+    move_checkout,
 )
 from tests.notifying.rows import make_delivery, make_endpoint, make_try
 
@@ -53,6 +56,7 @@ class Merchant:
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
     message: Message
+    checkout: Checkout
 
 
 def make_merchant() -> Merchant:
@@ -62,13 +66,14 @@ def make_merchant() -> Merchant:
     plan = make_plan(account)
     subscription = make_subscription(card, plan)
     invoice = make_invoice(card)
+    checkout = move_checkout(make_checkout(invoice), "closed")
     attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
     refund = make_refund(attempt)
     event = make_published_event(invoice)
     endpoint = make_endpoint(account)
     delivery = make_try(make_delivery(endpoint, event)).delivery
     message = make_message(invoice, state="sent", next_try_at=None, sent_at=NOW)
-    rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery, message)
+    rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery, message, checkout)
     return Merchant(account, api_for(account), *rows)
 
 

@@ -52,6 +52,8 @@ ROUTES = [
     ("POST", "/invoices/{invoice}/void/", "charge"),
     ("POST", "/invoices/{invoice}/write-off/", "charge"),
     ("POST", "/invoices/{invoice}/collect/", "charge"),
+    ("POST", "/invoices/{invoice}/checkout/", "write"),
+    ("GET", "/checkouts/{checkout}/", "read"),
     ("GET", "/attempts/", "read"),
     ("GET", "/attempts/{attempt}/", "read"),
     ("GET", "/events/", "read"),
@@ -111,6 +113,7 @@ def named(path: str, merchant: Merchant) -> str:
         delivery=merchant.delivery.public_id,
         event=merchant.event.public_id,
         message=merchant.message.public_id,
+        checkout=merchant.checkout.public_id,
     )
 
 

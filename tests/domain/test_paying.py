@@ -29,6 +29,7 @@ DECLINED = PayerFacts(
     card_is_busy=False,
     card_may_be_tried=True,
     charges_nothing=False,
+    page_is_open=False,
 )
 S = Standing
 
@@ -58,6 +59,8 @@ S = Standing
         ({"next_attempt_at": NOW}, S.PROCESSING),
         ({"refusal": Refusal.LISTS_MAY_LAG}, S.PROCESSING),
         ({"refusal": Refusal.NO_CARD}, S.PAYABLE),
+        ({"page_is_open": True}, S.ON_A_PAGE),
+        ({"page_is_open": True, "next_attempt_at": NOW}, S.ON_A_PAGE),
         ({"card_state": None}, S.CARD_NEEDED),
         ({"card_state": CardState.INACTIVE}, S.CARD_NEEDED),
         ({"card_may_be_tried": False}, S.CARD_NEEDED),
@@ -83,6 +86,7 @@ def test_where_an_invoice_stands(changes: dict[str, Any], found: Standing) -> No
         card_is_busy=st.booleans(),
         card_may_be_tried=st.booleans(),
         charges_nothing=st.booleans(),
+        page_is_open=st.booleans(),
     )
 )
 def test_nothing_is_payable_that_may_be_paid_or_that_a_person_keeps(facts: PayerFacts) -> None:
@@ -94,3 +98,4 @@ def test_nothing_is_payable_that_may_be_paid_or_that_a_person_keeps(facts: Payer
         assert [facts.proposed, facts.card_held, facts.card_is_busy, facts.charges_nothing] == [False] * 4
         assert facts.card_state is CardState.ACTIVE
         assert facts.card_may_be_tried
+        assert not facts.page_is_open

@@ -12,15 +12,17 @@ from billing.charging.attempts.card_standing import why_not_tried
 from billing.charging.cases.holds import collect_held
 from billing.charging.cases.retry_now import RetryError, retry_now
 from billing.charging.cases.ways_out import lock_for_closing
+from billing.charging.checkouts.open import open_checkout
 from billing.domain.arming import USABLE_SUBSCRIPTIONS, Refusal
 from billing.domain.attempts import UNRESOLVED, AttemptState
+from billing.domain.checkouts import LIVE
 from billing.domain.closing import CLOSABLE
 from billing.domain.decisions import Decision
-from billing.domain.paying import PAYER, PayerFacts, Standing, standing
+from billing.domain.paying import PAID_ON_A_PAGE, PAYER, PayerFacts, Standing, standing
 from billing.domain.reasons import Reason
 from billing.domain.resolution import ProposalOutcome
 from billing.domain.subscriptions import CardState, Hold, InvoiceState
-from billing.models import Customer, Installation, Invoice, PaymentAttempt, PaymentMethod, Proposal
+from billing.models import Checkout, Customer, Installation, Invoice, PaymentAttempt, PaymentMethod, Proposal
 
 REQUESTED = "requested on the customer page"
 
@@ -28,12 +30,15 @@ REQUESTED = "requested on the customer page"
 def owed_by(customer: Customer) -> QuerySet[Invoice]:
     """What the customer owes and is asked for, the oldest first, with all that `standing_of` reads."""
     attempts = PaymentAttempt.objects.defer("request_body").order_by("number")
+    open_pages = Checkout.objects.filter(state__in=sorted(LIVE))
     waiting = Proposal.objects.filter(outcome=ProposalOutcome.OPEN.value)
     return (
         Invoice.objects.filter(customer=customer, state__in=sorted(CLOSABLE))
         .exclude(state_reason=Reason.WRITTEN_OFF.value)
         .select_related("account", "subscription__plan", "subscription__payment_method", "payment_method")
-        .prefetch_related(Prefetch("attempts", attempts), Prefetch("proposals", waiting))
+        .prefetch_related(
+            Prefetch("attempts", attempts), Prefetch("proposals", waiting), Prefetch("checkouts", open_pages)
+        )
         .order_by("due_at", "pk")
     )
 
@@ -82,6 +87,7 @@ def standing_of(invoice: Invoice, means: Means, *, now: datetime) -> Standing:
         card_is_busy=card is not None and card.pk in means.busy,
         card_may_be_tried=card is not None and why_not_tried(card, now) is None,
         charges_nothing=means.stopped,
+        page_is_open=bool(invoice.checkouts.all()),
     )
     return standing(facts, now)
 
@@ -116,3 +122,15 @@ def pay_now(*, invoice: Invoice, seen: str, now: datetime) -> None:
             collect_held(invoice=fresh, decision=decision, now=now)
         if fresh.subscription is not None and fresh.subscription.state not in USABLE_SUBSCRIPTIONS:
             Invoice.objects.filter(pk=fresh.pk).update(collect_regardless=True)
+
+
+def page_to_pay_on(*, invoice: Invoice, now: datetime) -> Checkout:
+    """A page of the gateway's on which the customer pays the invoice by another method; the same one while it can be
+    used. Speaks to the gateway, so it runs in no transaction. Raises RetryError unless the invoice may be paid so,
+    CheckoutError, and GatewayUnavailableError."""
+    customer = Customer.objects.select_related("account").get(pk=invoice.customer_id)
+    fresh = owed_by(customer).filter(pk=invoice.pk).first()
+    found = Standing.NOT_OWED if fresh is None else standing_of(fresh, means_of(customer), now=now)
+    if found not in PAID_ON_A_PAGE:
+        raise RetryError("invoice", "state", f"must be payable; it is {found.replace('_', ' ')}")
+    return open_checkout(invoice=invoice, actor=PAYER, now=now)

@@ -35,7 +35,7 @@ class AttemptRow:
     public_id: str
     account_id: int
     invoice_id: int
-    payment_method_id: int
+    payment_method_id: int | None  # None: it was paid on a page
     number: int
     state: str
     marker: str

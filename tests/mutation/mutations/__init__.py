@@ -4,6 +4,7 @@ from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
     arming,
     card_limits,
+    checkouts,
     deciding,
     feed,
     first_payments,
@@ -39,4 +40,5 @@ MUTATIONS: list[Mutation] = [
     *waking.MUTATIONS,
     *paying.MUTATIONS,
     *card_limits.MUTATIONS,
+    *checkouts.MUTATIONS,
 ]

@@ -32,6 +32,7 @@ MUTATIONS: list[Mutation] = [
             "behind another charge": drop("standing", "(facts.card_is_busy, Standing.BEHIND_ANOTHER)"),
             "when it is due anyway": drop("standing", "(due, Standing.PROCESSING)"),
             "when it was written off": drop("standing", "facts.state_reason == Reason.WRITTEN_OFF"),
+            "while a page is open": drop("standing", "(facts.page_is_open, Standing.ON_A_PAGE)"),
             "on a card that is not active": drop("standing", "facts.card_state is not CardState.ACTIVE"),
             "on a card whose bank refuses for good": drop("standing", "not facts.card_may_be_tried"),
         },
@@ -51,6 +52,12 @@ MUTATIONS: list[Mutation] = [
             ),
         },
         TEST_PAY,
+    ),
+    one(
+        "pay another way: what is not asked for has no page",
+        PAY,
+        never("page_to_pay_on", "found not in PAID_ON_A_PAGE"),
+        "tests/payer/test_other_way.py",
     ),
     *each(
         "payment link",
