@@ -18,6 +18,7 @@ from billing.accounts.gateway_accounts import (
 )
 from billing.admin import quarantine
 from billing.admin.api_keys import keys_of
+from billing.admin.declines import declines_table
 from billing.admin.messages import MAIL_ACTIONS, mail_table, preview_urls
 from billing.admin.pace import LET_RUN, pace_facts, pace_notice, pace_of, runs
 from billing.admin.toolkit import fields
@@ -286,6 +287,7 @@ class AccountAdmin(RecordAdmin):
         return moment(row.created_at, row.time_zone)
 
     def page(self, request: HttpRequest, row: Any) -> Page:
+        now = database_now()
         facts = [
             ("Environment", row.environment),
             ("Time zone", row.time_zone),
@@ -323,13 +325,14 @@ class AccountAdmin(RecordAdmin):
                 *pace_notice(row),
                 Facts("Account", facts),
                 runs(row),
+                declines_table(row, now),
                 mail_table(row),
                 timeline(
                     [("account", [row.pk]), ("pace", [row.pk]), ("quarantine", [row.pk]), ("mail", [row.pk])],
                     row.time_zone,
                 ),
             ],
-            side=[pace_facts(row, database_now()), Facts("When a charge is declined", dunning), keys_of(row)],
+            side=[pace_facts(row, now), Facts("When a charge is declined", dunning), keys_of(row)],
         )
 
 

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
+from billing.admin.declines import declines_notice
 from billing.admin.held_cards import HOLD_ACTIONS, open_card_proposal, what_it_charges
 from billing.admin.messages import LANGUAGES, mail_facts, messages_of
 from billing.admin.toolkit import fields, tables
@@ -409,7 +410,7 @@ class CardAdmin(RecordAdmin):
             facts.append(
                 ("Last attempt to save it", " ".join((row.bind_outcome, words(row.bind_reason).lower())).strip())
             )
-        notices = []
+        notices = declines_notice(row, zone)
         if row.held_at:
             notices.append(Words(f"This card is on hold: {reason_words(row.held_reason)}.", "danger"))
         if row.unreadable_at:

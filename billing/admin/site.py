@@ -32,6 +32,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Attempts", "bolt", "paymentattempt"),
             ("Payment pages", "qr_code_2", "checkout"),
             ("Refunds", "undo", "refund"),
+            ("Decline codes", "credit_card_off", "declineruling"),
             ("Answers without a charge", "help", "orphananswer"),
             ("Approvals", "how_to_vote", "proposal"),
             ("Found payments", "travel_explore", "foundpayment"),

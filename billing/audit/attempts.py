@@ -207,4 +207,16 @@ CHECKS = (
                                           AND a.checkout_id IS NULL
             WHERE k.to_state = 'quarantined' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
     ),
+    (
+        "S9",
+        "was armed while its card was declined for good.",
+        """SELECT a.public_id
+            FROM billing_paymentmethod c
+            CROSS JOIN LATERAL (SELECT max(t.id) AS id FROM billing_transition t
+                                WHERE t.subject_type = 'card' AND t.subject_id = c.id AND t.to_state = 'frozen') frozen
+            JOIN billing_paymentattempt a ON a.payment_method_id = c.id AND a.recovered_at IS NULL
+            JOIN billing_transition armed ON armed.subject_type = 'attempt' AND armed.subject_id = a.id
+             AND armed.to_state = 'sending' AND armed.from_state = '' AND armed.id > frozen.id
+            WHERE c.frozen_at IS NOT NULL AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
+    ),
 )

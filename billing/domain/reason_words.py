@@ -125,6 +125,7 @@ WORDS: Mapping[StrEnum, str] = {
     Reason.WRITTEN_OFF: "written off",
     Reason.CREATED: "created",
     Reason.ACTIVATED: "activated",
+    Reason.TRY_AVOIDED: "a try was due and was not made, because the bank would have declined it",
     Reason.DECLINES_FORGIVEN: "the bank approved a payment since, or a person judged its decline otherwise",
     Reason.ANOTHER_CARD: "it is tried at once on another card",
     Reason.FIRST_PAYMENT_DUE: "it starts when its first charge is paid",

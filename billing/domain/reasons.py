@@ -118,6 +118,7 @@ class Reason(StrEnum):
     WRITTEN_OFF = "written_off"
     CREATED = "created"
     ACTIVATED = "activated"
+    TRY_AVOIDED = "try_avoided"  # it was due, and was not made: the bank would have declined it
     DECLINES_FORGIVEN = "declines_forgiven"  # a frozen card was paid with, or a person judged its decline otherwise
     ANOTHER_CARD = "another_card"  # it is tried at once, on a card on which it was never tried
     FIRST_PAYMENT_DUE = "first_payment_due"  # it has a card, and is active once its first charge is paid

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from billing.domain.arming import Refusal
+from billing.domain.arming import FOR_ITS_DECLINES, Refusal
 from billing.domain.attempts import UNRESOLVED
 from billing.domain.catch_up import GRACE
 from billing.domain.money import display
@@ -48,6 +48,12 @@ from billing.models import (
     Transition,
 )
 from billing.subscriptions.upcoming import schedule_of
+
+# What the engine did without evidence of its own: a try that was not made.
+_OF_THE_ENGINE = {
+    Reason.TRY_AVOIDED: "A try was due and was not made: the bank would have declined it again.",
+    Reason.TRIES_EXHAUSTED: "It was the last one: the invoice is uncollectible.",
+}
 
 __all__ = ["Answer", "Explanation", "Kind", "Line", "NothingFoundError", "explain", "find_invoice"]
 
@@ -253,6 +259,9 @@ class _Life:
         for row in self._transitions:
             if row.subject_type != "invoice" or not row.from_state or row.evidence_id is not None:
                 continue
+            if row.actor == "engine" and row.reason in _OF_THE_ENGINE:
+                yield Line(row.at, _OF_THE_ENGINE[Reason(row.reason)], Kind.REFUSED, (self._invoice.public_id,))
+                continue
             named = (self._invoice.public_id, *([self._outside.public_id] if self._outside else []))
             match InvoiceState(row.to_state):
                 case InvoiceState.OPEN:
@@ -291,7 +300,10 @@ class _Life:
             what = done.get(SubscriptionState(row.to_state))
             if row.from_state == SubscriptionState.PAUSED and what is None:
                 what = "resumed the subscription"
-            if what and row.at <= (self._invoice.closed_at or self._now):
+            if what and row.reason == Reason.TRIES_EXHAUSTED:  # the last one was not made: there is no evidence
+                text = sentence(f"the engine {what}, because no try was left.")
+                yield Line(row.at, text, Kind.SUBSCRIPTION, (self._subscription_id(),))
+            elif what and row.at <= (self._invoice.closed_at or self._now):
                 text = self._by(row.actor, what, row.reason)
                 yield Line(row.at, text, Kind.SUBSCRIPTION, (self._subscription_id(),))
 
@@ -342,7 +354,8 @@ class _Life:
             case InvoiceState.UNCOLLECTIBLE:
                 if invoice.state_reason == Reason.WRITTEN_OFF:
                     return f"The invoice is written off: {self._money} stays owed, and is no longer collected."
-                return "The invoice is uncollectible: its last try was declined."
+                last = "not made" if invoice.refusal in FOR_ITS_DECLINES else "declined"
+                return f"The invoice is uncollectible: its last try was {last}."
             case InvoiceState.OPEN:
                 return f"The invoice is open: {self._money} is still owed."
 

@@ -1,5 +1,6 @@
 """People of different rights, and a world with a row of every noun."""
 
+import itertools
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -30,6 +31,7 @@ from tests.factories import (
     make_card,
     make_checkout,
     make_customer,
+    make_decline_ruling,
     make_evidence,
     make_found_payment,
     make_invoice,
@@ -84,6 +86,9 @@ class World:
             self.rows[type(row)] = row
 
 
+_codes = itertools.count(1)
+
+
 @pytest.fixture
 def world(db: None) -> World:
     return make_world()
@@ -110,7 +115,12 @@ def make_world(account: GatewayAccount | None = None) -> World:
             "surplus",
         )
     )
-    found.add(refund, make_refund_evidence(refund), make_message(invoice))
+    found.add(
+        refund,
+        make_refund_evidence(refund),
+        make_message(invoice),
+        make_decline_ruling(account, code=f"R{next(_codes)}"),
+    )
     found.add(make_checkout(make_invoice(make_card(make_customer(account, name="Lim Mei", email="mei@example.org")))))
     found.add(
         Transition.objects.create(

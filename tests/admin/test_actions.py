@@ -12,11 +12,14 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.admin.toolkit.base import RecordAdmin
+from billing.charging.attempts.settle import AttemptFinding, settle
+from billing.domain.attempts import Finding, Source, Verdict
 from billing.gateway.proving import DisprovedError, NotProvedError
 from billing.models import (
     AccountPace,
     ApiKey,
     Customer,
+    DeclineRuling,
     GatewayAccount,
     IdempotencyRecord,
     Installation,
@@ -33,7 +36,7 @@ from billing.models.clock import database_now
 from billing.models.encryption import decrypt
 from tests.admin.conftest import World
 from tests.admin.test_pages import url
-from tests.conftest import Shop
+from tests.conftest import SHORT, Shop
 from tests.factories import (
     NOW,
     make_account,
@@ -612,3 +615,26 @@ def test_nothing_is_kept_when_the_gateway_does_not_answer(boss: Client) -> None:
     assert "The gateway did not answer" in message_of(response)
     assert not PaymentMethod.objects.exists()
     assert IdempotencyRecord.objects.count() == 1  # the token is used up, and a new one is on the page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_staff_decide_about_a_decline_code(boss: Client) -> None:
+    account = make_account()
+    card = make_card(make_customer(account))
+    attempt = make_attempt(make_invoice(card), armed_at=database_now())
+    finding = Finding(Verdict.DECLINED, Source.ANSWER, reason="9010")
+    settle([AttemptFinding(attempt.marker, finding)], tuning=SHORT, now=database_now())
+    rested = boss.get(url(PaymentMethod, "change", card.pk)).content.decode()
+    assert "It is not charged automatically before" in rested
+    data = {"account": account.pk, "code": "9010", "kind": "hard", "reason": "the bank says so"}
+    response = add(boss, DeclineRuling, data)
+    row = DeclineRuling.objects.get()
+    assert response["Location"] == url(DeclineRuling, "change", row.pk)
+    page = boss.get(url(DeclineRuling, "change", row.pk)).content.decode()
+    assert "the bank says so" in page
+    assert "Declines of 180 days, by code" in page
+    frozen = boss.get(url(PaymentMethod, "change", card.pk)).content.decode()
+    assert "Declined for good" in frozen
+    assert send(boss, action(row, "change"), {"kind": "soft", "reason": "it was wrong"}).status_code == 302
+    card.refresh_from_db()
+    assert card.frozen_at is None

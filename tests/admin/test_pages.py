@@ -16,6 +16,7 @@ from billing.models import (
     AccountTrouble,
     ApiKey,
     Customer,
+    DeclineRuling,
     GatewayAccount,
     GatewayClock,
     Host,
@@ -51,7 +52,7 @@ SHOWN_ELSEWHERE = {
     WebhookTry,
 }
 NOUNS = sorted(set(apps.get_app_config("billing").get_models()) - SHOWN_ELSEWHERE, key=lambda model: model.__name__)
-CREATED = {ApiKey, Customer, GatewayAccount, Plan, Subscription, WebhookEndpoint}
+CREATED = {ApiKey, Customer, DeclineRuling, GatewayAccount, Plan, Subscription, WebhookEndpoint}
 HISTORY = {name for name in NOUNS if isinstance(admin.site._registry.get(name), HistoryAdmin)}
 
 

@@ -38,6 +38,7 @@ OF_A_LIST = {
     "ApiKey": 2,
     "Checkout": 2,
     "Customer": 2,
+    "DeclineRuling": 2,
     "FoundPayment": 2,
     "GatewayOrder": 2,
     "GatewayTransaction": 2,
@@ -72,8 +73,10 @@ OF_A_PAGE = {
     "Event": 1,
     "Evidence": 1,
     "FoundPayment": 1,
-    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline
-    "GatewayAccount": 8,
+    # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline,
+    # declines (two)
+    "DeclineRuling": 4,  # the code, clock, declines (two)
+    "GatewayAccount": 10,
     "GatewayOrder": 1,
     "GatewayTransaction": 1,
     "Heartbeat": 1,

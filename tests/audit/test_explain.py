@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing.accounts.gateway_accounts import start_account, stop_account
+from billing.charging.attempts.avoid import avoid
 from billing.charging.attempts.charge_now import charge_now
 from billing.charging.cases.resolve import Resolution, collect_held, release_card, resolve
 from billing.domain.attempts import AttemptState, Finding, Source, Verdict
@@ -441,3 +442,23 @@ def test_two_persons_decisions_name_both_to_staff_only() -> None:
 def test_who_did_it_is_named_by_kind_to_anybody_but_staff(actor: str, who: str) -> None:
     assert decided_by(actor, "paused it", "on holiday", to_staff=False) == f"{who} paused it."
     assert decided_by(actor, "paused it", "on holiday", to_staff=True) == f"{actor} paused it: on holiday."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tries_that_are_not_made_are_told_as_such(books: Books) -> None:
+    card = books.card()
+    books.decline(books.armed(card), "43")
+    books.wait(hours=1)
+    books.subscribe(card, interval="DAILY", target=None)
+    (invoice,) = books.open()
+    for _ in range(4):
+        books.arm()
+        avoid([invoice.pk], now=books.now)
+        invoice.refresh_from_db()
+        books.now = invoice.next_attempt_at or books.now
+    told = story(books, invoice)
+    assert told.count("refused: A try was due and was not made: the bank would have declined it again.") == 4
+    assert "refused: It was the last one: the invoice is uncollectible." in told
+    assert "subscription: The engine cancelled the subscription, because no try was left." in told
+    assert "now: The invoice is uncollectible: its last try was not made." in told
+    assert not any("wrote it off" in line for line in told)

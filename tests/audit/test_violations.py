@@ -649,3 +649,17 @@ def test_only_the_requested_account_is_audited(books: Books) -> None:
     assert violations(now=books.now, tuning=SHORT, account_id=books.account.pk) == []
     (found,) = violations(now=books.now, tuning=SHORT, account_id=other.account.pk)
     assert found.subject == attempt.public_id
+
+
+@breaks("S9")
+def test_charge_on_a_card_that_was_declined_for_good(books: Books) -> None:
+    card = books.card()
+    books.decline(books.armed(card), "43")
+    books.wait(days=1)
+    card.refresh_from_db()
+    assert card.frozen_by == "43"
+    assert audit(books) == []
+    PaymentMethod.objects.filter(pk=card.pk).update(frozen_at=None, frozen_by=None, rests_until=None)
+    attempt = books.armed(card)
+    PaymentMethod.objects.filter(pk=card.pk).update(frozen_at=books.now, frozen_by="43")
+    assert only(books) == ("S9", attempt.public_id, "was armed while its card was declined for good.")

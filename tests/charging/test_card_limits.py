@@ -1,6 +1,6 @@
 """Cards that decline: how often they are tried, tries that are not made, and what frees a card."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -25,7 +25,7 @@ WHY = Decision("siti", "the customer asked")
 
 def period(card: PaymentMethod, index: int = 0) -> Invoice:
     """A due period of a running subscription on the card."""
-    subscription = make_subscription(customer=card.customer, payment_method=card)
+    subscription = make_subscription(card, payment_method=card)
     return make_invoice(subscription=subscription, period_index=index, next_attempt_at=database_now())
 
 
@@ -235,11 +235,12 @@ def test_second_saved_copy_of_a_card_shares_the_networks_cap_alone() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_try_is_not_avoided_once_the_card_is_free_again() -> None:
+@pytest.mark.parametrize("rests_until", [NOW, NOW + HOUR])
+def test_try_is_not_avoided_once_the_card_may_be_tried_soon(rests_until: datetime) -> None:
     card = make_card()
     decline(make_attempt(make_invoice(card), armed_at=NOW - DAY), "43")
     waiting = make_invoice(card, refusal="card_frozen", refused_at=NOW)
-    PaymentMethod.objects.filter(pk=card.pk).update(frozen_at=None, frozen_by=None, rests_until=NOW)
+    PaymentMethod.objects.filter(pk=card.pk).update(frozen_at=None, frozen_by=None, rests_until=rests_until)
     assert avoid([waiting.pk], now=NOW) == 0
     assert seen(waiting) == ("open", "card_frozen", 0, 0)
 

@@ -114,7 +114,7 @@ class PaymentMethodSerializer(Output):
     )
     rests_until = Instant(
         allow_null=True,
-        help_text="From when the card is tried automatically again after its declines. May have passed. Null without any.",
+        help_text="From when the card is tried automatically again after its declines. May have passed.",
     )
     label = string(  # type: ignore[assignment]
         "First six and last four digits, as the gateway shows them. Empty until a card is saved."

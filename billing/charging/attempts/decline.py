@@ -32,6 +32,7 @@ def after_avoided(changes: Changes, invoice: settling.InvoiceRow, *, code: str) 
     """The same for a try that was due and is not made, because of a decline of its card with this code."""
     changes.touch(invoice)
     invoice.tries_avoided += 1
+    changes.log(invoice, invoice.state, invoice.state, Reason.TRY_AVOIDED, None)
     payload = avoided_of(invoice, code, changes.rulings(invoice.account_id))
     _go_on(changes, invoice, changes.now, payload, f"avoided {invoice.tries_avoided}", None)
 

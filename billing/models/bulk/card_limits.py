@@ -6,7 +6,7 @@ from datetime import datetime
 
 from billing.domain.attempts import HAS_MONEY, AttemptState
 from billing.domain.declines import DeclineKind
-from billing.models.bulk.sql import rows
+from billing.models.bulk.sql import objects, rows
 from billing.models.bulk.writing import by_name, update
 from billing.models.customers import PaymentMethod
 from billing.models.declines import DeclineRuling
@@ -107,4 +107,40 @@ def lock(card_ids: Iterable[int]) -> None:
     """Locks the cards, in the one order."""
     rows(
         "SELECT 1 FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [sorted(set(card_ids))]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CodeOutcome:
+    """What came of an account's declines with one code: how many, how many of them were tried again on the same card,
+    and how many of those tries were paid."""
+
+    code: str
+    declined: int
+    tried_again: int
+    paid: int
+
+
+def outcomes_by_code(account_id: int, *, since: datetime, newest: int) -> list[CodeOutcome]:
+    """The most frequent codes first, of the account's newest declines since then."""
+    return objects(
+        CodeOutcome,
+        """SELECT d.code, count(*) AS declined, count(n.state) AS tried_again,
+                  count(*) FILTER (WHERE n.state = ANY(%(paid)s)) AS paid
+           FROM (SELECT invoice_id, payment_method_id, number, upper(btrim(state_reason)) AS code
+                 FROM billing_paymentattempt
+                 WHERE account_id = %(account)s AND state = 'declined' AND armed_at > %(since)s
+                 ORDER BY armed_at DESC LIMIT %(newest)s) d
+           LEFT JOIN LATERAL (
+               SELECT state FROM billing_paymentattempt n
+               WHERE n.invoice_id = d.invoice_id AND n.number > d.number AND n.payment_method_id = d.payment_method_id
+                 AND n.state = ANY(%(ended)s) ORDER BY n.number LIMIT 1) n ON true
+           GROUP BY d.code ORDER BY count(*) DESC, d.code LIMIT 20""",
+        {
+            "account": account_id,
+            "since": since,
+            "newest": newest,
+            "paid": sorted(HAS_MONEY),
+            "ended": sorted(HAS_MONEY | {AttemptState.DECLINED}),
+        },
     )

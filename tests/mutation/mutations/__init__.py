@@ -3,6 +3,7 @@
 from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
     arming,
+    card_limits,
     checkouts,
     deciding,
     feed,
@@ -36,5 +37,6 @@ MUTATIONS: list[Mutation] = [
     *feed.MUTATIONS,
     *webhooks.MUTATIONS,
     *waking.MUTATIONS,
+    *card_limits.MUTATIONS,
     *checkouts.MUTATIONS,
 ]

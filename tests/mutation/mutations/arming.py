@@ -94,7 +94,7 @@ _ARM = [
         of="... or not _still_the_card(invoice, subscription, card)"),
         TEST_GUARDS, "somebody_else_holds and subscription"),
     one("arm: everything is re-checked", ARM, swap("_choose",
-        "refusal(_facts(account, invoice, subscription, card), self.now)", "None"), TEST_ARM, "card_that_may_not"),
+        "refusal(facts, self.now)", "None"), TEST_ARM, "card_that_may_not"),
     one("arm: a refusal is written down", ARM, drop("_choose", "arming.refuse(refusals, now=self.now)"),
         TEST_ARM, "card_that_may_not"),
     one("arm: what is refused waits as long as its reason says", ARM,

@@ -226,10 +226,11 @@ _DECIDE = [
         "what was refunded": drop("retry_now", "amount_refunded_minor=0"),
         "while an attempt is under way": drop("retry_now", "next_attempt_at__isnull=False"),
         "what is paid": swap("retry_now", "rows.filter(state=InvoiceState.UNCOLLECTIBLE.value)", "rows"),
-        "without a new look": swap("retry_now", 'forward.update(next_attempt_at=now, lease_token=F("lease_token") + 1)',
-            "forward.update(next_attempt_at=now)"),
+        "without a new look": drop("retry_now", 'lease_token=F("lease_token") + 1',
+            of='forward.update(next_attempt_at=now, asked_for=True, lease_token=F("lease_token") + 1)'),
         "without a new look at what was given up":
-            drop("retry_now", 'lease_token=F("lease_token") + 1', of="again.update(..., collect_regardless=True)"),
+            drop("retry_now", 'lease_token=F("lease_token") + 1',
+                of="again.update(..., collect_regardless=True, asked_for=True)"),
     }, TEST_GUARDS, "retried_now"),
 ]  # fmt: skip
 
