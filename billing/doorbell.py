@@ -11,6 +11,7 @@ OPEN_DUE = "billing.open_due"
 COLLECT = "billing.collect"
 RECONCILE = "billing.reconcile"
 REFUND = "billing.refund"
+CHECKOUTS = "billing.checkouts"
 DELIVER = "billing.deliver"
 EXPIRES_SECONDS = 30
 # Two tries of at most a second, even with a broker that accepts and never answers.

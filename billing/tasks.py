@@ -11,6 +11,7 @@ from celery import shared_task
 from django.conf import settings
 
 from billing.charging.cases.remind import remind as remind_of_cases
+from billing.charging.checkouts.work import look_at_due as look_at_checkouts
 from billing.charging.collecting.collect import collect as collect_due
 from billing.charging.collecting.expire import expire_unpaid
 from billing.charging.collecting.grace import end_graces
@@ -33,6 +34,7 @@ from billing.operating.clocks import ask_gateways
 from billing.operating.heartbeats import beat, worker_name
 from billing.operating.recognise import watch as watch_identity
 from billing.operating.tuning import Tuning
+from billing.payer.limits import forget_old_visits
 from billing.subscriptions.renew import BATCH
 from billing.subscriptions.renew import open_due as open_due_periods
 
@@ -99,6 +101,12 @@ def remind() -> None:
     remind_of_cases(now=read_clock())
 
 
+@shared_task(name="billing.checkouts")
+@_noted
+def checkouts() -> None:
+    look_at_checkouts(tuning=Tuning.from_settings(), clock=read_clock, should_stop=shutdown.requested)
+
+
 @shared_task(name="billing.watch")
 @_noted
 def watch() -> None:
@@ -123,6 +131,7 @@ def publish() -> None:
 def prune() -> None:
     keep = timedelta(days=settings.KITARAN_WEBHOOK_RETENTION_DAYS)
     prune_deliveries(keep=keep, now=database_now(), should_stop=shutdown.requested)
+    forget_old_visits(now=database_now())
 
 
 @shared_task(name="billing.announce")

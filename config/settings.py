@@ -295,6 +295,9 @@ KITARAN_STAFF_MAIL_SECONDS = env.integer("KITARAN_STAFF_MAIL_SECONDS", 900, leas
 # What the provider of django-anymail needs: ANYMAIL_MAILGUN_API_KEY becomes ANYMAIL["MAILGUN_API_KEY"].
 ANYMAIL = env.secrets_of("ANYMAIL_")
 
+# How many proxies of ours add the address of whom they answer to X-Forwarded-For. Payment pages count by it.
+KITARAN_PROXIES = env.integer("KITARAN_PROXIES", 1 if KITARAN_PRODUCTION else 0, least=0, most=5)
+
 if KITARAN_PRODUCTION:
     SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
@@ -307,7 +310,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # Django writes the paths that it refuses: those of payment links and card pages are as good as keys.
+    "filters": {"links": {"()": "config.logs.WithoutLinks"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["links"]}},
     "root": {"handlers": ["console"], "level": env.text("KITARAN_LOG_LEVEL", "INFO")},
     # urllib3 writes paths, which carry ids of cards.
     "loggers": {"urllib3": {"level": "ERROR"}},

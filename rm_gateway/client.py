@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from rm_gateway.auth import TokenSource
 from rm_gateway.channel import Channel
+from rm_gateway.checkouts import CheckoutInfo, CreatedCheckout, NewCheckout
 from rm_gateway.elapsed import ServerTime
 from rm_gateway.envelope import REFUSALS, item_of
 from rm_gateway.errors import IncompleteRead, NotSent, RequestExpired, Unknown
@@ -45,6 +46,7 @@ from rm_gateway.transport import Transport
 __all__ = [
     "ChargePath",
     "Client",
+    "NewCheckout",
     "NewCustomer",
     "NewRecurringCustomer",
     "PreparedRequest",
@@ -195,6 +197,25 @@ class Client:
                 orders[order.order_id] = order
         return tuple(orders.values())
 
+    # Checkouts
+
+    def create_checkout(self, new: NewCheckout) -> CreatedCheckout:
+        """``POST /payment/online`` [D]: a page on which the order can be paid. It moves no money.
+
+        Not repeated: after Unknown there may be a page that nobody was shown. An order id is used once: RM refuses a
+        second page for it (ORDER_ID_DUPLICATE [D], as Unknown).
+        """
+        answer, envelope = self._channel.act("POST", "/payment/online", new.body(self._settings.store_id))
+        return item_of(answer, CreatedCheckout.parse, envelope)
+
+    def get_checkout(self, checkout_id: str) -> CheckoutInfo:
+        """``GET /payment/online?checkoutId=`` [D]: what became of the page. It is no evidence of a payment."""
+        answer, envelope = self._channel.read(f"/payment/online?checkoutId={checked_id('checkout_id', checkout_id)}")
+        info = item_of(answer, CheckoutInfo.parse, envelope)
+        if info.checkout_id != checkout_id:
+            raise Unknown("RM answered with another checkout", kind="answer", http_status=answer.status)
+        return info
+
     # Transactions
 
     def get_transaction(self, transaction_id: str) -> Transaction:
@@ -209,7 +230,8 @@ class Client:
     def get_transaction_by_order(self, order_id: str) -> Transaction:
         """``GET /payment/transaction/order/{id}`` [D]: RM allows 3 of these in 5 s per token, then Throttled [D].
 
-        ``order_id`` is RM's, as in ``Transaction.order_id``.
+        ``order_id`` is RM's, as in ``Transaction.order_id``, or ours, of a checkout. NotFound may only mean that
+        nobody has paid, or that RM does not see it yet [S].
         """
         path = f"/payment/transaction/order/{checked_id('order_id', order_id)}"
         answer, envelope = self._channel.read(path)

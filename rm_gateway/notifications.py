@@ -1,5 +1,7 @@
 """What RM's browser redirects and notifies claim, as hints: a reason to ask RM, never a payment.
 
+The notify of a checkout is a signed POST with a part of the transaction, on success only [D].
+
 Redirects are not signed [D]. How a notify is encoded is not documented [U], so each plausible form is read: GET and
 POST, dotted keys, ``data=<json>``, bracketed keys, a JSON body. Query strings hold e-mail, phone and name: keep them
 out of logs.
@@ -18,6 +20,7 @@ from urllib.parse import parse_qsl
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from rm_gateway.checkouts import CheckoutStatus
 from rm_gateway.parsing import JSONObject, ParseError, optional_moment
 from rm_gateway.signing import load_public_key, signing_plaintext, verify
 
@@ -65,10 +68,25 @@ class BindHint:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckoutHint:
+    """A browser came back from RM's checkout page of this order. Ask ``get_transaction_by_order``.
+
+    ``reason`` is free text from outside, without control characters, at most 200 characters.
+    """
+
+    is_evidence: ClassVar[Literal[False]] = False
+
+    order_id: str
+    claimed_outcome: CheckoutStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotifyHint:
     """RM, or somebody, says that something happened to this customer or order. Ask RM before believing any of it.
 
-    ``order_id`` has lost the attempt (``R0``) that RM may write behind it [U]; ``order_id_text`` is as it came.
+    ``order_id`` has lost the attempt (``R0``) that RM may write behind it [U]; ``order_id_text`` is as it came. Of a
+    checkout, where the order id is ours and stands in ``data.order.id`` [D], both are as they came.
     Amounts are whole sen. ``raw`` holds personal data.
     """
 
@@ -103,6 +121,16 @@ def parse_redirect(query: str) -> BindHint:
     )
 
 
+def parse_checkout_redirect(query: str) -> CheckoutHint:
+    """Read the query with which the browser comes back from a checkout [D]. Raises ParseError, and nothing else."""
+    members = _fields(query)
+    return CheckoutHint(
+        order_id=_id(members, "orderId") or _missing("orderId"),
+        claimed_outcome=CheckoutStatus.of(members.get("status", "")),
+        reason=_CONTROL.sub(" ", members.get("reason", ""))[:200].strip(),
+    )
+
+
 def parse_notify(
     *,
     method: str,
@@ -122,17 +150,20 @@ def parse_notify(
         raise ParseError("the body is too large")
     message = _message(query, body)
     data = _data(message)
-    customer_id, order_id_text = _id(data, "customerId"), _id(data, "orderId")
+    order = data.get("order")
+    of_checkout = order if isinstance(order, dict) else {}
+    customer_id = _id(data, "customerId")
+    order_id_text = _id(data, "orderId") or _id(of_checkout, "id")
     if customer_id is None and order_id_text is None:
         raise ParseError("neither customerId nor orderId is there")
     return NotifyHint(
         customer_id=customer_id,
-        order_id=None if order_id_text is None else _ATTEMPT.sub("", order_id_text),
+        order_id=order_id_text if order_id_text is None or of_checkout else _ATTEMPT.sub("", order_id_text),
         order_id_text=order_id_text,
         event_type=_word(message, "eventType"),
         claimed_status=_word(data, "status"),
-        claimed_amount_minor=_whole(data.get("amount")),
-        claimed_currency=_word(data, "currency"),
+        claimed_amount_minor=_whole((of_checkout or data).get("amount")),
+        claimed_currency=_word(data, "currency") or _word(data, "currencyType"),
         store_id=_id(data, "storeId"),
         merchant_id=_id(data, "merchantId"),
         created_at=optional_moment(data, "createdAt"),

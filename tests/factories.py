@@ -13,6 +13,7 @@ from billing.charging.reading.before_decision import CARD_IS_GONE, Shown
 from billing.domain.arming import Environment
 from billing.ids import new_id, new_marker
 from billing.models import (
+    Checkout,
     Customer,
     DeclineRuling,
     DunningAssignment,
@@ -303,7 +304,9 @@ def make_unpaid(card: PaymentMethod | None = None, plan: Plan | None = None, **g
 
 
 def make_attempt(invoice: Invoice | None = None, card: PaymentMethod | None = None, **columns: Any) -> PaymentAttempt:
-    """An attempt born *sending*; use `move_attempt` for any other state."""
+    """An attempt born *sending*; use `move_attempt` for any other state. With a `checkout` it was paid on its page."""
+    if columns.get("checkout"):
+        columns = {"payment_method": None, "charge_path": "checkout", "gateway_customer_id": "", **columns}
     card = card or (invoice.payment_method if invoice else None) or make_card()
     invoice = invoice or make_invoice(card)
     number = PaymentAttempt.objects.filter(invoice=invoice).count() + 1
@@ -337,6 +340,41 @@ def make_attempt(invoice: Invoice | None = None, card: PaymentMethod | None = No
             **columns,
         }
     )
+
+
+def make_checkout(invoice: Invoice | None = None, **columns: Any) -> Checkout:
+    """A checkout born *creating*; use `move_checkout` for any other state."""
+    invoice = invoice or make_invoice()
+    number = next(_numbers)
+    return Checkout.objects.create(
+        **{
+            "public_id": new_id("chk", NOW),
+            "account": invoice.account,
+            "invoice": invoice,
+            "state": "creating",
+            "order_id": f"KT{number}",
+            "marker": new_marker(),
+            "amount_minor": invoice.amount_minor,
+            "currency": invoice.currency,
+            "title": "Coffee club",
+            "description": "Coffee club",
+            "requested_by": "siti",
+            "created_at": NOW,
+            "expires_at": NOW + timedelta(minutes=10),
+            "excludes_until": NOW + timedelta(hours=24),
+            "next_check_at": NOW + timedelta(minutes=1),
+            **columns,
+        }
+    )
+
+
+def move_checkout(checkout: Checkout, state: str, **columns: Any) -> Checkout:
+    """Moves the checkout by a raw update, with what a row of that state has."""
+    page = {"url": "http://127.0.0.1:1/v4/checkout?checkoutId=1", "gateway_checkout_id": "1"}
+    changes = page if state == "open" else {"closed_at": NOW}
+    Checkout.objects.filter(pk=checkout.pk).update(state=state, **{**changes, **columns})
+    checkout.refresh_from_db()
+    return checkout
 
 
 def make_evidence(attempt: PaymentAttempt, **columns: Any) -> Evidence:

@@ -12,6 +12,7 @@ from billing.accounts.gateway_accounts import AccountError, stop_account
 from billing.domain.first_payment import MOST_HOURS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import LEAST_CHARGE_MINOR, MOST_CHARGE_MINOR
+from billing.domain.paying import MOST_LINK_DAYS
 from billing.domain.reads import MOST_LIST_LAG_SECONDS
 from billing.domain.schedule_rules import zone_facts
 from billing.models import GatewayAccount
@@ -33,6 +34,8 @@ SETTINGS = frozenset(
         "list_lag_seconds",
         "retry_after_absence_hours",
         "first_payment_hours",
+        "payers_may_cancel",
+        "payment_link_days",
         "second_person_above_minor",
         "charges_per_second",
         "max_in_flight",
@@ -175,6 +178,9 @@ def _check(changes: Mapping[str, Any]) -> None:
     hours = changes.get("first_payment_hours", MOST_HOURS)
     if not 1 <= hours <= MOST_HOURS:
         raise AccountError("first_payment_hours", "out_of_range", f"must be from 1 to {MOST_HOURS}; got {hours}")
+    days = changes.get("payment_link_days", MOST_LINK_DAYS)
+    if not 1 <= days <= MOST_LINK_DAYS:
+        raise AccountError("payment_link_days", "out_of_range", f"must be from 1 to {MOST_LINK_DAYS}; got {days}")
     for name in ("charges_per_second", "max_in_flight"):
         value = changes.get(name)
         if value is not None and value < 1:

@@ -46,6 +46,7 @@ from billing.domain.arming import Environment
 from billing.domain.first_payment import MOST_HOURS
 from billing.domain.matching import MarkerEcho
 from billing.domain.money import display
+from billing.domain.paying import MOST_LINK_DAYS
 from billing.domain.plurals import counted
 from billing.models import GatewayAccount, Installation
 from billing.models.clock import database_now
@@ -131,6 +132,10 @@ class SettingsForm(ReasonForm):
         help_text=f"For plans whose subscriptions start when the first charge is paid. The time begins again with each "
         f"declined charge; when it is over, the subscription expires. At most {MOST_HOURS}.",
     )
+    payment_link_days = fields.number(
+        "Days that a payment link is good for", least=1, help_text=f"At most {MOST_LINK_DAYS}."
+    )
+    payers_may_cancel = fields.tick("Customers may cancel on their own page")
     field_order = ("name", "client_id", "client_secret", "private_key_pem", "may_be_unproved")
 
     def prepare(self, row: Any) -> None:
@@ -285,6 +290,8 @@ class AccountAdmin(RecordAdmin):
             ("Opened", moment(row.created_at, row.time_zone)),
             ("Id", code(row.public_id)),
         ]
+        payers = "pay, change the card and cancel" if row.payers_may_cancel else "pay and change the card"
+        facts.append(("Payment links", f"good for {counted(row.payment_link_days, 'day')}; customers may {payers}"))
         dunning = [*policies_of(row), ("A first payment may take", counted(row.first_payment_hours, "hour"))]
         return Page(
             row.name,

@@ -18,12 +18,12 @@ from billing.admin.toolkit.filters import AccountFilter, StateFilter, days
 from billing.admin.toolkit.formats import (
     ATTEMPT_LABELS,
     NOTHING,
-    card_words,
     code,
     link,
     moment,
     moment_text,
     money,
+    paid_with,
     state_column,
     why_words,
 )
@@ -92,7 +92,7 @@ class AttemptAdmin(RecordAdmin):
 
     @admin.display(description="Card")
     def card(self, row: PaymentAttempt) -> str:
-        return card_words(row.payment_method)
+        return paid_with(row)
 
     @admin.display(description="Started")
     def started(self, row: PaymentAttempt) -> str:
@@ -179,7 +179,7 @@ def _facts(row: PaymentAttempt) -> Facts:
     rows: list[tuple[str, Any]] = [
         ("Customer", link(row.invoice.customer, row.invoice.customer.name)),
         ("Invoice", link(row.invoice, row.invoice.description)),
-        ("Card", link(row.payment_method, card_words(row.payment_method))),
+        ("Card", link(row.payment_method, paid_with(row)) if row.payment_method else paid_with(row)),
         ("Amount", money(row)),
         ("Refunded", display(row.amount_refunded_minor, row.currency) if row.amount_refunded_minor else NOTHING),
         ("Reason", why_words(row.state_reason) or NOTHING),

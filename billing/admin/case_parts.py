@@ -220,10 +220,10 @@ def invoice_facts(row: PaymentAttempt) -> Facts:
         ("Period", "one-off" if invoice.period_index is None else f"number {invoice.period_index + 1}"),
         ("Due", moment(invoice.due_at, zone)),
         ("State", invoice.state),
-        ("Card", link(row.payment_method, card_words(row.payment_method))),
+        ("Card", link(row.card, card_words(row.card))),
     ]
-    if row.payment_method.held_at:
-        rows.append(("Card on hold", reason_words(row.payment_method.held_reason)))
+    if row.card.held_at:
+        rows.append(("Card on hold", reason_words(row.card.held_reason)))
     return Facts("Invoice", rows)
 
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from billing.admin.declines import declines_notice
 from billing.admin.held_cards import HOLD_ACTIONS, open_card_proposal, what_it_charges
 from billing.admin.messages import LANGUAGES, mail_facts, messages_of
+from billing.admin.payment_links import END_LINKS, LINK_OF_CUSTOMER
 from billing.admin.toolkit import fields, tables
 from billing.admin.toolkit.actions import Button, Creation, Done, Given, PersonAction, Shortcut
 from billing.admin.toolkit.base import RecordAdmin
@@ -178,6 +179,8 @@ class CustomerAdmin(RecordAdmin):
             form=EditForm,
             carry_out=_edit,
         ),
+        LINK_OF_CUSTOMER,
+        END_LINKS,
     )
 
     @admin.display(description="Since")

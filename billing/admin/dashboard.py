@@ -45,8 +45,8 @@ from billing.models.clock import database_now
 from billing.operating import health
 
 ATTENTION = [AttemptState.NEEDS_REVIEW.value, AttemptState.UNKNOWN.value, AttemptState.IN_PROCESS.value]
-# What stops an invoice that was to be charged by itself.
-HELD_FOR_A_PERSON = [Hold.PRICE_JUMPED.value, Hold.ALWAYS_REFUSED.value, Hold.REVERSED.value]
+# What stops an invoice that was to be charged by itself, and leaves it to whoever looks here.
+HELD_FOR_A_PERSON = sorted({Hold.PRICE_JUMPED, Hold.ALWAYS_REFUSED, Hold.REVERSED, Hold.SUBSCRIPTION_CANCELED})
 LISTED = 8
 # Attempts that were started so long before today's midnight are still looked at for money that arrived today.
 LATE = timedelta(days=1)

@@ -27,6 +27,7 @@ from billing.admin.toolkit.pages import Facts, Page, Verbatim
 from billing.admin.toolkit.search import Search
 from billing.models import (
     ChargeRun,
+    Checkout,
     Customer,
     DunningPolicy,
     Evidence,
@@ -53,6 +54,7 @@ SUBJECTS: dict[str, tuple[str, type[Model]]] = {
     "account": ("acct", GatewayAccount),
     "attempt": ("att", PaymentAttempt),
     "card": ("pm", PaymentMethod),
+    "checkout": ("chk", Checkout),
     "customer": ("cus", Customer),
     "dunning_policy": ("dpol", DunningPolicy),
     "invoice": ("inv", Invoice),

@@ -5,7 +5,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from billing.admin.checkouts import PAY_BY_PAGE, pages_of
 from billing.admin.dunning_panel import SEND_LINK, is_failed, panel
+from billing.admin.payment_links import LINK_OF_INVOICE
 from billing.admin.refunds import LOOK, refunds_of
 from billing.admin.toolkit import tables
 from billing.admin.toolkit.base import RecordAdmin
@@ -49,7 +51,7 @@ class InvoiceAdmin(RecordAdmin):
     search_help_text = "Customer or invoice id"
     search = Search(exact=("public_id",), customer="customer_id")
     state_label = state_column(INVOICE_LABELS)
-    person_actions = (*INVOICE_ACTIONS, SEND_LINK, LOOK)
+    person_actions = (*INVOICE_ACTIONS, PAY_BY_PAGE, SEND_LINK, LOOK, LINK_OF_INVOICE)
 
     @admin.display(description="Customer")
     def who(self, row: Invoice) -> str:
@@ -86,6 +88,7 @@ class InvoiceAdmin(RecordAdmin):
                 _story(row),
                 *what_can_be_done(row, request),
                 table,
+                *pages_of(row),
                 *_refunds(row, tried),
                 _lines(row),
                 timeline(subjects, zone),

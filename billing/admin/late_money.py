@@ -20,6 +20,7 @@ KIND_WORDS = {
     FoundKind.AFTER_THE_END: "paid after the subscription ended",
     FoundKind.UNKNOWN_MARKER: "paid, but not in this database",
     FoundKind.WITHOUT_MARKER: "paid on a saved card, unexplained",
+    FoundKind.CHECKOUT_DIFFERS: "paid on a payment page, but not the amount that was owed",
     FoundKind.WENT_BACK: "refunded at the gateway after it paid an invoice",
 }
 KIND_ADVICE = {
@@ -35,6 +36,9 @@ KIND_ADVICE = {
     FoundKind.WITHOUT_MARKER: "The gateway's report lists this payment. Its order is on a saved card, and no charge "
     "explains it. The card's orders are read, and the card is on hold while the order is "
     "unexplained.",
+    FoundKind.CHECKOUT_DIFFERS: "Somebody paid on the payment page of an invoice, and the gateway shows another amount "
+    "than the page requested, or that the money was refunded. It pays nothing here. Compare it in the portal: refund "
+    "it there, or charge the difference. Until then the customer's cards stay on hold.",
     FoundKind.WENT_BACK: "A person recorded this payment as the invoice's. The gateway now shows that the money was "
     "refunded, but the invoice still counts as paid. Find out why. If the customer still owes "
     "the money, charge it as a one-off.",

@@ -33,6 +33,7 @@ MENU: Sequence[tuple[str, Sequence[Entry]]] = (
             ("Invoices", "receipt_long", "invoice"),
             ("Failed payments", "running_with_errors", "failedpayment"),
             ("Attempts", "bolt", "paymentattempt"),
+            ("Payment pages", "qr_code_2", "checkout"),
             ("Refunds", "undo", "refund"),
             ("Decline codes", "credit_card_off", "declineruling"),
             ("Answers without a charge", "help", "orphananswer"),

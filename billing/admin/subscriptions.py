@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
+from billing.admin.cancel import CANCEL
 from billing.admin.customers import CHARGE_NOW
 from billing.admin.dunning_panel import panel
 from billing.admin.toolkit import fields, tables
@@ -52,7 +53,7 @@ from billing.domain.subscriptions import (
     SubscriptionState,
 )
 from billing.models import Customer, GatewayAccount, Invoice, PaymentMethod, Plan, Subscription
-from billing.subscriptions.lifecycle import cancel, pause, resume
+from billing.subscriptions.lifecycle import pause, resume
 from billing.subscriptions.plans import create_plan
 from billing.subscriptions.start import start_subscription
 from billing.subscriptions.upcoming import next_dates
@@ -230,11 +231,6 @@ def _resume(row: Subscription, given: Given) -> Done:
     return Done("Subscription resumed.")
 
 
-def _cancel(row: Subscription, given: Given) -> Done:
-    cancel(subscription=row, reason=given.reason, actor=given.actor, now=given.now)
-    return Done("Subscription cancelled.")
-
-
 def _change_card(row: Subscription, given: Given) -> Done:
     update_subscription(subscription=row, payment_method=given.data["card"], actor=given.actor, now=given.now)
     return Done("Card changed.")
@@ -300,20 +296,7 @@ class SubscriptionAdmin(RecordAdmin):
             form=CardForm,
             carry_out=_change_card,
         ),
-        PersonAction(
-            name="cancel",
-            label="Cancel",
-            icon="cancel",
-            permission="billing.change_subscription",
-            offered=lambda row: row.state not in ENDED,
-            explain=lambda row: (
-                "The subscription ends now and cannot be resumed. Open invoices stay owed, but are collected only if "
-                "a person decides so; a first invoice that was never paid is void. An attempt under way is followed to "
-                "its end."
-            ),
-            carry_out=_cancel,
-            danger=True,
-        ),
+        CANCEL,
     )
 
     @admin.display(description="Customer")

@@ -7,6 +7,7 @@ from django.db.models import Model, Q, QuerySet
 
 from billing.api.problems import Problem, invalid
 from billing.models import (
+    Checkout,
     Customer,
     DunningPolicy,
     Event,
@@ -32,7 +33,8 @@ RELATED: dict[type[Model], tuple[str, ...]] = {
     DunningPolicy: ("account",),
     Subscription: ("customer", "plan", "payment_method"),
     Invoice: ("customer", "subscription", "payment_method", "dunning_policy"),
-    PaymentAttempt: ("invoice", "payment_method"),
+    PaymentAttempt: ("invoice", "payment_method", "checkout"),
+    Checkout: ("invoice",),
     Refund: ("attempt", "invoice"),
     WebhookEndpoint: (),
     WebhookDelivery: ("endpoint",),
@@ -44,6 +46,7 @@ PREFETCHED: dict[type[Model], tuple[str, ...]] = {
     Invoice: ("outside_payments", "proposals"),
     PaymentAttempt: ("proposals",),
     PaymentMethod: ("proposals",),
+    Checkout: ("attempts",),
 }
 PREFIXES: dict[type[Model], str] = {
     Customer: "cus",
@@ -53,6 +56,7 @@ PREFIXES: dict[type[Model], str] = {
     Subscription: "sub",
     Invoice: "inv",
     PaymentAttempt: "att",
+    Checkout: "chk",
     Refund: "ref",
     WebhookEndpoint: "whe",
     WebhookDelivery: "whd",

@@ -56,6 +56,7 @@ SUBSCRIPTION = _sent(
     "Charged at once, then by the plan",
     {"reference": "membership-1001", "customer": _CUSTOMER_ID, "plan": _PLAN_ID, "charge_at_start": True},
 )
+CANCEL = _sent("And nothing is owed any more", {"reason": "moved away", "open_invoices": "void"})
 SUBSCRIPTION_CHANGE = _sent("Another card", {"payment_method": _CARD_ID})
 INVOICE = _sent(
     "RM 35.00 once",
@@ -201,6 +202,7 @@ AN_ATTEMPT = {
     "id": _ATTEMPT_ID,
     "invoice": _INVOICE_ID,
     "payment_method": _CARD_ID,
+    "checkout": None,
     "number": 1,
     "state": "succeeded",
     "state_reason": "",
@@ -214,6 +216,20 @@ AN_ATTEMPT = {
     "armed_at": "2026-01-15T03:23:03.120448Z",
     "settled_at": "2026-01-15T03:23:29.310077Z",
     "proposal": None,
+}
+A_CHECKOUT = {
+    "id": "chk_06cs5z9w2m6q0t4x8b1d5f9hjk",
+    "invoice": _INVOICE_ID,
+    "state": "open",
+    "state_reason": "page_handed_out",
+    "amount_minor": 1990,
+    "currency": "MYR",
+    "order_id": "KT7QH2MZ0K4XWB",
+    "url": "https://pg.revenuemonster.my/v4/checkout?checkoutId=1768447409310077001",
+    "expires_at": "2026-01-15T03:33:03.120448Z",
+    "created_at": "2026-01-15T03:23:03.120448Z",
+    "closed_at": None,
+    "attempts": [],
 }
 AN_EXPLANATION = {
     "invoice": _INVOICE_ID,
@@ -409,4 +425,9 @@ A_MESSAGE = {
     "created_at": "2026-01-16T01:00:04.117352Z",
     "sent_at": "2026-01-16T01:00:09.530471Z",
     "sent_again_at": None,
+}
+
+A_PAYMENT_LINK = {
+    "url": "https://billing.example.com/pay/cus_06cs5z1n2tbrvg3p9k4qj7m8xe.0.1798761600.7mG0vXw3/",
+    "expires_at": "2027-01-01T00:00:00Z",
 }

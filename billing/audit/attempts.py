@@ -34,7 +34,7 @@ CHECKS = (
             FROM billing_paymentattempt a
             LEFT JOIN billing_transition t ON t.subject_type = 'attempt' AND t.subject_id = a.id
                                           AND t.to_state = 'sending' AND t.from_state <> 'sending'
-            WHERE OF_ACCOUNT(a.account_id) AND (a.recovered_at IS NULL OR EXISTS (
+            WHERE OF_ACCOUNT(a.account_id) AND (a.recovered_at IS NULL AND a.checkout_id IS NULL OR EXISTS (
                 SELECT 1 FROM billing_transition b WHERE b.subject_type = 'attempt' AND b.subject_id = a.id
                 AND b.from_state = '' AND b.to_state = 'sending'))
             GROUP BY a.id HAVING count(t.id) <> 1 ORDER BY a.id""",
@@ -175,6 +175,7 @@ CHECKS = (
              AND armed.from_state = '' AND armed.id > s.stopped AND armed.id < s.until
              AND (s.subject_type = 'installation' OR armed.account_id = s.subject_id)
             JOIN billing_paymentattempt a ON a.id = armed.subject_id AND a.recovered_at IS NULL
+                                          AND a.checkout_id IS NULL
             WHERE s.to_state = 'stopped' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
     ),
     (
@@ -203,6 +204,7 @@ CHECKS = (
              AND armed.from_state = '' AND armed.id > k.began AND armed.id < k.until
              AND armed.account_id = k.subject_id
             JOIN billing_paymentattempt a ON a.id = armed.subject_id AND a.recovered_at IS NULL
+                                          AND a.checkout_id IS NULL
             WHERE k.to_state = 'quarantined' AND OF_ACCOUNT(a.account_id) ORDER BY a.id""",
     ),
     (

@@ -10,7 +10,18 @@ from datetime import datetime
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from billing.audit import attempts, catalogue, feed, first_payments, money, periods, progress, refunds, requests
+from billing.audit import (
+    attempts,
+    catalogue,
+    checkouts,
+    feed,
+    first_payments,
+    money,
+    periods,
+    progress,
+    refunds,
+    requests,
+)
 from billing.audit.at_the_gateway import gateway_violations
 from billing.audit.ledger import ledger_violations
 from billing.audit.violation import CATALOGUE, CATALOGUE_INVARIANT, INVARIANTS, Violation
@@ -46,6 +57,7 @@ def violations(*, now: datetime, account_id: int | None = None, tuning: Tuning |
         "refunds": lambda: refunds.violations(account_id, now=now, tuning=chosen),
         "periods": lambda: periods.violations(account_id, now=now),
         "first payments": lambda: first_payments.violations(account_id, now=now),
+        "checkouts": lambda: checkouts.violations(account_id, now=now),
         "progress": lambda: progress.violations(account_id, now=now, tuning=chosen),
         "the feed": lambda: feed.violations(account_id),
         "troubles": lambda: _troubles(account_id, now),

@@ -9,7 +9,7 @@ from billing.audit.run_counts import KEPT_BY_THE_GATEWAY
 from billing.audit.violation import Violation
 from billing.domain.attempts import HAS_MONEY, UNRESOLVED, AttemptState
 from billing.domain.refunds import RefundKind, RefundOrigin
-from billing.models import OutsidePayment, PaymentAttempt, PaymentMethod, Refund
+from billing.models import Checkout, OutsidePayment, PaymentAttempt, PaymentMethod, Refund
 
 _MARKER = re.compile(r"[0-9A-Z]{12}")
 _TAKEN = KEPT_BY_THE_GATEWAY | {"FULL_REFUNDED"}
@@ -24,9 +24,11 @@ def ledger_violations(
 ) -> list[Violation]:
     """What in our books of the account is not as in the simulator's.
 
-    `charges` are rows of its ledger; those on cards that the account does not know are another database's. `posts`
-    counts the POSTs of each marker; of a simulator that serves others too, give those that came since. `refund_posts`
-    counts those of refunds by the refund's id, and of reversals by the order's; names that are not ours are others'."""
+    `charges` are rows of its ledger; those on cards and pages that the account does not know are another database's.
+    `posts` counts the POSTs of each marker; of a simulator that serves others too, give those that came since.
+    `refund_posts` counts those of refunds by the refund's id, and of reversals by the order's; names that are not ours
+    are others'."""
+    pages = set(Checkout.objects.filter(account_id=account_id).values_list("order_id", flat=True))
     cards = set(PaymentMethod.objects.filter(account_id=account_id).values_list("gateway_customer_id", flat=True))
     attempts = PaymentAttempt.objects.filter(account_id=account_id).select_related("invoice").order_by("id")
     elsewhere = OutsidePayment.objects.filter(account_id=account_id, gateway_transaction_id__isnull=False)
@@ -36,7 +38,7 @@ def ledger_violations(
     )
     unexplained: set[str] = set()
     for charge in charges:
-        if charge["customer_id"] in cards:
+        if charge["customer_id"] in cards or charge.get("order_id") in pages:
             books.enter(charge)
         else:
             unexplained.add(marker_of(charge))
@@ -60,11 +62,17 @@ class _Books:
     def __init__(self, attempts: dict[str, PaymentAttempt], elsewhere: Mapping[str | None, str]) -> None:
         self._attempts = attempts
         self._elsewhere = elsewhere
+        # Of two payments on one page the second carries the marker of the first.
+        self._paid_on_pages = {
+            attempt.gateway_transaction_id: marker
+            for marker, attempt in attempts.items()
+            if attempt.checkout_id is not None
+        }
         self._of: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._unexplained: list[Mapping[str, Any]] = []
 
     def enter(self, charge: Mapping[str, Any]) -> None:
-        marker = marker_of(charge)
+        marker = self._paid_on_pages.get(charge["transaction_id"]) or marker_of(charge)
         if marker in self._attempts:
             self._of[marker].append(charge)
         else:
@@ -88,7 +96,9 @@ class _Books:
                 )
         for charge in self._unexplained:
             if charge["status"] in KEPT_BY_THE_GATEWAY and charge["transaction_id"] not in self._elsewhere:
-                yield Violation("S10", str(charge["transaction_id"]), "took money on a card of ours for no attempt.")
+                yield Violation(
+                    "S10", str(charge["transaction_id"]), "took money on a card or page of ours for no attempt."
+                )
 
     def post_violations(self, posts: Mapping[str, int], unexplained: set[str]) -> Iterator[Violation]:
         for marker, count in posts.items():

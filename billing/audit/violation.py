@@ -70,6 +70,11 @@ INVARIANTS: Mapping[str, Invariant] = MappingProxyType(
             "A subscription that waits for its first payment starts when it is paid and expires when it is not, and "
             "never while its outcome is open.",
         ),
+        "L8": Invariant(
+            "Every page ends",
+            "A payment page that may be being paid is checked until it is paid or over, within a day; a paid one has "
+            "the attempt that took its money, and only such an attempt has no card.",
+        ),
         "E1": Invariant(
             "The feed is whole",
             "The events of an account, and those of each object, are numbered 1, 2, 3, … in the order in which they "

@@ -4,6 +4,7 @@ The query (`status`, `customerId`, `reason`) is unsigned and decides nothing: th
 failed or was cancelled is shown and kept as a claim, when it names this card's holder.
 """
 
+from datetime import datetime
 from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -16,6 +17,7 @@ from billing.gateway.connection import GatewayUnavailableError
 from billing.models import PaymentMethod
 from billing.models.clock import database_now
 from billing.subscriptions.cards import confirm_binding, record_claim
+from billing.subscriptions.payment_links import CAME_FROM, address_of, customer_of
 from rm_gateway.notifications import BindOutcome, parse_redirect
 from rm_gateway.parsing import ParseError
 
@@ -62,6 +64,9 @@ def bind_return(request: HttpRequest, token: str) -> HttpResponseBase:
             with_parameters(card.merchant_return_url, {"payment_method": card.public_id, "status": _STATUS[outcome]})
         )
         response.status_code = 303
+    elif card.takes_over and (page := customer_page_of(request, card.customer_id, now)):
+        response = HttpResponseRedirect(with_parameters(page, {"note": f"card_{_STATUS[outcome]}"}))
+        response.status_code = 303
     else:
         context = {
             "title": _TITLES[outcome],
@@ -73,6 +78,13 @@ def bind_return(request: HttpRequest, token: str) -> HttpResponseBase:
         response = render(request, "billing/bind_return.html", context)
     response["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def customer_page_of(request: HttpRequest, customer_id: int, now: datetime) -> str:
+    """The customer page that this browser left for the gateway's, by the cookie that it got there; "" for others."""
+    token = request.COOKIES.get(CAME_FROM, "")
+    customer = customer_of(token, now=now) if token else None
+    return address_of(token) if customer is not None and customer.pk == customer_id else ""
 
 
 def _claim(query: str, card: PaymentMethod) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""`/callbacks/rm/notify/`: the gateway, or anybody, says that something happened to a card.
+"""`/callbacks/rm/notify/`: the gateway, or anybody, says that something happened to a card or a checkout.
 
 It is answered 200 whatever it says, it is never believed, and it is not kept: it carries personal data. All it does
 is to make us ask the gateway sooner.
@@ -25,6 +25,10 @@ def notify(request: HttpRequest) -> HttpResponse:
         notification = parse_notify(method=request.method or "", query=request.META.get("QUERY_STRING", ""), body=body)
     except ParseError:
         return HttpResponse("OK", content_type="text/plain")
-    hint = Hint(gateway_customer_id=notification.customer_id, gateway_order_id=notification.order_id)
+    hint = Hint(
+        gateway_customer_id=notification.customer_id,
+        gateway_order_id=notification.order_id,
+        our_order_id=notification.order_id_text,
+    )
     check_sooner(hint=hint, now=database_now())
     return HttpResponse("OK", content_type="text/plain")

@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     CARD_HAS_GATEWAY_SCHEDULE = "card_has_gateway_schedule"
     CARD_HAS_UNRESOLVED_ATTEMPT = "card_has_unresolved_attempt"
     INVOICE_HAS_HOLDER = "invoice_has_holder"
+    CHECKOUT_OPEN = "checkout_open"  # somebody may be paying it on a page of the gateway's
     COLLECTED_BY_GATEWAY = "collected_by_gateway"
     ENVIRONMENT_DIFFERS = "environment_differs"
     ABOVE_LIMIT = "above_limit"
@@ -55,6 +56,7 @@ LOOK_AGAIN: dict[Refusal, timedelta] = {
     Refusal.CARD_HAS_GATEWAY_SCHEDULE: timedelta(hours=1),
     Refusal.CARD_HAS_UNRESOLVED_ATTEMPT: timedelta(minutes=1),
     Refusal.INVOICE_HAS_HOLDER: timedelta(minutes=5),
+    Refusal.CHECKOUT_OPEN: timedelta(minutes=15),  # or sooner: when its page is over
     Refusal.COLLECTED_BY_GATEWAY: timedelta(hours=1),
     Refusal.ENVIRONMENT_DIFFERS: timedelta(hours=1),
     Refusal.ABOVE_LIMIT: timedelta(hours=1),
@@ -84,7 +86,7 @@ class ArmFacts:
     `subscription_state` is None for a one-off invoice, and where a person decided to collect regardless of it;
     `card_state` is None when there is no card. `card_given_up`: a person went on without the card's orders, which
     cannot be read; `tried_card_held`: a card that the invoice was tried on before is held. A look that began before
-    `look_from_at` excludes nothing."""
+    `look_from_at` excludes nothing. `checkout_open`: somebody may be paying on a page."""
 
     subscription_state: SubscriptionState | None
     collected_by_gateway: bool
@@ -103,6 +105,7 @@ class ArmFacts:
     preflight_at: datetime | None
     look_from_at: datetime | None
     tried_card_held: bool = False
+    checkout_open: bool = False
     card_frozen_by: str | None = None
     card_rests_until: datetime | None = None
     card_capped_until: datetime | None = None
@@ -113,6 +116,7 @@ def refusal(facts: ArmFacts, now: datetime) -> Refusal | None:
     """The first reason not to charge, or None."""
     checks = (
         (facts.invoice_has_holder, Refusal.INVOICE_HAS_HOLDER),
+        (facts.checkout_open, Refusal.CHECKOUT_OPEN),
         (facts.collected_by_gateway, Refusal.COLLECTED_BY_GATEWAY),
         (
             facts.subscription_state is not None and facts.subscription_state not in USABLE_SUBSCRIPTIONS,

@@ -32,6 +32,7 @@ class Wait(StrEnum):
     CARD_HELD = "card_held"  # what is unexplained on a card of the customer may be its money
     LISTS_MAY_LAG = "lists_may_lag"  # the gateway's lists need not show yet what the last attempt did
     NOT_READ = "not_read"  # nor did anybody read since whether the last attempt, called without money, took it
+    CHECKOUT_OPEN = "checkout_open"  # somebody may be paying on a page
     CHARGE_DUE = "charge_due"  # a charge is due that the engine has not made yet
 
 
@@ -49,6 +50,7 @@ class Unpaid:
     preflight_at: datetime | None
     next_attempt_at: datetime | None
     refusal: Refusal | None
+    checkout_open: bool = False
 
 
 def pays_first(activates_on: ActivatesOn, collector: Collector, *, charge_at_start: bool, trial_days: int) -> bool:
@@ -87,6 +89,7 @@ def why_not_expired(unpaid: Unpaid, now: datetime) -> Wait | None:
         (now < unpaid.ends_at, Wait.TIME_LEFT),
         (unpaid.account_stopped, Wait.ACCOUNT_STOPPED),
         (not may_be_charged_again(unpaid.attempts), Wait.OUTCOME_OPEN),
+        (unpaid.checkout_open, Wait.CHECKOUT_OPEN),
         (unpaid.held, Wait.NEEDS_REVIEW),
         (unpaid.card_held, Wait.CARD_HELD),
         (unpaid.look_from_at is not None and now < unpaid.look_from_at, Wait.LISTS_MAY_LAG),

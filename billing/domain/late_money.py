@@ -43,6 +43,7 @@ class FoundKind(StrEnum):
     AFTER_THE_END = "after_the_end"  # it paid an invoice of a subscription that no longer runs
     UNKNOWN_MARKER = "unknown_marker"  # it carries a marker like ours that this database does not know
     WITHOUT_MARKER = "without_marker"  # its order is on one of our cards, and nothing says what it is for
+    CHECKOUT_DIFFERS = "checkout_differs"  # paid on a page of ours, and it is not what the page asked for
     WENT_BACK = "went_back"  # a person recorded it as the payment of an invoice, and its money was given back since
 
 

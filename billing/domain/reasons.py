@@ -73,6 +73,7 @@ class Reason(StrEnum):
     ORDER_AND_TRANSACTION_DISAGREE = "order_and_transaction_disagree"
     REPORTED_PAYMENT_WITHOUT_MARKER = "reported_payment_without_marker"
     FOUND_AT_THE_GATEWAY = "found_at_the_gateway"  # the database had lost it
+    PAID_ON_A_PAGE = "paid_on_a_page"  # on the page of a checkout, without a card of ours
 
     # Why a finding does not fit what is recorded.
     AMOUNT_DIFFERS = "amount_differs"
@@ -137,6 +138,13 @@ class Reason(StrEnum):
     UNEXPLAINED_ORDER = "unexplained_order"
     PAYMENT_IN_REPORTS = "payment_in_reports"
     ITS_ORDERS_ARE_EXPLAINED = "its_orders_are_explained"
+
+    # Checkouts.
+    PAGE_ASKED_FOR = "page_asked_for"
+    PAGE_HANDED_OUT = "page_handed_out"
+    PAGE_NOT_MADE = "page_not_made"  # the gateway gave no page that anybody could be shown
+    PAGE_OVER = "page_over"  # it was cancelled or has expired, and nothing was paid on it
+    PAGE_UNANSWERED = "page_unanswered"  # for a day it was not known whether somebody was paying
 
     # One-off charges.
     CHARGE_NOW = "charge_now"

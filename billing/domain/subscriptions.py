@@ -17,6 +17,7 @@ class SubscriptionState(StrEnum):
 SS = SubscriptionState
 RUNNING = frozenset({SS.TRIALING, SS.ACTIVE, SS.PAST_DUE})
 ENDED = frozenset({SS.CANCELED, SS.COMPLETED, SS.EXPIRED})
+STOPPED = frozenset({SS.CANCELED, SS.PAUSED})  # by a person, or by dunning
 SUBSCRIPTION_MOVES: frozenset[tuple[SubscriptionState, SubscriptionState]] = frozenset(
     {
         # Completed: its first payment was the only one.
@@ -75,6 +76,15 @@ class CardState(StrEnum):
 class CardKind(StrEnum):
     TOKENIZED = "tokenized"
     RECURRING = "recurring"  # the gateway charges it on a schedule of its own
+
+
+class OpenInvoices(StrEnum):
+    """What becomes of a subscription's open invoices when a person cancels it."""
+
+    COLLECT = "collect"  # they are collected as before
+    VOID = "void"
+    WRITE_OFF = "write_off"
+    REVIEW = "review"  # a person decides about each
 
 
 class Hold(StrEnum):

@@ -65,7 +65,10 @@ class AttemptLife:
                 f"Attempt {attempt.number}: a charge of {amount} was made. The database had lost it. On "
                 f"{attempt.recovered_at:%Y-%m-%d} it was recovered from the gateway's records."
             )
-        named = (attempt.public_id, f"card {attempt.payment_method.public_id}")
+        named = (attempt.public_id, f"card {attempt.payment_method.public_id}" if attempt.payment_method else "")
+        if attempt.checkout:
+            text = f"Attempt {attempt.number}: {amount} was paid on a payment page."
+            named = (attempt.public_id, f"checkout {attempt.checkout.public_id}")
         yield Line(attempt.armed_at, text, Kind.ARMED, named, self._rank)
         for row in self._evidence_rows:
             yield self._line_of(row)

@@ -20,6 +20,7 @@ from billing.domain.resolution import ProposalOutcome
 from billing.domain.schedules import Schedule
 from billing.domain.subscriptions import Hold, InvoiceState, SubscriptionState
 from billing.explaining.attempt_life import AttemptLife
+from billing.explaining.checkout_life import checkout_lines
 from billing.explaining.lines import Kind, Line, Proposers
 from billing.explaining.refund_life import RefundLife
 from billing.explaining.summary import Answer, answer_of
@@ -116,7 +117,8 @@ class _Life:
         self._subscription: Subscription | None = invoice.subscription
         self._zone = self._subscription.time_zone if self._subscription else invoice.account.time_zone
         self._money = display(invoice.amount_minor, invoice.currency)
-        attempts = PaymentAttempt.objects.filter(invoice=invoice).select_related("payment_method").order_by("number")
+        attempts = PaymentAttempt.objects.filter(invoice=invoice).select_related("payment_method", "checkout")
+        attempts = attempts.order_by("number")
         self._attempts = list(attempts)
         self._evidence: dict[int, list[Evidence]] = {attempt.pk: [] for attempt in self._attempts}
         for row in Evidence.objects.filter(attempt_id__in=self._evidence).order_by("id"):
@@ -146,6 +148,7 @@ class _Life:
                 proposers=self._proposers,
             )
             lines += life.lines()
+        lines += checkout_lines(invoice=self._invoice, zone=self._zone, to_staff=self._to_staff)
         for refund in self._refunds:
             lines += [replace(line, rank=self._before_a_refund(line.at)) for line in refund.lines()]
         lines += [*self._subscription_changes(), *self._stops()]
@@ -255,6 +258,10 @@ class _Life:
         """What a person decided about the invoice itself."""
         for row in self._transitions:
             if row.subject_type != "invoice" or not row.from_state or row.evidence_id is not None:
+                continue
+            if row.to_state.startswith("open ("):  # it names why it is held
+                why = held_because(row.to_state.removeprefix("open (").removesuffix(")"))
+                yield Line(row.at, f"It was put on hold: {why}.", Kind.WITH_A_PERSON, (self._invoice.public_id,))
                 continue
             if row.actor == "engine" and row.reason in _OF_THE_ENGINE:
                 yield Line(row.at, _OF_THE_ENGINE[Reason(row.reason)], Kind.REFUSED, (self._invoice.public_id,))

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     PREFLIGHT = "preflight"  # the read of the card's orders before another try
     ARMED = "armed"  # an attempt or a refund was recorded, to be sent once
     ANSWERED = "answered"
+    CHECKOUT = "checkout"  # a page of the gateway's on which it can be paid
     LOST = "lost"  # no answer will come
     CHECKED = "checked"  # the gateway was checked
     DECIDED = "decided"  # by a person

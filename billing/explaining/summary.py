@@ -42,9 +42,13 @@ def answer_of(
         return _paid_outside(invoice, outside, kept, _joined(*after))
     if len(kept) > 1:
         text = f"The card was charged {money} {times(len(kept))} for {what}. Only one of the charges may stay."
+        if any(one.checkout_id for one in kept):
+            text = (
+                f"{money} was paid {times(len(kept))} for {what}, not only by card. Only one of the payments may stay."
+            )
         return Answer.CHARGED_TOO_OFTEN, _joined(text, *after)
     if kept:
-        text = f"The card was charged {money} once for {what}, on {moment(kept[0].armed_at, zone)}."
+        text = f"{_taken(kept[0], money, what)}, on {moment(kept[0].armed_at, zone)}."
         other = "The outcome of another attempt is not known yet." if open_ones else ""
         return Answer.CHARGED, _joined(text, *after, other)
     if open_ones:
@@ -57,9 +61,16 @@ def answer_of(
         when = moment(took[0].armed_at, zone)
         return (
             Answer.GIVEN_BACK,
-            f"The card was charged {money} once for {what}, on {when}, and all of it was refunded.",
+            f"{_taken(took[0], money, what)}, on {when}, and all of it was refunded.",
         )
     return Answer.NOT_CHARGED, f"The card was not charged {money} for {what}: {_why_not(invoice, attempts)}."
+
+
+def _taken(attempt: PaymentAttempt, money: str, what: str) -> str:
+    """How the money of one payment came, without an end of the sentence."""
+    if attempt.checkout_id is not None:
+        return f"{money} was paid on a payment page for {what}"
+    return f"The card was charged {money} once for {what}"
 
 
 def _paid_outside(

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from billing.domain.attempts import AttemptState, Source, Verdict
 from billing.domain.closing import PaidBy
 from billing.domain.decisions import Decision
+from billing.domain.paying import PAYER
 from billing.domain.reason_words import reason_words
 from billing.domain.reasons import Reason
 from billing.domain.schedules import Interval, Schedule
@@ -84,6 +85,8 @@ def decided_by(actor: str, what: str, reason: str, *, to_staff: bool, proposed_b
 def _kind_of(actor: str) -> str:
     if actor == "engine":
         return "the engine"
+    if actor == PAYER:
+        return "the payer, by a payment link,"
     return "a program, by an API key," if actor.startswith("api:") else "a person"
 
 

@@ -26,6 +26,7 @@ from billing.gateway.findings import (
 from billing.gateway.sending_clock import AlignedClock, clock, reading_of, uptime
 from billing.models import GatewayAccount
 from billing.models.encryption import SecretUnreadableError, decrypt
+from rm_gateway.checkouts import CheckoutStatus, NewCheckout
 from rm_gateway.client import ChargePath, Client, NewCustomer, PreparedRequest, Settings
 from rm_gateway.client import RefundKind as GatewayRefundKind
 from rm_gateway.errors import GatewayError, NotFound
@@ -40,6 +41,8 @@ __all__ = [
     "Gateway",
     "GatewayUnavailableError",
     "GiveBack",
+    "PageWanted",
+    "PayPage",
     "PreparedRequest",
     "TransactionNotKnownError",
     "UnusableCredentialsError",
@@ -85,6 +88,27 @@ class GiveBack:
     amount_minor: int
     currency: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageWanted:
+    """What is to be paid on a page of the gateway's; `order_id` is ours, and serves once."""
+
+    order_id: str
+    amount_minor: int
+    currency: str
+    title: str
+    description: str
+    redirect_url: str
+    notify_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class PayPage:
+    """A page that can be paid on; `url` is where the browser goes."""
+
+    checkout_id: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +294,31 @@ class Gateway:
             return _as_read(_read(lambda: self._client.get_transaction(transaction_id), TransactionNotKnownError))
         except ValueError:  # the id is none that can be asked about
             raise TransactionNotKnownError("no transaction has such an id") from None
+
+    def create_page(self, wanted: PageWanted) -> PayPage:
+        """A page on which `wanted` is paid. It moves no money. Raises ValueError for what no page can ask for, and
+        GatewayUnavailableError; then there may be a page that nobody was shown."""
+        new = NewCheckout(
+            order_id=wanted.order_id,
+            amount_minor=wanted.amount_minor,
+            currency=wanted.currency,
+            title=wanted.title,
+            detail=wanted.description,
+            additional_data=wanted.order_id,
+            redirect_url=wanted.redirect_url,
+            notify_url=wanted.notify_url,
+        )
+        made = _read(lambda: self._client.create_checkout(new))
+        return PayPage(made.checkout_id, made.url)
+
+    def page_is_over(self, checkout_id: str) -> bool:
+        """Whether the gateway says that the page was cancelled or has expired. It says nothing about money."""
+        info = _read(lambda: self._client.get_checkout(checkout_id))
+        return info.status in (CheckoutStatus.CANCELLED, CheckoutStatus.EXPIRED)
+
+    def read_payment_of_order(self, order_id: str) -> ReadTransaction:
+        """The payment of an order whose id is ours. Raises TransactionNotKnownError while there is none."""
+        return _as_read(_read(lambda: self._client.get_transaction_by_order(order_id), TransactionNotKnownError))
 
     def read_report(self, day: date) -> list[ReportedPayment]:
         """All payments of a day in Malaysia, as far as the gateway has reported them yet."""

@@ -25,6 +25,7 @@ _PAGES = {
     "subscription": "subscription",
     "card": "paymentmethod",
     "refund": "refund",
+    "checkout": "checkout",
     "proposal": "proposal",
     "account": "gatewayaccount",
     "orphan": "orphananswer",

@@ -35,7 +35,7 @@ def letter_of(message: Message, settings: MailSettings) -> Letter:
 
 
 def _common(customer_name: str, settings: MailSettings) -> dict[str, Any]:
-    return {"name": customer_name, "merchant": settings.sender_name, "cancel_url": settings.cancel_url}
+    return {"name": customer_name, "merchant": settings.sender_name}
 
 
 def subscription_values(row: Subscription, settings: MailSettings, language: Language) -> dict[str, Any]:
@@ -76,6 +76,11 @@ def digits(label: str) -> str:
     return label[-4:] if label[-4:].isdigit() else ""
 
 
+def _digits_of(attempt: PaymentAttempt | None) -> str:
+    """Of the card that paid; nothing where it was paid on a page or elsewhere."""
+    return digits(attempt.payment_method.label) if attempt and attempt.payment_method else ""
+
+
 def _subscription(message: Message) -> Subscription:
     return Subscription.objects.select_related("customer", "plan", "account").get(pk=message.subject_id)
 
@@ -106,7 +111,7 @@ def _notice(message: Message, language: Language, settings: MailSettings) -> Let
 def _receipt(message: Message, language: Language, settings: MailSettings) -> Letter:
     row = _invoice(message.subject_id)
     paid = PaymentAttempt.objects.filter(invoice=row, state="succeeded").select_related("payment_method").first()
-    values = invoice_values(row, settings, language) | {"card": digits(paid.payment_method.label) if paid else ""}
+    values = invoice_values(row, settings, language) | {"card": _digits_of(paid)}
     return Letter(values, "" if row.state == InvoiceState.PAID else "the invoice is not paid any more")
 
 
@@ -174,7 +179,7 @@ def _refunded(message: Message, language: Language, settings: MailSettings) -> L
     invoice = _invoice(row.invoice_id)
     values = invoice_values(invoice, settings, language) | {
         "amount": display(row.amount_minor, row.currency),
-        "card": digits(row.attempt.payment_method.label),
+        "card": _digits_of(row.attempt),
     }
     return Letter(values)
 

@@ -41,7 +41,8 @@ def preview(
     if row is not None:
         real = letter_of(_about(row, kind, language), settings).values
         values |= {name: value for name, value in real.items() if value not in ("", None)}
-    return render(kind, language, values, settings, card_url=NO_LINK)
+    values["cancel_url"] = settings.cancel_url or (NO_LINK if account.payers_may_cancel else "")
+    return render(kind, language, values, settings, page_url=NO_LINK)
 
 
 def _about(row: Any, kind: MessageKind, language: Language) -> Message:

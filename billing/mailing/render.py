@@ -2,9 +2,8 @@
 HTML are made, so that both always say the same.
 
 A template begins with `Subject:` and `Preview:`. Blank lines part the blocks: `# ` is the heading, lines with `| ` are
-names and values, `[card]` is the button that leads to the card page, `[cancel]` ends with the address where the
-customer cancels; any other block is a paragraph. A value that a
-template names and that is missing is an error."""
+names and values, `[page]` is the button that leads to the customer page, `[cancel]` ends with the address where the
+customer cancels; any other block is a paragraph. A value that a template names and that is missing is an error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ class Block:
 
 
 def render(
-    kind: MessageKind, language: Language, values: Mapping[str, Any], settings: MailSettings, *, card_url: str
+    kind: MessageKind, language: Language, values: Mapping[str, Any], settings: MailSettings, *, page_url: str
 ) -> Rendered:
     """Raises MissingValueError."""
     template = _engine(autoescape=False).get_template(f"mail/{language.value}/{kind.value}.txt")
@@ -74,13 +73,16 @@ def render(
         "logo_url": settings.logo_url,
         "color": settings.color,
         "blocks": blocks,
-        "card_url": card_url,
-        "cancel_url": settings.cancel_url,
+        "page_url": page_url,
+        "cancel_url": values.get("cancel_url", ""),
+        "cancel_label": settings.cancel_url or _PAGES[language],
         "footer": _FOOTERS[language].format(settings.sender_name),
     }
     return Rendered(subject, _text(blocks, frame), _html(frame))
 
 
+# What stands for the address of the customer page where the customer cancels.
+_PAGES = {Language.ENGLISH: "your payment page", Language.MALAY: "halaman bayaran anda"}
 _FOOTERS = {
     Language.ENGLISH: "You receive this e-mail because you are a customer of {}.",
     Language.MALAY: "Anda menerima e-mel ini kerana anda pelanggan {}.",
@@ -96,8 +98,8 @@ def _block(part: str) -> Block:
     lines = [line.strip() for line in part.strip().splitlines()]
     if lines[0].startswith("# "):
         return Block("heading", lines[0][2:])
-    if lines[0].startswith("[card]"):
-        return Block("button", lines[0].removeprefix("[card]").strip())
+    if lines[0].startswith("[page]"):
+        return Block("button", lines[0].removeprefix("[page]").strip())
     if lines[0].startswith("[cancel]"):
         return Block("cancel", " ".join(lines).removeprefix("[cancel]").strip())
     if all(line.startswith("| ") for line in lines if line):
@@ -124,7 +126,7 @@ def _text(blocks: list[Block], frame: Mapping[str, Any]) -> str:
             case "facts":
                 parts.append("\n".join(f"{name}: {value}" for name, value in block.rows))
             case "button":
-                parts.append(f"{block.text}:\n{frame['card_url']}")
+                parts.append(f"{block.text}:\n{frame['page_url']}")
             case "cancel":
                 parts.append(f"{block.text} {frame['cancel_url']}")
             case _:

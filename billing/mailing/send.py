@@ -19,7 +19,6 @@ from django.db import connection
 
 from billing.domain.messages import LEGAL, Language, MessageKind, MessageState, retry_at
 from billing.mailing.letters import letter_of
-from billing.mailing.links import card_link
 from billing.mailing.render import render
 from billing.mailing.transport import (
     AddressRefusedError,
@@ -33,6 +32,7 @@ from billing.models import MailSettings, Message
 from billing.models.bulk import mailing
 from billing.models.bulk.mailing import NO_ADDRESS, SILENCED, Claimed, Outcome
 from billing.operating import troubles
+from billing.subscriptions.payment_links import address_of, payment_link
 
 BATCH = 10
 # Then others that share the worker have their turn; the rest goes with the next tick.
@@ -96,7 +96,7 @@ def _send(claimed: list[Claimed], transport: Transport, clock: Clock) -> int:
 
 def _prepare(claimed: list[Claimed], now: datetime) -> tuple[list[_Prepared], Exception | None]:
     """One that cannot be written is tried again later; the others are sent."""
-    messages = Message.objects.select_related("customer").in_bulk([one.id for one in claimed])
+    messages = Message.objects.select_related("customer__account").in_bulk([one.id for one in claimed])
     accounts = {message.account_id for message in messages.values()}
     looks = {row.account_id: row for row in MailSettings.objects.filter(account_id__in=accounts)}
     prepared, failure = [], None
@@ -121,10 +121,14 @@ def _prepare_one(claimed: Claimed, message: Message, look: MailSettings | None, 
     letter = letter_of(message, look)
     if letter.stale:
         return _Prepared(claimed, None, Outcome(state=MessageState.CANCELED, reason=letter.stale))
-    content = render(kind, Language(message.language), letter.values, look, card_url=card_link(customer))
+    page = payment_link(customer, now=now).url
+    values = {**letter.values, "cancel_url": look.cancel_url or (page if customer.account.payers_may_cancel else "")}
+    content = render(kind, Language(message.language), values, look, page_url=page)
     mail = mail_to(customer.email, content, look, message_id=message.public_id)
+    # Whoever reads it later in the admin or the API may not be allowed what the link allows.
+    kept = content.text.replace(page, address_of("…"))
     accepted = Outcome(
-        state=MessageState.SENT, sent_at=now, to_address=customer.email, subject=content.subject, text=content.text
+        state=MessageState.SENT, sent_at=now, to_address=customer.email, subject=content.subject, text=kept
     )
     return _Prepared(claimed, mail, accepted)
 

@@ -2,6 +2,7 @@
 
 from billing.models.accounts import ApiKey, GatewayAccount, Host, IdempotencyRecord, Installation
 from billing.models.attempts import Evidence, PaymentAttempt
+from billing.models.checkouts import Checkout
 from billing.models.customers import Customer, PaymentMethod
 from billing.models.declines import DeclineRuling
 from billing.models.dunning import DunningAssignment, DunningPolicy
@@ -18,6 +19,7 @@ from billing.models.refunds import Refund, RefundEvidence
 from billing.models.runs import ChargeRun, Heartbeat
 from billing.models.subscriptions import Plan, Subscription
 from billing.models.troubles import AccountTrouble, GatewayClock
+from billing.models.visits import VisitCount
 from billing.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookTry
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "AccountTrouble",
     "ApiKey",
     "ChargeRun",
+    "Checkout",
     "Customer",
     "DeclineRuling",
     "DunningAssignment",
@@ -57,6 +60,7 @@ __all__ = [
     "RunManifest",
     "Subscription",
     "Transition",
+    "VisitCount",
     "WebhookDelivery",
     "WebhookEndpoint",
     "WebhookTry",

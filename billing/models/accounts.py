@@ -12,6 +12,7 @@ from billing.domain.first_payment import DEFAULT_HOURS, MOST_HOURS
 from billing.domain.matching import LEAST_HOURS_OF_ABSENCE, MarkerEcho
 from billing.domain.money import MOST_CHARGE_MINOR
 from billing.domain.pacing import IN_FLIGHT
+from billing.domain.paying import DEFAULT_LINK_DAYS, MOST_LINK_DAYS
 from billing.domain.reads import MOST_LIST_LAG_SECONDS
 from billing.models.choices import any_of, choices, only_if
 
@@ -79,6 +80,9 @@ class GatewayAccount(models.Model):
     reads_reports = models.BooleanField(db_default=True)
     # How long a subscription waits for its first payment, from its start and anew from each declined charge.
     first_payment_hours = models.IntegerField(db_default=DEFAULT_HOURS)
+    # What customers may do on their own page, and how long a link to it is good for.
+    payers_may_cancel = models.BooleanField(db_default=True)
+    payment_link_days = models.IntegerField(db_default=DEFAULT_LINK_DAYS)
     # Above it, what one person decides about a case waits for another; empty: off.
     second_person_above_minor = models.BigIntegerField(null=True, blank=True)
     # Shares of what the gateway allows, for all workers together; empty: no limit of ours. What is in flight when the
@@ -129,6 +133,10 @@ class GatewayAccount(models.Model):
             models.CheckConstraint(
                 condition=Q(first_payment_hours__gte=1, first_payment_hours__lte=MOST_HOURS),
                 name="account_first_payment_hours_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(payment_link_days__gte=1, payment_link_days__lte=MOST_LINK_DAYS),
+                name="account_payment_link_days_known",
             ),
             only_if(
                 "second_person_above_minor",

@@ -6,6 +6,7 @@ from django.db.models import F, Q
 from billing.domain.attempts import HAS_MONEY, HOLDS_PLACE, UNRESOLVED, AttemptState, Source
 from billing.domain.money import CURRENCIES
 from billing.models.accounts import GatewayAccount
+from billing.models.checkouts import Checkout
 from billing.models.choices import any_of, choices, only_if
 from billing.models.customers import PaymentMethod
 from billing.models.invoices import Invoice
@@ -17,7 +18,8 @@ def _values(states: frozenset[AttemptState]) -> list[str]:
 
 
 class PaymentAttempt(models.Model):
-    """One try to collect an invoice with one card, born *sending* with its request frozen beside it.
+    """One try to collect an invoice with one card, born *sending* with its request frozen beside it; or a payment that
+    was made on the page of a `checkout`, written down when the gateway shows it.
 
     `request_*` and the amount never change (trigger). `window_ends_at` is when the request may no longer be
     sent, `deadline_at` when its sender must have given up, `next_check_at` when the reconciler reads the card.
@@ -27,7 +29,8 @@ class PaymentAttempt(models.Model):
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="attempts")
-    payment_method = models.ForeignKey(PaymentMethod, on_delete=models.PROTECT)
+    payment_method = models.ForeignKey(PaymentMethod, on_delete=models.PROTECT, null=True, blank=True)
+    checkout = models.ForeignKey(Checkout, on_delete=models.PROTECT, null=True, blank=True, related_name="attempts")
     run = models.ForeignKey(ChargeRun, on_delete=models.PROTECT, null=True, db_index=False)
     number = models.IntegerField()
     state = models.TextField(choices=choices(AttemptState))
@@ -96,7 +99,13 @@ class PaymentAttempt(models.Model):
                 name="money_names_its_transaction",
             ),
             models.CheckConstraint(
-                condition=Q(charge_path__in=["customer_order", "recurring_charge"]), name="attempt_charge_path_known"
+                condition=Q(charge_path__in=["customer_order", "recurring_charge", "checkout"]),
+                name="attempt_charge_path_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(payment_method__isnull=False, checkout__isnull=True)
+                | Q(payment_method__isnull=True, checkout__isnull=False, charge_path="checkout"),
+                name="an_attempt_is_of_a_card_or_a_checkout",
             ),
             only_if(
                 "released_at",
@@ -136,6 +145,19 @@ class PaymentAttempt(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def card(self) -> PaymentMethod:
+        """The card that was charged. Raises ValueError for a payment on a page: it has none, and never needs review."""
+        if self.payment_method is None:
+            raise ValueError(f"{self.public_id} was paid on a page: it has no card")
+        return self.payment_method
+
+    @property
+    def card_id(self) -> int:
+        if self.payment_method_id is None:
+            raise ValueError(f"{self.public_id} was paid on a page: it has no card")
+        return self.payment_method_id
 
 
 class Evidence(models.Model):

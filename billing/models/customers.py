@@ -12,7 +12,8 @@ from billing.models.choices import any_of, choices, only_if
 
 class Customer(models.Model):
     """Who pays. `reference` is the merchant's own, unique within the account. `language` is that of their mail; None:
-    the account's. One who is `silenced` gets no mail but what the card networks require."""
+    the account's. One who is `silenced` gets no mail but what the card networks require. A payment link carries the
+    `link_epoch` that it was made in; another one ends all links that there are."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)
@@ -23,6 +24,7 @@ class Customer(models.Model):
     phone_number = models.TextField()
     language = models.TextField(choices=choices(Language), null=True, blank=True)
     silenced = models.BooleanField(db_default=False)
+    link_epoch = models.TextField(blank=True, db_default="")
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField()
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing.domain.errors import RefusedError
+from billing.domain.paying import PAYER
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import CardKind, CardState, Collector, SubscriptionState
 from billing.gateway.connection import GatewayUnavailableError, gateway_for
@@ -90,14 +91,14 @@ def is_charged_at_once(customer: Customer) -> bool:
 
 
 def page_to_save_a_card(*, customer: Customer, return_url: str, now: datetime) -> str:
-    """Where the customer enters a card that is charged from then on for all that they pay; for whoever has the link of
-    a message. One who returns soon gets the same page. Raises GatewayUnavailableError."""
+    """Where the customer enters a card that is charged from then on for all that they pay; for whoever has a payment
+    link. One who returns soon gets the same page. Raises GatewayUnavailableError."""
     opened = PaymentMethod.objects.filter(
         customer=customer, takes_over=True, state=CardState.PENDING.value, created_at__gt=now - PAGE_IS_REUSED_FOR
     )
     card = opened.exclude(payment_url="").order_by("-pk").first()
     if card is None:
-        card = start_binding(customer=customer, return_url=return_url, now=now, actor="customer", takes_over=True)
+        card = start_binding(customer=customer, return_url=return_url, now=now, actor=PAYER, takes_over=True)
     return card.payment_url
 
 
@@ -137,7 +138,7 @@ def confirm_binding(*, card: PaymentMethod, now: datetime) -> bool:
         _log(locked, before.value, CardState.ACTIVE, Reason.BOUND, now)
         _hold_like_the_others(locked, now)
         if takes_over:
-            charge_on_default(customer_id=locked.customer_id, actor="customer", now=now)
+            charge_on_default(customer_id=locked.customer_id, actor=PAYER, now=now)
         activate_waiting(customer=locked.customer, now=now, saved=locked)
         charge_on_another_card(locked.customer_id, actor="engine", now=now)
     return True

@@ -6,11 +6,13 @@ from django.db import transaction
 
 from billing.domain.reasons import Reason
 from billing.domain.schedules import Occurrence, ScheduleError, occurrence_after
-from billing.domain.subscriptions import ENDED, RUNNING, Collector, Hold, InvoiceState, SubscriptionState
+from billing.domain.subscriptions import ENDED, RUNNING, Collector, InvoiceState, SubscriptionState
 from billing.models import Invoice, Subscription
 from billing.models.bulk import opening
+from billing.models.bulk.history import record_transitions
 from billing.operating.clocks import is_known_to_be_wrong
 from billing.subscriptions.first_payment import void_unpaid
+from billing.subscriptions.leftovers import leave_to_staff
 from billing.subscriptions.renew import open_before_ending
 from billing.subscriptions.start import SubscriptionError
 from billing.subscriptions.states import change_state
@@ -61,10 +63,13 @@ def resume(*, subscription: Subscription, reason: str, actor: str, now: datetime
     return locked
 
 
-def cancel(*, subscription: Subscription, reason: str, actor: str, now: datetime) -> Subscription:
-    """Ends it now. Open invoices stay owed, but are collected only by a person's decision; an attempt that is
-    under way is followed to its end. For what has not started nothing is owed: its first invoice is void, unless the
-    outcome of an attempt is open or a person is to decide about it."""
+def cancel(
+    *, subscription: Subscription, reason: str, actor: str, now: datetime, keep_collecting: bool = False
+) -> Subscription:
+    """Ends it now. Open invoices stay owed, but are collected only by a person's decision, or as before if
+    `keep_collecting`; what was on hold stays so. An attempt that is under way is followed to its end. For what has not
+    started nothing is owed: its first invoice is void, unless the outcome of an attempt is open or a person is to
+    decide about it."""
     with transaction.atomic():
         locked = _lock(subscription)
         if locked.state in ENDED:
@@ -75,9 +80,10 @@ def cancel(*, subscription: Subscription, reason: str, actor: str, now: datetime
         change_state(locked, SubscriptionState.CANCELED, reason=reason, actor=actor, now=now)
         if unpaid:
             void_unpaid(locked, state_reason=Reason.VOIDED, reason=Reason.ENDED_UNPAID, actor=actor, now=now)
-        Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(
-            next_attempt_at=None, hold=Hold.SUBSCRIPTION_CANCELED.value
-        )
+        if not keep_collecting:
+            record_transitions(leave_to_staff([locked.pk]), actor=actor, now=now)
+        else:
+            Invoice.objects.filter(subscription=locked, state=InvoiceState.OPEN.value).update(collect_regardless=True)
     return locked
 
 

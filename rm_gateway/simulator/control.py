@@ -9,13 +9,14 @@ from typing import Any
 
 from aiohttp import web
 
+from rm_gateway.simulator import checkouts
 from rm_gateway.simulator.clock import exact, parse_instant
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.outcomes import AMOUNTS, OUTCOMES
 from rm_gateway.simulator.records import Charge
 from rm_gateway.simulator.recurring import RecurringEngine
 from rm_gateway.simulator.switches import PROFILES, SwitchError, Switches, profile
-from rm_gateway.simulator.wire import RefusalError, answer, customer_item
+from rm_gateway.simulator.wire import RefusalError, answer, checkout_item, customer_item
 
 
 async def serve(core: Core, engine: RecurringEngine, request: web.BaseRequest, path: list[str]) -> web.StreamResponse:
@@ -29,6 +30,11 @@ async def serve(core: Core, engine: RecurringEngine, request: web.BaseRequest, p
             return answer(requests(core))
         case ("GET", ["customers"]):
             return answer({"customers": customers(core)})
+        case ("GET", ["checkouts"]):
+            now = core.clock.now()
+            return answer({"checkouts": [checkout_item(one, now) for one in core.ledger.web_checkouts.values()]})
+        case ("POST", ["checkouts", order_id, "pay"]):
+            return answer(await checkouts.pay_by_control(core, request, order_id))
         case ("GET", ["notifies"]):
             return answer({"notifies": list(core.notifier.sent)})
         case ("GET", ["outcomes"]):
@@ -122,7 +128,8 @@ def customers(core: Core) -> list[dict[str, Any]]:
 
 async def _set(core: Core, request: web.BaseRequest, customer_id: str | None) -> web.StreamResponse:
     changes = await _body(request)
-    if customer_id is not None and customer_id not in core.ledger.customers:
+    known = {**core.ledger.customers, **core.ledger.web_checkouts}
+    if customer_id is not None and customer_id not in known:
         raise RefusalError(404, "INVALID_ID", "There is no such customer.")
     try:
         Switches().changed(changes)

@@ -13,7 +13,7 @@ from typing import Any
 from rm_gateway.simulator.clock import Clock, compact_second
 from rm_gateway.simulator.journal import Journal, JournalError, Record
 from rm_gateway.simulator.merchants import Merchant
-from rm_gateway.simulator.records import Charge, Customer, GivenBack, Order
+from rm_gateway.simulator.records import Charge, Customer, GivenBack, Order, WebCheckout
 from rm_gateway.simulator.switches import Switches
 
 
@@ -41,6 +41,9 @@ class Ledger:
             "run": self._run,
             "worked": self._worked,
             "checkout": self._checkout,
+            "web_checkout": self._web_checkout,
+            "web_cancelled": self._web_cancelled,
+            "web_payment": self._web_payment,
             "refund": self._refund,
             "reverse": self._reverse,
             "switches": self._switches,
@@ -54,6 +57,8 @@ class Ledger:
         self.orders: dict[str, Order] = {}
         self.charges: dict[str, Charge] = {}  # by transaction id, in order of execution
         self.checkouts: dict[str, Order] = {}
+        self.web_checkouts: dict[str, WebCheckout] = {}
+        self._web_orders: dict[tuple[str, str], WebCheckout] = {}  # by merchant and the merchant's own order id
         self.posts: Counter[str] = Counter()
         self.posts_by_title: Counter[str] = Counter()
         self.posts_by_refund: Counter[str] = Counter()
@@ -94,6 +99,10 @@ class Ledger:
     def merchant_of(self, merchant_id: str) -> Merchant:
         """The merchant with this id."""
         return next(merchant for merchant in self.merchants.values() if merchant.merchant_id == merchant_id)
+
+    def web_checkout(self, merchant_id: str, order_id: str) -> WebCheckout | None:
+        """The page of an order that the merchant named."""
+        return self._web_orders.get((merchant_id, order_id))
 
     def new_id(self) -> str:
         """A fresh id of 19 digits: nanoseconds of the calendar, as RM's look, and never the same twice."""
@@ -196,6 +205,21 @@ class Ledger:
         order = self.orders[order_id]
         order.checkout_id = checkout_id
         self.checkouts[checkout_id] = order
+
+    def _web_checkout(self, **values: Any) -> None:
+        checkout = WebCheckout(**values)
+        self._note_id(checkout.id)
+        self.web_checkouts[checkout.id] = checkout
+        self._web_orders[(checkout.merchant_id, checkout.order_id)] = checkout
+
+    def _web_cancelled(self, *, checkout_id: str) -> None:
+        self.web_checkouts[checkout_id].cancelled = True
+
+    def _web_payment(self, *, checkout_id: str, transaction: dict[str, Any]) -> None:
+        order = self.web_checkouts[checkout_id].order
+        charge = Charge(order=order, **transaction)
+        order.charges.append(charge)
+        self.charges[charge.transaction_id] = charge
 
     def _refund(self, *, transaction_id: str, amount: int, at: float, reason: str = "") -> None:
         charge = self.charges[transaction_id]

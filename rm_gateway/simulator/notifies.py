@@ -20,10 +20,12 @@ import aiohttp
 from rm_gateway.signing import canonical_json, load_private_key, sign, signing_plaintext
 from rm_gateway.simulator.clock import Clock, exact, rfc3339
 from rm_gateway.simulator.ledger import Ledger
-from rm_gateway.simulator.records import SUCCESS, Charge
+from rm_gateway.simulator.records import CHECKOUT, SUCCESS, Charge
 from rm_gateway.simulator.switches import Switches
+from rm_gateway.simulator.wire import transaction_item
 
 EVENT: Final = "RECURRING_PAYMENT"
+CHECKOUT_EVENT: Final = "PAYMENT_WEB_ONLINE"
 TIMEOUT_SECONDS: Final = 10
 KEPT: Final = 10_000
 
@@ -85,16 +87,19 @@ class Notifier:
     async def _send_all(self, batch: list[_Notify], delay: float = 0) -> None:
         await asyncio.sleep(delay)
         for url, order_id, data, switches in batch:
-            for encoding in switches.notify:
-                await self._send(url, order_id, encoding, data, switches.notify_faults)
+            # The notify of a checkout is published: a signed POST, and nothing else.
+            of_checkout = data.get("type") == "WEB_PAYMENT"
+            event, encodings = (CHECKOUT_EVENT, ("post_json",)) if of_checkout else (EVENT, switches.notify)
+            for encoding in encodings:
+                await self._send(url, order_id, encoding, data, switches.notify_faults, event)
 
     async def _send(
-        self, url: str, order_id: str, encoding: str, data: dict[str, Any], faults: tuple[str, ...]
+        self, url: str, order_id: str, encoding: str, data: dict[str, Any], faults: tuple[str, ...], event: str
     ) -> None:
         row: dict[str, Any] = {"encoding": encoding, "order_id": order_id, "at": exact(self._clock.now())}
         try:
             if encoding == "post_json":
-                body = canonical_json({"eventType": EVENT, "data": data})
+                body = canonical_json({"eventType": event, "data": data})
                 headers = {"Content-Type": "application/json"} | self._signature(body, faults)
                 row["status"] = await self._request("POST", url, body.encode(), headers)
             else:
@@ -120,6 +125,9 @@ class Notifier:
 
     def _data(self, charge: Charge, switches: Switches) -> dict[str, Any]:
         order = charge.order
+        if order.path == CHECKOUT:
+            shown = transaction_item(charge, self._clock.now(), switches)
+            return {name: value for name, value in shown.items() if name not in ("extraInfo", "extendInfo", "source")}
         customer = order.customer
         suffix = f"R{order.charges.index(charge)}" if switches.notify_order_suffix else ""
         return {

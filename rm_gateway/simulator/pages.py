@@ -33,13 +33,13 @@ async def bind(core: Core, engine: RecurringEngine, request: web.BaseRequest) ->
     """``/v1/recurring?customerId=…``: the form, and what becomes of it."""
     customer = core.ledger.customers.get(request.query.get("customerId", ""))
     if customer is None:
-        return _message("Not found", "There is no such customer.", 404)
+        return message("Not found", "There is no such customer.", 404)
     if request.method == "GET":
         return _bind_form(customer)
     core.ledger.record("post", route="POST /v1/recurring")
-    form = await _form(request)
+    form = await form_of(request)
     if form is None:
-        return _message("Not understood", "The form could not be read.", 400)
+        return message("Not understood", "The form could not be read.", 400)
     switches = core.ledger.switches_for(customer.id)
     action = form.get("action", "")
     if action not in ("bind", "decline", "cancel"):
@@ -57,7 +57,7 @@ async def bind(core: Core, engine: RecurringEngine, request: web.BaseRequest) ->
     core.ledger.record("bind", customer_id=customer.id, card=card.key, label=card.label, at=core.clock.now())
     await engine.bound(customer)
     if switches.redirect == NEVER:
-        return _message("Card saved", "The card is saved. This page does not lead back (simulated).", 200)
+        return message("Card saved", "The card is saved. This page does not lead back (simulated).", 200)
     return _back(customer, "SUCCESS")
 
 
@@ -65,19 +65,19 @@ async def pay(core: Core, request: web.BaseRequest) -> web.StreamResponse:
     """``/v3/checkout?checkoutId=…``: pays a failed order; it becomes SUCCESS under a new transaction."""
     order = core.ledger.checkouts.get(request.query.get("checkoutId", ""))
     if order is None:
-        return _message("Not found", "There is no such payment link.", 404)
+        return message("Not found", "There is no such payment link.", 404)
     latest = order.latest(core.clock.now())
     if latest is None or latest.status_at(core.clock.now()) != "FAILED":
-        return _message("Already paid", "This order is paid.", 200)
+        return message("Already paid", "This order is paid.", 200)
     if request.method == "GET":
         values = {
             "amount": f"{order.currency} {ringgit(order.amount)}",
             "product": order.title or order.customer.product_name,
         }
-        return _page("Pay", PAY, values)
+        return page("Pay", PAY, values)
     core.ledger.record("post", route="POST /v3/checkout")
     await _pay(core, order)
-    return _message("Paid", "Thank you. The order is paid.", 200)
+    return message("Paid", "Thank you. The order is paid.", 200)
 
 
 async def _pay(core: Core, order: Order) -> None:
@@ -116,7 +116,8 @@ def _problems(card: Card | None, form: dict[str, str]) -> dict[str, str]:
     return problems
 
 
-async def _form(request: web.BaseRequest) -> dict[str, str] | None:
+async def form_of(request: web.BaseRequest) -> dict[str, str] | None:
+    """The fields of a form that was sent; None when it cannot be read."""
     raw = await request.read()
     try:
         return dict(parse_qsl(raw[:MAX_FORM].decode(), keep_blank_values=True, max_num_fields=20))
@@ -145,17 +146,19 @@ def _bind_form(
         "open": " open" if "number" in problems else "",
     }
     shown = filled | {"product": customer.product_name, "description": customer.product_description}
-    return _page("Save your card", BIND, shown, html, 422 if problems else 200)
+    return page("Save your card", BIND, shown, html, 422 if problems else 200)
 
 
-def _message(title: str, text: str, status: int) -> web.Response:
+def message(title: str, text: str, status: int) -> web.Response:
+    """A page that says one thing."""
     kind, sign = ("good", "\u2713") if status == 200 else ("bad", "!")
-    return _page(title, MESSAGE, {"title": title, "text": text, "kind": kind, "sign": sign}, status=status)
+    return page(title, MESSAGE, {"title": title, "text": text, "kind": kind, "sign": sign}, status=status)
 
 
-def _page(
+def page(
     title: str, body: str, values: dict[str, str], html: dict[str, str] | None = None, status: int = 200
 ) -> web.Response:
+    """A page: ``values`` are escaped, ``html`` is taken as it is."""
     filled = body.format(**{name: escape(value) for name, value in values.items()}, **(html or {}))
     return web.Response(
         text=SHELL.replace("{{title}}", escape(title)).replace("{{body}}", filled),

@@ -178,6 +178,14 @@ def _transaction(core: Core, caller: Caller, transaction_id: str) -> Charge:
 
 
 def _of_order(core: Core, caller: Caller, order_id: str) -> Charge:
+    checkout = core.ledger.web_checkout(caller.merchant.merchant_id, order_id)
+    if checkout is not None:
+        latest = checkout.order.latest(core.clock.now())
+        paid = [charge for charge in checkout.order.charges if charge.status_at(core.clock.now()) in PAID]
+        shown = paid[0] if paid else latest
+        if shown is None or not _may_see(core, caller, shown, core.clock.now()):
+            raise _not_found()
+        return shown
     match = _ORDER_ID.fullmatch(order_id)
     order = core.ledger.orders.get(match[1]) if match else None
     if match is None or order is None:

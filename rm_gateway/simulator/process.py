@@ -241,6 +241,15 @@ class SimulatorProcess:
             raise SimulatorError(f"{method} {path}: {parsed.get('error', {}).get('message', status)}")
         return cast("dict[str, Any]", parsed)
 
+    def checkouts(self) -> list[dict[str, Any]]:
+        """Every checkout, as the query of it gives it."""
+        return cast("list[dict[str, Any]]", self.control("GET", "checkouts")["checkouts"])
+
+    def pay_checkout(self, order_id: str, *, outcome: str = "success", method: str = "FPX") -> str:
+        """A payment of a checkout without the browser, also when its page is over; its transaction id."""
+        answer = self.control("POST", f"checkouts/{order_id}/pay", {"outcome": outcome, "method": method})
+        return str(answer["transaction_id"])
+
     # -- the customer's browser --------------------------------------------------------------------------------------
 
     def bind(self, payment_url: str, *, card: str = "4111111111111111", action: str = "bind") -> str:
@@ -259,6 +268,19 @@ class SimulatorProcess:
         status, location, page = self._call("POST", target, urlencode(form).encode(), kind)
         if status not in (200, 303):
             raise SimulatorError(f"the bind page refused the form ({status})")
+        return location
+
+    def use_checkout(self, url: str, *, action: str = "pay", method: str = "FPX") -> str:
+        """Open a checkout's page and press ``pay``, ``later``, ``fail`` or ``cancel``; where the browser is led."""
+        parts = urlsplit(url)
+        target = f"{parts.path}?{parts.query}"
+        status, _, page = self._call("GET", target)
+        if status != 200 or "<form" not in page:
+            raise SimulatorError(f"the checkout page answered {status}")
+        form = urlencode({"action": action, "method": method}).encode()
+        status, location, page = self._call("POST", target, form, "application/x-www-form-urlencoded")
+        if status not in (200, 303):
+            raise SimulatorError(f"the checkout page refused the form ({status})")
         return location
 
     def _call(self, method: str, target: str, data: bytes | None = None, kind: str = "") -> tuple[int, str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 SUCCESS = "SUCCESS"
+CHECKOUT = "checkout"  # the path of an order that is paid on a page
 FAILED = "FAILED"
 
 
@@ -54,7 +55,7 @@ class Order:
     title: str
     description: str
     path: str
-    reference: str  # YYYYMMDD of the scheduled day
+    reference: str  # YYYYMMDD of the scheduled day; of a web checkout its additional data
     created_at: float
     charges: list[Charge] = field(default_factory=list)
     checkout_id: str = ""
@@ -90,6 +91,7 @@ class Charge:
     refunds: list[GivenBack] = field(default_factory=list)
     changed_at: float = 0.0
     reversed: bool = False
+    method: str = "GOBIZ"
 
     def status_at(self, now: float) -> str:
         """The status that RM reports at an instant."""
@@ -106,3 +108,65 @@ class Charge:
         """When the charge last changed."""
         settled = self.settles_at if self.settles_to and now >= self.settles_at else 0.0
         return max(self.executed_at, settled, self.changed_at)
+
+
+@dataclass(slots=True, eq=False)
+class WebCheckout:
+    """A page for one order of the merchant's. ``payer`` stands where other orders have their customer."""
+
+    id: str
+    merchant_id: str
+    store_id: str
+    order_id: str
+    title: str
+    detail: str
+    additional_data: str
+    amount: int
+    currency: str
+    redirect_url: str
+    notify_url: str
+    created_at: float
+    ends_at: float
+    cancelled: bool = False
+    payer: Customer = field(init=False)
+    order: Order = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.payer = Customer(
+            id=self.id,
+            merchant_id=self.merchant_id,
+            store_id=self.store_id,
+            email="",
+            name="",
+            country_code="",
+            phone_number="",
+            product_name=self.title,
+            product_description=self.detail,
+            redirect_url=self.redirect_url,
+            notify_url=self.notify_url,
+            client_key="",
+            created_at=self.created_at,
+            updated_at=self.created_at,
+        )
+        self.order = Order(
+            self.order_id,
+            self.payer,
+            self.amount,
+            self.currency,
+            self.title,
+            self.detail,
+            CHECKOUT,
+            self.additional_data,
+            self.created_at,
+        )
+
+    def status_at(self, now: float) -> str:
+        """What RM calls the page at an instant; PENDING is ours, for a page that may still be used."""
+        latest = self.order.latest(now)
+        if any(charge.created_at <= now and charge.status_at(now) == SUCCESS for charge in self.order.charges):
+            return SUCCESS
+        if self.cancelled:
+            return "CANCELLED"
+        if now >= self.ends_at:
+            return "EXPIRED"
+        return FAILED if latest is not None and latest.status_at(now) == FAILED else "PENDING"

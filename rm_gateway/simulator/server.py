@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from rm_gateway.simulator import charging, control, customers, pages, payments
+from rm_gateway.simulator import charging, checkouts, control, customers, pages, payments
 from rm_gateway.simulator.core import Core
 from rm_gateway.simulator.recurring import RecurringEngine
 from rm_gateway.simulator.wire import RefusalError
@@ -67,6 +67,8 @@ class Server:
                 return await pages.bind(core, self._engine, request)
             case ["v3", "checkout"] if method in ("GET", "POST"):
                 return await pages.pay(core, request)
+            case ["v4", "checkout"] if method in ("GET", "POST"):
+                return await checkouts.show(core, request)
         return await self._nowhere(request)
 
     async def _customer(
@@ -96,6 +98,11 @@ class Server:
             case ("GET", ["transactions"]):
                 self._saw("GET /v3/payment/transactions")
                 return await payments.listing(core, request)
+            case ("POST", ["online"]):
+                return await checkouts.create(core, request)
+            case ("GET", ["online"]):
+                self._saw("GET /v3/payment/online")
+                return await checkouts.read(core, request)
             case ("POST", ["refund"]):
                 return await payments.refund(core, request)
             case ("POST", ["reverse"]):

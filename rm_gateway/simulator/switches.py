@@ -181,6 +181,11 @@ class Switches:
     # binding
     redirect: str = _switch("as_chosen", one_of("as_chosen", "failed", "cancelled", NEVER))
     redirect_reason: str = _switch("CARD_DECLINED", str)
+    # checkouts
+    checkout_outcome: str = _switch(AUTO, one_of(AUTO, *OUTCOMES_OF_REFUNDS))  # of the call that makes the page
+    checkout_lifetime: float = _switch(600, number())
+    checkout_pays_late: bool = _switch(False, flag)
+    error_order_duplicate: Refused = _switch((400, "ORDER_ID_DUPLICATE"), refusal)
     # refund and reverse
     refund_outcome: str = _switch(AUTO, one_of(AUTO, *OUTCOMES_OF_REFUNDS))  # of refunds and reversals
     refund_partial: bool = _switch(True, flag)
@@ -231,6 +236,7 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         "error_unknown": [400, "INVALID_REQUEST"],
         "error_failed": [400, "INVALID_REQUEST"],
         "failed_becomes_success": True,
+        "checkout_pays_late": True,
         "page_size": 2,
         "refund_partial": False,
         "notify_faults": ["duplicate", "late"],

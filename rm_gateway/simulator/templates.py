@@ -45,6 +45,10 @@ button:hover { border-color: var(--ink); }
 button.main { margin-top: 1.5rem; background: var(--key); border-color: var(--key); color: var(--on-key); }
 .pair button { margin-top: .875rem; }
 :focus-visible { outline: 3px solid var(--key); outline-offset: 2px; }
+fieldset { border: 0; margin: 0; padding: 0; } legend { font-weight: 600; padding: 0; margin-bottom: .5rem; }
+.method { display: flex; gap: .75rem; align-items: center; font-weight: 400; margin: 0; padding: .7rem .9rem;
+  border: 1px solid var(--line); border-radius: .625rem; cursor: pointer; } .method + .method { margin-top: .5rem; }
+.method input { width: auto; margin: 0; } button.quiet { margin-top: .875rem; border-color: transparent; }
 details { margin-top: 1.5rem; border-top: 1px solid var(--line); padding-top: 1rem; }
 summary { cursor: pointer; font-weight: 600; color: var(--key); }
 table { width: 100%; border-collapse: collapse; font-size: .875rem; margin-top: .75rem; }
@@ -100,6 +104,23 @@ CARD_ROW: Final = '<tr><th scope="row">{number}</th><td>{says}</td></tr>'
 PAY: Final = """<h1>Pay {amount}</h1>
 <p class="product"><strong>{product}</strong><span>An order that could not be charged to your card</span></p>
 <form method="post"><button class="main" name="action" value="pay">Pay now</button></form>"""
+
+CHECKOUT_PAGE: Final = """<h1>Pay {amount}</h1>
+<p class="product"><strong>{product}</strong><span>Order {order}</span></p>
+<p class="wrong" role="alert">{problem}</p>
+<form method="post">
+<fieldset><legend>How do you want to pay?</legend>{methods}</fieldset>
+<button class="main" name="action" value="pay">Pay now</button>
+<div class="pair">
+<button name="action" value="later">Bank confirms later</button>
+<button name="action" value="fail">Payment fails</button>
+</div>
+<button class="quiet" name="action" value="cancel">Cancel</button>
+</form>"""
+
+METHOD: Final = (
+    '<label class="method"><input type="radio" name="method" value="{code}"{checked}><span>{words}</span></label>'
+)
 
 MESSAGE: Final = """<div class="mark {kind}" aria-hidden="true">{sign}</div>
 <h1>{title}</h1>

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from rm_gateway.simulator.cards import CARDS
 from rm_gateway.simulator.clock import ZERO_TIME, compact_second, rfc3339
-from rm_gateway.simulator.records import FAILED, SUCCESS, Charge, Customer, Order
+from rm_gateway.simulator.records import CHECKOUT, FAILED, SUCCESS, Charge, Customer, Order, WebCheckout
 from rm_gateway.simulator.switches import Switches
 
 JSON_TYPE: Final = "application/json"
@@ -100,12 +100,7 @@ def transaction_item(charge: Charge, now: float, switches: Switches) -> dict[str
     value: dict[str, Any] = {
         "referenceId": charge.reference_id if taken else "",
         "transactionId": charge.transaction_id,
-        "order": {
-            "id": f"{order.id}R{order.charges.index(charge)}",
-            **echoed,
-            "additionalData": order.id,
-            "amount": order.amount,
-        },
+        "order": {"id": order_id_of(charge), **echoed, "additionalData": order.id, "amount": order.amount},
         "terminalId": "",
         "currencyType": order.currency,
         "balanceAmount": order.amount - charge.refunded if taken else 0,
@@ -131,7 +126,49 @@ def transaction_item(charge: Charge, now: float, switches: Switches) -> dict[str
         value["store"] = {"id": order.customer.store_id, "name": "Simulated Store", "status": "ACTIVE"}
     if status == FAILED:
         value["error"] = {"message": charge.error or "9010"}
+    if order.path == CHECKOUT:
+        value |= {
+            "type": "WEB_PAYMENT",
+            "source": "",
+            "method": charge.method,
+            "payee": {"userId": "", "subUserId": ""},
+        }
+        value["order"]["additionalData"] = order.reference  # the merchant's own, as it came
     return value
+
+
+def order_id_of(charge: Charge) -> str:
+    """RM's own order ids carry the number of the try; those that the merchant named are as they were."""
+    order = charge.order
+    return order.id if order.path == CHECKOUT else f"{order.id}R{order.charges.index(charge)}"
+
+
+def checkout_item(checkout: WebCheckout, now: float) -> dict[str, Any]:
+    """A checkout, as the query of it gives it. A page that nobody used yet has no published status: ""."""
+    latest = checkout.order.latest(now)
+    status = checkout.status_at(now)
+    return {
+        "id": checkout.id,
+        "order": {
+            "id": checkout.order_id,
+            "title": checkout.title,
+            "detail": checkout.detail,
+            "additionalData": checkout.additional_data,
+            "currencyType": checkout.currency,
+            "amount": checkout.amount,
+        },
+        "type": "WEB_PAYMENT",
+        "transactionId": latest.transaction_id if latest else "",
+        "platform": "OPEN_API",
+        "method": [],
+        "redirectUrl": checkout.redirect_url,
+        "notifyUrl": checkout.notify_url,
+        "startAt": rfc3339(checkout.created_at),
+        "endAt": rfc3339(checkout.ends_at),
+        "status": "" if status == "PENDING" else status,
+        "createdAt": rfc3339(checkout.created_at),
+        "updatedAt": rfc3339(latest.updated_at(now) if latest else checkout.created_at),
+    }
 
 
 def _extra_info(customer: Customer, switches: Switches) -> dict[str, Any]:
@@ -186,11 +223,11 @@ def settlement_item(charge: Charge, kind: str, amount: int, at: float, merchant_
         "storeId": charge.order.customer.store_id,
         "storeName": "Simulated Store",
         "region": "MALAYSIA",
-        "method": "GOBIZ",
+        "method": charge.method,
         "transactionType": kind,
-        "type": "RECURRING_PAYMENT",
+        "type": "WEB_PAYMENT" if charge.order.path == CHECKOUT else "RECURRING_PAYMENT",
         "transactionId": charge.transaction_id,
-        "orderId": f"{charge.order.id}R{charge.order.charges.index(charge)}",
+        "orderId": order_id_of(charge),
         "currencyType": charge.order.currency,
         "grossAmount": ringgit(amount),
         "mdr": "1.50",

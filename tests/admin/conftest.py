@@ -31,6 +31,7 @@ from tests.factories import (
     make_account,
     make_attempt,
     make_card,
+    make_checkout,
     make_customer,
     make_decline_ruling,
     make_evidence,
@@ -144,6 +145,7 @@ def make_world(account: GatewayAccount | None = None) -> World:
     )
     found.add(make_policy(account))
     found.add(FailedPayment.objects.get(pk=make_declined(account).pk))
+    found.add(make_checkout(make_invoice(make_card(make_customer(account, name="Lim Mei", email="mei@example.org")))))
     found.add(
         Transition.objects.create(
             account_id=account.pk,

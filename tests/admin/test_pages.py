@@ -31,6 +31,7 @@ from billing.models import (
     Plan,
     RunManifest,
     Subscription,
+    VisitCount,
     WebhookDelivery,
     WebhookEndpoint,
     WebhookTry,
@@ -41,7 +42,7 @@ from tests.factories import make_account, make_card, make_customer, make_subscri
 
 pytestmark = pytest.mark.django_db
 
-# Rows that are shown on the page of what they are about, and have none of their own.
+# Rows that are shown on the page of what they are about, and have none of their own, or that nobody looks at.
 SHOWN_ELSEWHERE = {
     AccountDay,
     AccountPace,
@@ -52,6 +53,7 @@ SHOWN_ELSEWHERE = {
     MailSettings,
     OutsidePayment,
     RunManifest,
+    VisitCount,
     WebhookTry,
 }
 NOUNS = sorted(set(apps.get_app_config("billing").get_models()) - SHOWN_ELSEWHERE, key=lambda model: model.__name__)

@@ -36,6 +36,7 @@ LOGIN = 2  # session and user
 # Beside those two. Lists ask for their rows, and for accounts where there is a filter of accounts.
 OF_A_LIST = {
     "ApiKey": 2,
+    "Checkout": 2,
     "Customer": 2,
     "DeclineRuling": 2,
     "FoundPayment": 2,
@@ -69,6 +70,7 @@ OF_A_PAGE = {
     "OrphanAnswer": 1,
     "ApiKey": 2,  # the key, timeline
     "ChargeRun": 1,
+    "Checkout": 3,  # the page, its payments, timeline
     "Customer": 7,  # the customer, cards, subscriptions, invoices, their attempts, messages, timeline
     # the policy, what it is used for as the first and as the second, clock, timeline
     "DunningPolicy": 5,
@@ -86,8 +88,8 @@ OF_A_PAGE = {
     "IdempotencyRecord": 1,
     "Installation": 3,  # the switch, accounts, timeline
     # the invoice, attempts, proposal, timeline; clock, attempts, changes, evidence, refunds, payments from elsewhere,
-    # switches of its explanation, and what can be done
-    "Invoice": 13,
+    # switches and payment pages of its explanation, payment pages, and what can be done, by page too
+    "Invoice": 16,
     "Message": 1,
     "PaymentAttempt": 4,  # the attempt, evidence, orders, timeline
     "PaymentMethod": 3,  # the card, attempts, timeline

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from billing.models import (
+    Checkout,
     Customer,
     DunningPolicy,
     Event,
@@ -25,6 +26,7 @@ from tests.factories import (
     make_account,
     make_attempt,
     make_card,
+    make_checkout,
     make_customer,
     make_invoice,
     make_message,
@@ -33,6 +35,7 @@ from tests.factories import (
     make_refund,
     make_subscription,
     move_attempt,
+    move_checkout,
 )
 from tests.notifying.rows import make_delivery, make_endpoint, make_try
 
@@ -55,6 +58,7 @@ class Merchant:
     delivery: WebhookDelivery
     message: Message
     policy: DunningPolicy
+    checkout: Checkout
 
 
 def make_merchant() -> Merchant:
@@ -64,6 +68,7 @@ def make_merchant() -> Merchant:
     plan = make_plan(account)
     subscription = make_subscription(card, plan)
     invoice = make_invoice(card)
+    checkout = move_checkout(make_checkout(invoice), "closed")
     attempt = move_attempt(make_attempt(invoice, card), "unknown", "succeeded")
     refund = make_refund(attempt)
     event = make_published_event(invoice)
@@ -72,7 +77,7 @@ def make_merchant() -> Merchant:
     message = make_message(invoice, state="sent", next_try_at=None, sent_at=NOW)
     rows = (customer, card, plan, subscription, invoice, attempt, refund, event, endpoint, delivery, message)
     policy = account.dunning_policies.get(code="default")
-    return Merchant(account, api_for(account), *rows, policy)
+    return Merchant(account, api_for(account), *rows, policy, checkout)
 
 
 @pytest.fixture

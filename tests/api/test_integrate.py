@@ -113,7 +113,7 @@ def test_the_page_runs_from_top_to_bottom(
     monkeypatch.setenv("WEBHOOK_URL", f"http://127.0.0.1:{port}/hooks")
     monkeypatch.setenv("WEBHOOK_SECRET", "")
     monkeypatch.setenv("INBOX", str(tmp_path / "inbox.db"))
-    connect, bind, check, subscribe, see, receive, register, once, give_back, mails, feed = BLOCKS
+    connect, bind, check, subscribe, see, pay, receive, register, once, give_back, mails, feed = BLOCKS
     page: dict[str, Any] = {}
     try:
         for block in (connect, bind):
@@ -122,7 +122,7 @@ def test_the_page_runs_from_top_to_bottom(
         assert came_back.startswith(f"{live_server.url}/bind/")
         expected = f"https://shop.example/cards/done?payment_method={page['card']['id']}&status=active"
         assert visit(came_back) == (303, expected)
-        for block in (check, subscribe, see, receive, register, once, once, give_back, give_back, mails, feed):
+        for block in (check, subscribe, see, pay, receive, register, once, once, give_back, give_back, mails, feed):
             exec(compile(block, str(PAGE), "exec"), page)  # noqa: S102
         assert inbox(page) == [("invoice.paid", 3500)]
         assert forged(f"http://127.0.0.1:{port}/hooks") == 401
@@ -136,6 +136,8 @@ def test_the_page_runs_from_top_to_bottom(
     said = capsys.readouterr().out
     assert "every month on the last day at 09:00, Asia/Kuala_Lumpur" in said
     assert re.search(r"^paid succeeded \d+$", said, re.MULTILINE)
+    with urllib.request.urlopen(page["link"]["url"], timeout=5) as paying:  # noqa: S310
+        assert "Kad anda" in paying.read().decode()  # the customer's language is Malay
     feed_lines = re.findall(r"^(\d+) (\S+) (\S+) ", said, re.MULTILINE)
     assert [int(number) for number, _, _ in feed_lines] == list(range(1, len(feed_lines) + 1))
     assert [k for _, k, _ in feed_lines][:3] == ["customer.created", "payment_method.created", "payment_method.saved"]

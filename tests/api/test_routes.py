@@ -21,6 +21,8 @@ ROUTES = [
     ("POST", "/customers/", "write"),
     ("GET", "/customers/{customer}/", "read"),
     ("PATCH", "/customers/{customer}/", "write"),
+    ("POST", "/customers/{customer}/payment-link/", "write"),
+    ("POST", "/customers/{customer}/payment-link/end/", "write"),
     ("GET", "/payment-methods/", "read"),
     ("POST", "/payment-methods/", "write"),
     ("GET", "/payment-methods/{card}/", "read"),
@@ -57,6 +59,8 @@ ROUTES = [
     ("POST", "/invoices/{invoice}/void/", "charge"),
     ("POST", "/invoices/{invoice}/write-off/", "charge"),
     ("POST", "/invoices/{invoice}/collect/", "charge"),
+    ("POST", "/invoices/{invoice}/checkout/", "write"),
+    ("GET", "/checkouts/{checkout}/", "read"),
     ("GET", "/attempts/", "read"),
     ("GET", "/attempts/{attempt}/", "read"),
     ("GET", "/events/", "read"),
@@ -118,6 +122,7 @@ def named(path: str, merchant: Merchant) -> str:
         delivery=merchant.delivery.public_id,
         event=merchant.event.public_id,
         message=merchant.message.public_id,
+        checkout=merchant.checkout.public_id,
     )
 
 

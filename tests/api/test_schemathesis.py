@@ -23,7 +23,7 @@ from billing.notifying.publish import publish
 from config.wsgi import application
 from tests.api.calls import api_for, snapshot
 from tests.conftest import Shop
-from tests.factories import make_message, make_plan, make_subscription
+from tests.factories import make_checkout, make_message, make_plan, make_subscription, move_checkout
 from tests.house.source import ROOT
 from tests.notifying.rows import make_delivery, make_endpoint
 
@@ -70,6 +70,7 @@ PREFIXES = {
     "webhook-deliveries": "whd",
     "events": "evt",
     "messages": "msg",
+    "checkouts": "chk",
 }
 pytestmark = pytest.mark.slow
 BOUNDED = settings(
@@ -99,6 +100,7 @@ def known(shop: Shop) -> dict[str, str]:
     invoice = charge_now(
         customer=card.customer, amount_minor=1990, currency="MYR", description="x", actor="test", now=database_now()
     )
+    page = move_checkout(make_checkout(invoice), "closed")
     shop.collect()
     attempt = PaymentAttempt.objects.get(invoice=invoice)
     refund = request_refund(attempt=attempt, amount_minor=500, decision=Decision("test", "x"), now=database_now())
@@ -107,7 +109,8 @@ def known(shop: Shop) -> dict[str, str]:
     delivery = make_delivery(make_endpoint(shop.account), event)
     rows = (
         *(card, card.customer, subscription, subscription.plan, invoice, attempt, refund, event),
-        *(delivery, delivery.endpoint, make_message(invoice), shop.account.dunning_policies.get(code="default")),
+        *(delivery, delivery.endpoint, make_message(invoice), page),
+        shop.account.dunning_policies.get(code="default"),
     )
     return {row.public_id.partition("_")[0]: row.public_id for row in rows}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from billing.models import GatewayAccount, Invoice, OutsidePayment, PaymentMethod, Proposal
+from billing.models import GatewayAccount, Invoice, OutsidePayment, PaymentMethod, Proposal, Subscription
 from tests.api.calls import Api, api_for, problem, snapshot
 from tests.api.conftest import Merchant, attempt_in_review
 from tests.charging.test_ways_out import lost, person
@@ -140,3 +140,34 @@ def test_a_hold_is_cleared_although_an_order_is_there(shop: Shop) -> None:
     assert (told["is_held"], told["orders"]) == (False, [])
     card.refresh_from_db()
     assert card.held_at is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "state", "hold"),
+    [
+        (None, "open", "subscription_canceled"),
+        ("review", "open", "subscription_canceled"),
+        ("collect", "open", None),
+        ("void", "void", None),
+        ("write_off", "uncollectible", None),
+    ],
+)
+def test_who_cancels_says_what_becomes_of_open_invoices(
+    merchant: Merchant, wish: str | None, state: str, hold: str | None
+) -> None:
+    invoice = make_invoice(merchant.card, merchant.subscription)
+    Subscription.objects.filter(pk=merchant.subscription.pk).update(next_due_at=None)
+    body = {"open_invoices": wish} if wish else {}
+    answer = merchant.api.post(f"/subscriptions/{merchant.subscription.public_id}/cancel/", body)
+    assert (answer.status_code, answer.json()["state"]) == (200, "canceled")
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.hold) == (state, hold)
+
+
+def test_closing_invoices_with_a_cancellation_takes_the_scope_charge(merchant: Merchant) -> None:
+    api = api_for(merchant.account, "read", "write")
+    address = f"/subscriptions/{merchant.subscription.public_id}/cancel/"
+    for wish in ("collect", "void", "write_off"):
+        assert problem(api.post(address, {"open_invoices": wish}))[:2] == (403, "scope_missing")
+    assert problem(api.post(address, {"open_invoices": "forget"}))[0] == 400
+    assert api.post(address, {"open_invoices": "review"}).status_code == 200

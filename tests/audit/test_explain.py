@@ -15,6 +15,7 @@ from billing.domain.subscriptions import Hold
 from billing.explaining.explain import Answer, NothingFoundError, explain, find_invoice
 from billing.explaining.wording import consequence, decided, decided_by, held_because, shown_by, span, which_day
 from billing.models import Invoice
+from billing.models.bulk.history import record_transition
 from billing.subscriptions.lifecycle import cancel, pause, resume
 from tests.audit.books import Books
 from tests.conftest import SHORT
@@ -317,6 +318,18 @@ def test_a_cancelled_subscription_and_a_refusal(books: Books) -> None:
     cancel(subscription=subscription, reason="moved", actor="siti", now=books.wait(minutes=1))
     assert "subscription: siti cancelled the subscription: moved." in story(books, invoice)
     assert "the subscription was cancelled, and a person decides" in answer(books, invoice)[1]
+
+
+def test_an_invoice_that_the_gateway_always_refuses_is_explained(books: Books) -> None:
+    books.subscribe()
+    (invoice,) = books.open()
+    Invoice.objects.filter(pk=invoice.pk).update(hold="always_refused", next_attempt_at=None)
+    record_transition(
+        account_id=invoice.account_id, subject_type="invoice", subject_id=invoice.pk, from_state="open",
+        to_state="open (always_refused)", reason="validation", actor="engine", now=books.wait(minutes=1),
+    )  # fmt: skip
+    why = "the gateway rejects its request as invalid every time, and a person decides whether it is collected"
+    assert f"with_a_person: It was put on hold: {why}." in story(books, invoice)
 
 
 def test_alarm_is_explained_with_the_alert_to_staff(books: Books) -> None:

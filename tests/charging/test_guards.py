@@ -117,7 +117,7 @@ def test_what_is_armed_leaves_the_work_list_in_the_same_commit(shop: Shop) -> No
 
 CARD = LockedCard(1, 1, "active", "tokenized", "simulator", False, False, True, "customer", False)
 INVOICE = LockedInvoice(
-    1, "inv_1", 1, None, None, "Coffee club", 1990, "MYR", 0, 0, None, None, False, False, None, False
+    1, "inv_1", 1, None, None, "Coffee club", 1990, "MYR", 0, 0, None, None, False, False, None, False, False
 )
 SUBSCRIPTION = LockedSubscription(1, "active", "engine", None)
 

@@ -102,7 +102,7 @@ def test_stop_switch_waits_for_the_commit_of_arming(table: str) -> None:
 def test_card_and_invoice_are_taken_while_an_attempt_is_open(state: AttemptState) -> None:
     attempt = move_attempt(make_attempt(), *PATHS[state])
     Invoice.objects.update(next_attempt_at=NOW)
-    card = arming.lock_cards([attempt.payment_method_id])[attempt.payment_method_id]
+    card = arming.lock_cards([attempt.card_id])[attempt.card_id]
     invoice = arming.lock_invoices([attempt.invoice_id], now=NOW)[attempt.invoice_id]
     assert (card.has_unresolved_attempt, invoice.has_holder) == (state in UNRESOLVED, state in HOLDS_PLACE)
 
@@ -111,7 +111,7 @@ def test_a_released_card_is_free_and_its_invoice_is_not() -> None:
     attempt = move_attempt(make_attempt(), "unknown", "needs_review")
     Invoice.objects.update(next_attempt_at=NOW)
     PaymentAttempt.objects.update(released_at=NOW, released_by="siti", released_reason="the customer waits")
-    assert not arming.lock_cards([attempt.payment_method_id])[attempt.payment_method_id].has_unresolved_attempt
+    assert not arming.lock_cards([attempt.card_id])[attempt.card_id].has_unresolved_attempt
     assert arming.lock_invoices([attempt.invoice_id], now=NOW)[attempt.invoice_id].has_holder
 
 

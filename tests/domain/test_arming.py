@@ -39,6 +39,7 @@ FINE = ArmFacts(
 # In the order in which the reasons are looked at, each with facts that give it alone.
 REASONS: list[tuple[Refusal, dict[str, Any]]] = [
     (Refusal.INVOICE_HAS_HOLDER, {"invoice_has_holder": True}),
+    (Refusal.CHECKOUT_OPEN, {"checkout_open": True}),
     (Refusal.COLLECTED_BY_GATEWAY, {"collected_by_gateway": True}),
     (Refusal.SUBSCRIPTION_NOT_USABLE, {"subscription_state": SubscriptionState.PAUSED}),
     (Refusal.NO_CARD, {"card_state": None, "card_kind": None, "card_environment": None}),

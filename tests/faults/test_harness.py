@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(960)]
 GROUPS = {
     "kills": ["forked", "random"],
     "whole": ["whole"],
+    "checkouts": ["checkouts"],
     "sleepers": ["zombies", "commits"],
     "servers": ["postgres", "terms"],
     "broker": ["broker"],

@@ -279,7 +279,7 @@ def test_card_read_is_not_recorded_for_attempts_that_reused_ids(shop: Shop) -> N
     make_invoice(shop.card(), next_attempt_at=database_now())
     shop.collect()
     attempt = PaymentAttempt.objects.get()
-    card = load([attempt.payment_method_id])[attempt.payment_method_id]
+    card = load([attempt.card_id])[attempt.card_id]
     read = fetch(gateway_for(shop.account), card)
     assert read.explained_by
     run("SET LOCAL session_replication_role = replica")

@@ -13,11 +13,11 @@ from billing.models import MailSettings
 from tests.factories import NOW, make_mail
 
 pytestmark = pytest.mark.django_db
-CARD_URL = "https://billing.example.com/card/signed/"
+PAGE_URL = "https://billing.example.com/pay/signed/"
 
 
 def rendered(kind: MessageKind, language: Language, settings: MailSettings, **values: Any) -> Any:
-    return render(kind, language, sample(kind, language, settings, now=NOW) | values, settings, card_url=CARD_URL)
+    return render(kind, language, sample(kind, language, settings, now=NOW) | values, settings, page_url=PAGE_URL)
 
 
 @pytest.mark.parametrize("language", Language)
@@ -28,7 +28,7 @@ def test_every_kind_has_words_in_every_language(kind: MessageKind, language: Lan
     )
     for text in (mail.subject, mail.text, mail.html):
         assert text.strip()
-        assert not re.search(r"\{\{|\{%|%\}|\[card\]|\[cancel\]|None|^\| ", text, re.MULTILINE)
+        assert not re.search(r"\{\{|\{%|%\}|\[page\]|\[cancel\]|None|^\| ", text, re.MULTILINE)
     assert "Kedai Kopi" in mail.text
     assert ("Hai." if language is Language.MALAY else "Hi.") in mail.text
     assert len(mail.subject) < 100
@@ -41,19 +41,19 @@ def test_every_kind_has_words_in_every_language(kind: MessageKind, language: Lan
 def test_the_html_says_what_the_text_says(kind: MessageKind, language: Language) -> None:
     mail = rendered(kind, language, make_mail())
     words = re.sub(r"<[^>]+>", " ", re.sub(r"<style.*?</style>", "", mail.html, flags=re.DOTALL))
-    assert set(re.findall(r"[\w.]+", mail.text.replace(CARD_URL, ""))) <= set(re.findall(r"[\w.]+", words))
+    assert set(re.findall(r"[\w.]+", mail.text.replace(PAGE_URL, ""))) <= set(re.findall(r"[\w.]+", words))
 
 
 def test_a_missing_value_is_an_error() -> None:
     with pytest.raises(MissingValueError, match="amount"):
-        render(MessageKind.RECEIPT, Language.ENGLISH, {}, make_mail(), card_url=CARD_URL)
+        render(MessageKind.RECEIPT, Language.ENGLISH, {}, make_mail(), page_url=PAGE_URL)
     with pytest.raises(MissingValueError, match=r"nothing\.at_all"):
         _engine(autoescape=False).from_string("{{ nothing.at_all }}").render(Context({}))
 
 
 @pytest.mark.parametrize("kind", TO_CUSTOMERS)
 def test_a_value_begins_no_line_of_its_own(kind: MessageKind) -> None:
-    evil = "Eve\r\nBcc: all@example.com\n\n# Heading\n\n[card] Click"
+    evil = "Eve\r\nBcc: all@example.com\n\n# Heading\n\n[page] Click"
     mail = rendered(kind, Language.ENGLISH, make_mail(), name=evil, what=evil)
     assert "\n" not in mail.subject
     assert "\r" not in mail.text

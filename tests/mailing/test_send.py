@@ -1,6 +1,7 @@
 """Messages are written with their cause, and sent once, whatever the server, the customer and the worker do."""
 
 import logging
+import re
 from datetime import datetime, timedelta
 from smtplib import SMTPServerDisconnected
 from types import SimpleNamespace
@@ -17,8 +18,10 @@ from billing.mailing.send_again import MessageError, send_again
 from billing.models import AccountTrouble, Customer, MailSettings, Message, Transition
 from billing.models.bulk import mailing
 from billing.models.bulk.history import NewEvent, record_events
+from billing.subscriptions.payment_links import customer_of
 from tests.factories import (
     NOW,
+    make_account,
     make_attempt,
     make_card,
     make_customer,
@@ -380,7 +383,52 @@ def test_a_first_charge_that_is_declined_asks_for_another_card(sink: Sink) -> No
     assert send() == 1
     text = sink.mails[0].get_body(("plain",)).get_content()
     assert "Your subscription starts when this payment is made" in text
-    assert "/card/" in text
+    assert "/pay/" in text
+
+
+def link_of(mail: Any) -> str:
+    text = mail.get_body(("plain",)).get_content()
+    return str(re.findall(r"http://127\.0\.0\.1:8000/pay/(\S+)/", text)[0])
+
+
+@pytest.mark.parametrize("tries_left", [0, 1, 2])
+def test_what_is_owed_can_be_paid_by_the_link_in_the_mail(sink: Sink, tries_left: int) -> None:
+    ended = {"state": "uncollectible", "closed_at": NOW, "next_attempt_at": None}
+    invoice = make_invoice(tries=1, **({} if tries_left else ended))
+    make_mail(invoice.account)
+    happen("invoice.payment_failed", invoice, tries_left=tries_left, ends_subscription=False)
+    assert send() == 1
+    assert "Pay or use another card" in sink.mails[0].get_body(("plain",)).get_content()
+    assert customer_of(link_of(sink.mails[0]), now=LATER) == invoice.customer
+
+
+def test_what_is_kept_of_a_mail_does_not_hold_the_link(sink: Sink) -> None:
+    invoice = make_invoice(tries=1)
+    make_mail(invoice.account)
+    happen("invoice.payment_failed", invoice, tries_left=2, ends_subscription=False)
+    send()
+    kept = Message.objects.get().text
+    assert "Pay or use another card:\nhttp://127.0.0.1:8000/pay/…/" in kept
+    assert link_of(sink.mails[0]) not in kept
+
+
+@pytest.mark.parametrize("address", ["", "https://kedai.example/cancel"])
+@pytest.mark.parametrize("may", [True, False])
+def test_the_mail_says_where_to_cancel(sink: Sink, may: bool, address: str) -> None:
+    card = make_card(make_customer(make_account(payers_may_cancel=may)))
+    make_mail(card.account, cancel_url=address)
+    subscription = make_subscription(card)
+    happen("subscription.active", subscription, changes={"state": {"from": "incomplete", "to": "active"}})
+    assert send() == 1
+    text, page = (sink.mails[0].get_body((kind,)).get_content() for kind in ("plain", "html"))
+    if address:
+        assert f"You can cancel at any time: {address}" in " ".join(text.split())
+        assert f">{address}</a>" in page
+    elif may:
+        assert customer_of(link_of(sink.mails[0]), now=LATER) == card.customer
+        assert ">your payment page</a>" in page
+    else:
+        assert "Just reply to this e-mail." in text
 
 
 def lost_receipt() -> Message:

@@ -16,6 +16,7 @@ ATTACKS = sorted(
 # Promises whose attack a second guard refuses too, and which one it is. TRUNCATE ... CASCADE empties the tables that
 # point at the attacked one as well, and these have promises of their own.
 SECOND_GUARDS = {
+    "checkout_is_never_truncated": "paymentattempt_is_never_truncated",
     "invoice_is_never_truncated": "paymentattempt_is_never_truncated",
     "paymentattempt_is_never_truncated": "gatewayorder_is_never_truncated",
     "paymentmethod_is_never_truncated": "invoice_is_never_truncated",

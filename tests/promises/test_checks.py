@@ -61,6 +61,8 @@ CASES: list[Case] = [
     ("quarantined_account_says_why", make_account, {"quarantined_at": NOW}),
     ("quarantined_account_says_why", make_account, {"quarantined_at": NOW, "quarantine_reason": "perhaps"}),
     ("account_limit_positive", make_account, {"charge_limit_minor": 0}),
+    ("account_payment_link_days_known", make_account, {"payment_link_days": 0}),
+    ("account_payment_link_days_known", make_account, {"payment_link_days": 366}),
     ("account_first_payment_hours_known", make_account, {"first_payment_hours": 0}),
     ("account_first_payment_hours_known", make_account, {"first_payment_hours": 721}),
     ("account_rate_positive", make_account, {"charges_per_second": 0}),

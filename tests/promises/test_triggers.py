@@ -231,7 +231,7 @@ FREE_ORPHAN_COLUMNS = {"matched_at", "matched_how", "matched_id", "matched_by", 
 @pytest.mark.parametrize(
     ("kind", "frozen", "free"),
     [
-        (PaymentAttempt, (*promises.FROZEN_ATTEMPT_COLUMNS, "recovered_at"), FREE_ATTEMPT_COLUMNS),
+        (PaymentAttempt, (*promises.FROZEN_ATTEMPT_COLUMNS, "recovered_at", "checkout_id"), FREE_ATTEMPT_COLUMNS),
         (Invoice, promises.FROZEN_INVOICE_COLUMNS, FREE_INVOICE_COLUMNS),
         (Plan, FROZEN_PLAN_COLUMNS, FREE_PLAN_COLUMNS),
         (OrphanAnswer, answers.WHAT_WAS_ANSWERED, FREE_ORPHAN_COLUMNS),

@@ -12,11 +12,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta, timezone
 from typing import Any
 
-from rm_gateway.client import ChargePath, Client, NewRecurringCustomer, RecurringInterval, RefundKind, Transport
+from rm_gateway.client import (
+    ChargePath,
+    Client,
+    NewCheckout,
+    NewRecurringCustomer,
+    RecurringInterval,
+    RefundKind,
+    Transport,
+)
 from rm_gateway.errors import GatewayError
 from rm_gateway.models import CustomerInfo, Transaction, TransactionStatus
-from rm_gateway.notifications import parse_notify, parse_redirect
-from rm_gateway.simulator.process import SimulatorProcess
+from rm_gateway.notifications import parse_checkout_redirect, parse_notify, parse_redirect
+from rm_gateway.simulator.process import SimulatorError, SimulatorProcess
 from tests.rm_gateway.conftest import PRIVATE_PEM
 from tests.rm_gateway.sandbox import AMOUNT_MINOR, NEW, Inbox, bound, charge_of, client_of, until
 
@@ -63,6 +71,7 @@ class Journey:
         self.reads()
         self.money_back()
         self.status()
+        self.checkouts()
         self.note("notify", self.notified)
         return self.words
 
@@ -182,6 +191,29 @@ class Journey:
         self.note("deactivate", lambda: state(self.client.set_active(customer.customer_id, active=False)))
         self.note("charge_inactive", lambda: self.charge(customer))
         self.note("activate", lambda: state(self.client.set_active(customer.customer_id, active=True)))
+
+    def checkouts(self) -> None:
+        """A page is made, paid on, and asked for again under its order id. Nobody hears of it."""
+        nobody = "http://127.0.0.1:9/notify"
+        new = NewCheckout("KT4Q7ZP1M2XC9D", AMOUNT_MINOR, "MYR", "Gym", "June", "KT4Q7ZP1M2XC9D", nobody, nobody)
+
+        def use(button: str) -> str:
+            made = self.simulator.checkouts()
+            if not made:
+                return "none"
+            url = f"{self.simulator.url}/v4/checkout?checkoutId={made[0]['id']}"
+            try:
+                location = self.simulator.use_checkout(url, action=button)
+            except SimulatorError:
+                return "over"
+            if not location:
+                return "nowhere"
+            return parse_checkout_redirect(location.partition("?")[2]).claimed_outcome.value
+
+        self.note("checkout", lambda: "made" if self.client.create_checkout(new).url else "")
+        self.note("checkout_cancel", lambda: use("cancel"))
+        self.note("checkout_pay", lambda: use("pay"))
+        self.note("checkout_again", lambda: "made" if self.client.create_checkout(new).url else "")
 
     def notified(self) -> str:
         """What the merchant's server was told of the charges of the recurring customer."""

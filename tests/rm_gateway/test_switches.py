@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rm_gateway.client import Transport
-from rm_gateway.simulator.outcomes import OUTCOMES, OUTCOMES_OF_REFUNDS
+from rm_gateway.simulator.outcomes import OUTCOMES, OUTCOMES_OF_REFUNDS, Money
 from rm_gateway.simulator.process import SimulatorProcess
 from rm_gateway.simulator.switches import PROFILES, SwitchError, Switches
 from tests.rm_gateway.journey import Journey, World
@@ -53,6 +53,10 @@ USUAL_BY_DEFAULT = {
     "deactivate": "inactive",
     "charge_inactive": UNKNOWN,
     "activate": "active",
+    "checkout": "made",
+    "checkout_cancel": "CANCELLED",
+    "checkout_pay": "over",
+    "checkout_again": UNKNOWN,
     "notify": "absent valid",
 }
 USUAL = {
@@ -66,6 +70,7 @@ USUAL = {
         "get_transaction": "SUCCESS silent",
         "list_orders": "none",
         "refund_partial": DECLINED,
+        "checkout_pay": "SUCCESS",
         "notify": "absent absent valid valid",
     },
 }
@@ -117,7 +122,8 @@ NOT_SEEN |= {"list_transactions": "none", "report": "none"}
 NOT_SEEN |= {"refund_full": UNKNOWN, "refund_partial": UNKNOWN, "reverse": UNKNOWN}
 
 MONEY_BACK = ["refund_full", "refund_partial", "reverse"]
-QUICK: dict[str, Any] = {"refund_partial": True, "trickle_interval": 0, "huge_bytes": 1_100_000}
+SMALL: dict[str, Any] = {"trickle_interval": 0, "huge_bytes": 1_100_000}
+QUICK: dict[str, Any] = {"refund_partial": True, **SMALL}
 # Of an answer that never comes only patience can be told: test_an_answer_that_does_not_end in tests/charging.
 ENDLESS = {"hangs_before", "hangs_after"}
 SLOWLY_ANSWERED = {"trickles_body", "trickles_headers"}
@@ -129,6 +135,12 @@ REFUND_OUTCOMES = {name: UNKNOWN for name in OUTCOMES_OF_REFUNDS if name not in 
     "validation_error": "Rejected validation",
     "signature_error": SIGNATURE,
     "endpoint_not_found": PATH,
+}
+
+NO_PAGE = dict.fromkeys(["checkout_cancel", "checkout_pay"], "none")
+CHECKOUT_OUTCOMES = {
+    name: {"checkout": word} | (NO_PAGE | {"checkout_again": word} if OUTCOMES[name].money is Money.UNTOUCHED else {})
+    for name, word in REFUND_OUTCOMES.items()
 }
 
 CASES: dict[str, list[Case]] = {
@@ -245,7 +257,11 @@ CASES: dict[str, list[Case]] = {
             notify="none",
         ),
         case("cancelled", bind="CANCELLED", bind_recurring="CANCELLED", charge_notified=UNKNOWN, notify="none"),
-        case("never", bind="nowhere", bind_recurring="nowhere"),
+        Case(
+            "never",
+            {"bind": "nowhere", "bind_recurring": "nowhere", "checkout_cancel": "nowhere", "checkout_pay": "nowhere"},
+            {"checkout_pays_late": True},
+        ),
     ],
     "redirect_reason": [
         case("CARD_DECLINED"),
@@ -258,6 +274,17 @@ CASES: dict[str, list[Case]] = {
             notify="none",
         ),
     ],
+    "checkout_outcome": [
+        case("auto"),
+        *[Case(name, CHECKOUT_OUTCOMES[name], SMALL) for name in sorted(CHECKOUT_OUTCOMES)],
+        *[Case(name, {}, SMALL) for name in sorted(SLOWLY_ANSWERED)],
+    ],
+    "checkout_lifetime": [
+        case(600),
+        case(0, {"checkout_pays_late": False}, checkout_cancel="over", checkout_pay="over"),
+    ],
+    "checkout_pays_late": [case(True, checkout_pay="SUCCESS"), case(False, checkout_pay="over")],
+    "error_order_duplicate": [*refusals("checkout_again"), case([400, "ORDER_ID_DUPLICATE"])],
     "refund_outcome": [
         case("auto"),
         *[Case(name, dict.fromkeys(MONEY_BACK, word), QUICK) for name, word in REFUND_OUTCOMES.items()],
@@ -384,5 +411,7 @@ def test_every_call_under_every_value_of_every_switch(
     moved = {"SUCCESS", "IN_PROCESS", "REVERSED"}
     charged = [word for call, word in words.items() if call.startswith("charge")]
     told = sum(word in moved for word in charged)
-    taken = sum(charge["status"] != "FAILED" and charge["path"] != "schedule" for charge in running.charges())
+    taken = sum(
+        charge["status"] != "FAILED" and charge["path"] not in ("schedule", "checkout") for charge in running.charges()
+    )
     assert told <= taken - len(world.paid) <= told + sum(word.startswith("Unknown") for word in charged)

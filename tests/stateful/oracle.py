@@ -114,7 +114,7 @@ def _paid_by_one_charge(world: World, snapshot: Snapshot) -> None:
         assert charge is not None, f"S2: {attempt.public_id} names a transaction that the gateway does not have"
         assert claimed[attempt.gateway_transaction_id] == 1, f"S6: {attempt.gateway_transaction_id} is claimed twice"
         assert marker_of(charge) == attempt.marker, f"S2: {attempt.public_id} took over another attempt's charge"
-        assert charge["customer_id"] == gateway_ids[attempt.payment_method_id]
+        assert charge["customer_id"] == gateway_ids[attempt.card_id]
         assert (charge["amount"], charge["currency"]) == (attempt.amount_minor, attempt.currency)
         assert charge["status"] in (*TAKEN, "REVERSED"), f"S2: {attempt.public_id}: {charge['status']}"
     paying = Counter(attempt.invoice_id for attempt in snapshot.in_state("succeeded"))

@@ -33,11 +33,13 @@ from billing.models.clock import database_now
 class Done:
     """What came of an action: a sentence, and where to go (the row's page when nothing else is said).
 
-    `show` is seen this once: a key, or the address of a bind page. `page` is shown instead of going anywhere."""
+    `show` is seen this once: a key, or the address of a bind page; `share` is the address of a button below it. `page`
+    is shown instead of going anywhere."""
 
     message: str
     url: str = ""
     show: tuple[str, str] | None = None
+    share: tuple[str, str] | None = None
     page: Any = None
 
 

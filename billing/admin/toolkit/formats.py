@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.domain.attempts import AttemptState, Verdict
+from billing.domain.checkouts import CheckoutState
 from billing.domain.decisions import Decision
 from billing.domain.money import display as display_money
 from billing.domain.pacing import PaceState
@@ -28,6 +29,7 @@ from billing.models import (
     Customer,
     Evidence,
     GatewayAccount,
+    PaymentAttempt,
     PaymentMethod,
     Plan,
     RefundEvidence,
@@ -88,6 +90,12 @@ REFUND_LABELS: Mapping[str, Label] = {
     RefundState.NOT_REFUNDED: Label("not refunded"),
     RefundState.NEEDS_REVIEW: Label("needs review", BAD),
 }
+CHECKOUT_LABELS: Mapping[str, Label] = {
+    CheckoutState.CREATING: Label("being made", NEWS),
+    CheckoutState.OPEN: Label("open", NEWS),
+    CheckoutState.PAID: Label("paid", GOOD),
+    CheckoutState.CLOSED: Label("closed"),
+}
 CARD_LABELS: Mapping[str, Label] = {
     CardState.PENDING: Label("awaiting customer", CARE),
     CardState.ACTIVE: Label("active", GOOD),
@@ -125,6 +133,7 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
     "invoice": INVOICE_LABELS,
     "attempt": ATTEMPT_LABELS,
     "refund": REFUND_LABELS,
+    "checkout": CHECKOUT_LABELS,
     "card": CARD_LABELS,
     "proposal": PROPOSAL_LABELS,
     "account": SWITCH_LABELS,
@@ -282,6 +291,11 @@ def card_words(card: PaymentMethod | None) -> str:
         return "card awaiting customer" if card.state == CardState.PENDING else "card without a label"
     scheme = {"4": "Visa", "5": "Mastercard"}.get(card.label[:1], "Card")
     return f"{scheme} •••• {card.label[-4:]}"
+
+
+def paid_with(attempt: PaymentAttempt) -> str:
+    """The card of an attempt, or that it was paid on a page."""
+    return card_words(attempt.payment_method) if attempt.payment_method else "payment page"
 
 
 def schedule_words(row: Plan | Subscription) -> str:

@@ -20,6 +20,7 @@ from billing.admin.toolkit.formats import (
     moment,
     moment_text,
     money,
+    paid_with,
     schedule_words,
     standing,
     verdict_words,
@@ -143,7 +144,7 @@ def attempts(
                 format_html(
                     '{}<span class="k-sub">{}</span>',
                     link(one, f"Attempt {one.number}" if of_one else one.invoice.customer.name),
-                    card_words(one.payment_method) if of_one else one.invoice.description,
+                    paid_with(one) if of_one else one.invoice.description,
                 )
             ),
             Cell("", label=ATTEMPT_LABELS[one.state]),

@@ -1,5 +1,7 @@
 """Customers."""
 
+from rest_framework import serializers
+
 from billing.api import examples
 from billing.api.fields import Body, Email, Flag, Instant, Metadata, Text
 from billing.api.serializers.common import Output, identifier, string, word
@@ -32,6 +34,21 @@ class CustomerChangeBody(Body):
 
 class CustomerBody(CustomerChangeBody):
     reference = Text(max_length=100, help_text="Your own id for the customer, unique in the account. It never changes.")
+
+
+class EndLinksBody(Body):
+    reason = Text(max_length=200, default="requested by the merchant", help_text="Recorded in the history.")
+
+
+@examples.output_example(examples.A_PAYMENT_LINK)
+class PaymentLinkSerializer(Output):
+    url = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="Leads to the customer's page. Whoever has it can open the page. It is sent this once: null "
+        "in a replayed response.",
+    )
+    expires_at = Instant(help_text="Until when the link works, unless the customer's links are ended before.")
 
 
 @examples.output_example(examples.A_CUSTOMER)

@@ -165,7 +165,8 @@ class DeclineSerializer(Output):
 class AttemptSerializer(Output):
     id = identifier("`att_…`")
     invoice = link("invoice", "What it tries to collect.")
-    payment_method = link("payment_method", "The card.")
+    payment_method = link("payment_method", "The card. Null: it was paid on a payment page.", nullable=True)
+    checkout = link("checkout", "The payment page on which it was paid. Null: a charge of a card.", nullable=True)
     number = serializers.IntegerField(read_only=True, help_text="Number of the attempt, from 1.")
     state = word(
         AttemptState,

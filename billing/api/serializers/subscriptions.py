@@ -7,7 +7,7 @@ from billing.api.fields import Body, Flag, Instant, Metadata, Text
 from billing.api.serializers.common import Output, id_of, identifier, link, string, whole, word
 from billing.api.serializers.plans import ACTIVATES_ON, ScheduleSerializer
 from billing.domain.catch_up import CatchUp
-from billing.domain.subscriptions import ActivatesOn, Collector, SubscriptionState
+from billing.domain.subscriptions import ActivatesOn, Collector, OpenInvoices, SubscriptionState
 
 CATCH_UP = (
     "What happens to periods missed in an outage of more than a day: charge `all` in order, charge `latest_only`, "
@@ -43,6 +43,15 @@ class SubscriptionChangeBody(Body):
 
 class ReasonBody(Body):
     reason = Text(max_length=200, default="requested by the merchant", help_text="Recorded in the history.")
+
+
+class CancelBody(ReasonBody):
+    open_invoices = word(
+        OpenInvoices,
+        "What becomes of its open invoices: `collect` them as before, `void` them, `write_off` what stays owed, or "
+        "leave each to a person (`review`).",
+        default=OpenInvoices.REVIEW.value,
+    )
 
 
 @examples.output_example(examples.A_SUBSCRIPTION)

@@ -7,13 +7,21 @@ from rest_framework.response import Response
 
 from billing.api import examples
 from billing.api.access import taken
+from billing.api.fields import NoBody
 from billing.api.filters import CustomerFilters
-from billing.api.idempotency import idempotent
+from billing.api.idempotency import idempotent, without_secret
 from billing.api.schema import operation
-from billing.api.serializers.customers import CustomerBody, CustomerChangeBody, CustomerSerializer
+from billing.api.serializers.customers import (
+    CustomerBody,
+    CustomerChangeBody,
+    CustomerSerializer,
+    EndLinksBody,
+    PaymentLinkSerializer,
+)
 from billing.api.views.base import AccountView, ListView
 from billing.models import Customer
 from billing.subscriptions.customers import ReferenceTakenError, create_customer, update_customer
+from billing.subscriptions.payment_links import end_links, payment_link
 
 
 class CustomerListView(ListView):
@@ -69,4 +77,45 @@ class CustomerView(AccountView):
         customer = self.target()
         changes = self.body(CustomerChangeBody, partial=True)
         update_customer(customer=customer, changes=changes, actor=self.caller.actor, now=self.now)
+        return self.answer(customer)
+
+
+class PaymentLinkView(AccountView):
+    tag = "Customers"
+    model = Customer
+    answer_serializer = PaymentLinkSerializer
+
+    @operation(
+        "create_payment_link",
+        "Make a payment link",
+        "A link to the customer's page: what is owed and why a card was declined, pay now, another card, "
+        "receipts, and, unless the account says otherwise, cancel. Send it to the customer and to nobody else. It "
+        "works for as many days as the account says. Links that were made before keep working.",
+        request=NoBody,
+        answer=PaymentLinkSerializer,
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        self.body(NoBody)
+        link = payment_link(self.target(), now=self.now)
+        return without_secret(Response(PaymentLinkSerializer(link).data), "url")
+
+
+class EndPaymentLinksView(AccountView):
+    tag = "Customers"
+    model = Customer
+    answer_serializer = CustomerSerializer
+
+    @operation(
+        "end_payment_links",
+        "End all payment links",
+        "Every link to the customer's page stops working, those in sent messages included. Links that are made "
+        "afterwards work.",
+        request=EndLinksBody,
+        answer=CustomerSerializer,
+    )
+    @idempotent()
+    def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        body, customer = self.body(EndLinksBody), self.target()
+        end_links(customer=customer, reason=body["reason"], actor=self.caller.actor, now=self.now)
         return self.answer(customer)

@@ -13,17 +13,20 @@ from billing.api.idempotency import idempotent
 from billing.api.problems import invalid
 from billing.api.schema import operation
 from billing.api.serializers.subscriptions import (
+    CancelBody,
     NextDatesSerializer,
     ReasonBody,
     SubscriptionBody,
     SubscriptionChangeBody,
     SubscriptionSerializer,
 )
-from billing.api.views.base import AccountView, ListView
+from billing.api.views.base import CHARGE, AccountView, ListView
+from billing.charging.cases.cancel import cancel
 from billing.domain.catch_up import CatchUp
+from billing.domain.subscriptions import OpenInvoices
 from billing.models import Customer, PaymentMethod, Plan, Subscription
 from billing.subscriptions.customers import ReferenceTakenError
-from billing.subscriptions.lifecycle import cancel, pause, resume
+from billing.subscriptions.lifecycle import pause, resume
 from billing.subscriptions.start import start_subscription
 from billing.subscriptions.upcoming import next_dates
 from billing.subscriptions.update import update_subscription
@@ -146,15 +149,22 @@ class CancelView(_OneView):
     @operation(
         "cancel_subscription",
         "Cancel a subscription",
-        "Ends the subscription now, for good. Open invoices stay owed, but are collected only if a person decides "
-        "so. An attempt under way is followed to its end. 409 if it has already ended.",
-        request=ReasonBody,
+        "Ends the subscription now, for good. `open_invoices` says what becomes of those: by default they stay owed "
+        "and need review, each with an event `invoice.held`. One whose attempt may have taken the money is left to "
+        "review whatever you ask for, and so is one that another person is to decide about. To close one above the "
+        "account's `second_person_above_minor` is proposed to a second person. An attempt under way is followed to "
+        "its end. 409 if it has already ended. All but `review` require the scope `charge`.",
+        request=CancelBody,
+        examples=examples.CANCEL,
         answer=SubscriptionSerializer,
     )
     @idempotent()
     def post(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        body, subscription = self.body(ReasonBody), self.target()
-        cancel(subscription=subscription, reason=body["reason"], actor=self.caller.actor, now=self.now)
+        body, subscription = self.body(CancelBody), self.target()
+        wish = OpenInvoices(body["open_invoices"])
+        if wish is not OpenInvoices.REVIEW:
+            self.caller.require(CHARGE)
+        cancel(subscription=subscription, open_invoices=wish, decision=self.decision(body), now=self.now)
         return self.answer(subscription)
 
 

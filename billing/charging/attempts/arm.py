@@ -356,6 +356,7 @@ def _facts(
         preflight_at=invoice.preflight_at,
         look_from_at=invoice.look_from_at,
         tried_card_held=invoice.tried_card_held,
+        checkout_open=invoice.checkout_open,
         card_frozen_by=card.frozen_by if card else None,
         card_rests_until=card.rests_until if card else None,
         card_capped_until=card.capped_until if card else None,

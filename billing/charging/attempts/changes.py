@@ -8,11 +8,12 @@ from billing.charging.attempts.first_payments import FirstPayments
 from billing.charging.attempts.subjects import Row, event_of, transition_of
 from billing.domain.dunning import DunningPolicy
 from billing.domain.reasons import Reason
-from billing.domain.subscriptions import RUNNING, Hold, InvoiceState, SubscriptionState
+from billing.domain.subscriptions import RUNNING, InvoiceState, SubscriptionState
 from billing.models.bulk import settling
 from billing.models.bulk.card_limits import Rulings, rulings_of
 from billing.models.bulk.dunning import InForce, policies_of_invoices
 from billing.models.bulk.history import NewEvent, NewTransition, record_history
+from billing.subscriptions.leftovers import leave_to_staff
 
 
 class Changes:
@@ -34,7 +35,7 @@ class Changes:
         settling.write_invoices(list(self._invoices.values()))
         settling.write_subscriptions(list(self._subscriptions.values()))
         self.first_payments.write()
-        settling.hold_invoices_of(self._canceled, hold=Hold.SUBSCRIPTION_CANCELED.value)
+        self._history += leave_to_staff(self._canceled)
 
     def write_history(self, actor: str) -> None:
         record_history(self._history, actor=actor, now=self.now)

@@ -30,7 +30,7 @@ from billing.domain.late_money import may_become_money, next_watch
 from billing.domain.outcomes import REFUSALS_BEFORE_HOLD, Fault, fault_of
 from billing.domain.reads import look_from
 from billing.domain.reasons import Reason
-from billing.domain.subscriptions import Hold, InvoiceState, SubscriptionState
+from billing.domain.subscriptions import STOPPED, Hold, InvoiceState, SubscriptionState
 from billing.models.bulk import holding, refunding, settling, watching
 from billing.models.bulk.checking import LEASE
 from billing.models.bulk.evidence import insert_evidence
@@ -39,7 +39,6 @@ from billing.subscriptions.waking import wake
 
 S = AttemptState
 COMPLETE_READS = frozenset({Verdict.ABSENT, Verdict.IN_PROCESS, Verdict.REVERSED, Verdict.UNCLEAR})
-STOPPED = frozenset({SubscriptionState.CANCELED, SubscriptionState.PAUSED})
 
 
 class Settlement:
@@ -104,8 +103,8 @@ class Settlement:
             attempts=self._from_a_person, invoices=self._closed_while_proposed, actor=self._actor, now=self._now
         )
         self._alert_cases()
-        settled = {row.payment_method_id for row in self._attempts.values() if row.state not in UNRESOLVED}
-        wake(settled, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)
+        ended = [row.payment_method_id for row in self._attempts.values() if row.state not in UNRESOLVED]
+        wake({card for card in ended if card is not None}, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)
         recount(self._recount, actor=self._actor, now=self._now)
         self._changes.write_history(self._actor)
         return self._counts
@@ -114,9 +113,10 @@ class Settlement:
         """The event of each attempt that came to a person names the invoices that wait behind it."""
         if not self._to_a_person:
             return
-        found = holding.held_up([row.payment_method_id for row, _ in self._to_a_person], now=self._now)
-        for row, payload in self._to_a_person:
-            payload |= holding.payload_of(row.payment_method_id, found)
+        cards = [row.payment_method_id for row, _ in self._to_a_person]
+        found = holding.held_up([card for card in cards if card is not None], now=self._now)
+        for (_, payload), card in zip(self._to_a_person, cards, strict=True):
+            payload |= holding.payload_of(card, found) if card is not None else {}
 
     # --- the attempt --------------------------------------------------------------------------------------
 
@@ -156,11 +156,12 @@ class Settlement:
         attempt.settled_at = None if to in UNRESOLVED else self._now
         self._learn_ids(attempt, finding)
         attempt.next_check_at = self._first_check(attempt, finding) if to in (S.UNKNOWN, S.IN_PROCESS) else None
-        if may_become_money(to, finding):
+        if may_become_money(to, finding) and attempt.payment_method_id is not None:
             self._watch.append(attempt.payment_method_id)
         self._carry_out(attempt, to, finding, evidence_id, detail)
-        if S.DECLINED in (before, to) or (to in HAS_MONEY and attempt.payment_method_id in self._locked.cards):
-            self._recount.add(attempt.payment_method_id)
+        card = attempt.payment_method_id
+        if card is not None and (S.DECLINED in (before, to) or (to in HAS_MONEY and card in self._locked.cards)):
+            self._recount.add(card)
         if to in ENDED_WITHOUT_MONEY or to is S.REVERSED:
             self._promote_surplus(attempt)
 
@@ -207,9 +208,14 @@ class Settlement:
 
     def _alarm(self, attempt: settling.AttemptRow, reason: str, evidence_id: int) -> None:
         """The state stands; one alarm is recorded, and nothing more is armed on the card."""
-        self._holds.append((attempt.payment_method_id, reason))
+        self._hold(attempt, reason)
         self._changes.record_event("attempt.alarm", attempt, {"attempt": attempt.public_id}, occasion=reason)
         self._changes.log(attempt, attempt.state, attempt.state, reason, evidence_id)
+
+    def _hold(self, attempt: settling.AttemptRow, reason: str) -> None:
+        """Nothing more is armed on its card. What was paid on a page has none."""
+        if attempt.payment_method_id is not None:
+            self._holds.append((attempt.payment_method_id, reason))
 
     def _promote_surplus(self, ended: settling.AttemptRow) -> None:
         """The holder ended without money: the first surplus of the invoice becomes its payment.
@@ -266,7 +272,7 @@ class Settlement:
                 detail |= {"amount_minor": attempt.amount_minor, "currency": attempt.currency}
                 self._to_a_person.append((attempt, detail))
                 if finding.verdict is Verdict.CONTRADICTION:
-                    self._holds.append((attempt.payment_method_id, attempt.state_reason))
+                    self._hold(attempt, attempt.state_reason)
             case S.SURPLUS:
                 detail["proposal"] = "refund"
                 if invoice.state == InvoiceState.OPEN:

@@ -93,7 +93,7 @@ def read_case(attempt: PaymentAttempt, *, now: datetime) -> Case:
         row,
         list(Evidence.objects.filter(attempt_id=row.pk).order_by("pk")[:MOST_EVIDENCE]),
         _pairs(row),
-        held_up([row.payment_method_id], now=now),
+        held_up([row.card_id], now=now),
         _consequences(row, now) if is_open else [],
         list(Proposal.objects.filter(attempt=row).order_by("-pk")),
         is_open and needs_second_person(row),
@@ -104,7 +104,7 @@ def read_card_now(attempt: PaymentAttempt, *, tuning: Tuning, now: datetime) -> 
     """Reads the attempt's card at the gateway completely and records what it shows; how many orders there are.
 
     Outside any transaction. Raises GatewayUnavailableError, and then nothing was changed."""
-    card = load([attempt.payment_method_id])[attempt.payment_method_id]
+    card = load([attempt.card_id])[attempt.card_id]
     read = fetch(gateway_for(attempt.account), card)
     record(read, read.findings, tuning=tuning, now=now)
     return len(read.orders)
@@ -113,15 +113,13 @@ def read_card_now(attempt: PaymentAttempt, *, tuning: Tuning, now: datetime) -> 
 def _pairs(row: PaymentAttempt) -> list[Pair]:
     """Our attempts on the card and the gateway's orders of it, the newest first."""
     tried = list(
-        PaymentAttempt.objects.filter(payment_method=row.payment_method)
+        PaymentAttempt.objects.filter(payment_method=row.card)
         .select_related("invoice")
         .defer("request_body")
         .order_by("-pk")[:MOST_PAIRS]
     )
     orders = list(
-        GatewayOrder.objects.filter(payment_method=row.payment_method)
-        .select_related("attempt")
-        .order_by("-pk")[:MOST_PAIRS]
+        GatewayOrder.objects.filter(payment_method=row.card).select_related("attempt").order_by("-pk")[:MOST_PAIRS]
     )
     of_attempt: dict[int, list[GatewayOrder]] = {}
     for order in orders:
@@ -237,7 +235,7 @@ def _not_charged(row: PaymentAttempt, now: datetime) -> Consequence:
         invoice, at = "No try is counted. The invoice stays open and is charged again now.", now
     else:
         invoice, at = f"The invoice stays {row.invoice.state} and is not charged.", None
-    if at is not None and row.payment_method.held_at is not None:
+    if at is not None and row.card.held_at is not None:
         invoice, at = "No try is counted. The invoice is charged again once its card's hold is released.", None
     elif at is not None and row.account.stopped_at is not None:
         invoice, at = "No try is counted. The invoice is charged again once the account is started.", None
@@ -252,7 +250,7 @@ def _release(row: PaymentAttempt) -> Consequence:
         None,
         "There is no subscription." if subscription is None else "Its later periods are charged on their dates.",
         "The card is charged for its other invoices again, waiting ones first."
-        if row.payment_method.held_reason in ("", row.state_reason)
+        if row.card.held_reason in ("", row.state_reason)
         else "The card stays on hold for another reason. Release that hold on the card's page.",
     )
 
@@ -262,7 +260,7 @@ def _unchanged(row: PaymentAttempt) -> str:
 
 
 def _freed(row: PaymentAttempt) -> str:
-    if row.payment_method.held_at is None:
+    if row.card.held_at is None:
         return "The card is charged for its other invoices again."
     return (
         "The card is charged for its other invoices again once none of its orders is unexplained. Until then it "

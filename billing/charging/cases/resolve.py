@@ -253,9 +253,9 @@ def _release(attempt: PaymentAttempt, reason: str, actor: str, now: datetime) ->
     if not released:
         raise ResolutionError("attempt", "state", "must need review with its card not released")
     # A card that is held for another reason too stays held for that one.
-    free_card(attempt.payment_method_id, held_for=[attempt.state_reason], actor=actor, now=now)
+    free_card(attempt.card_id, held_for=[attempt.state_reason], actor=actor, now=now)
     _log_card(attempt, "waiting", "released", reason, actor, now)
-    wake([attempt.payment_method_id], Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=now)
+    wake([attempt.card_id], Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=now)
     doorbell.ring_on_commit(doorbell.COLLECT)
 
 
@@ -263,7 +263,7 @@ def _log_card(attempt: PaymentAttempt, before: str, after: str, reason: str, act
     record_transition(
         account_id=attempt.account_id,
         subject_type="card",
-        subject_id=attempt.payment_method_id,
+        subject_id=attempt.card_id,
         from_state=before,
         to_state=after,
         reason=reason,
@@ -275,7 +275,7 @@ def _log_card(attempt: PaymentAttempt, before: str, after: str, reason: str, act
 def _after(attempt: PaymentAttempt, order_id: str | None, came_for: str, actor: str, now: datetime) -> None:
     """The card after the decision: its order is explained; a hold that came with this case goes with it, and where
     orders are left that nothing explains, the card is held for those."""
-    card_id = attempt.payment_method_id
+    card_id = attempt.card_id
     if order_id:
         GatewayOrder.objects.filter(
             account_id=attempt.account_id, payment_method_id=card_id, gateway_order_id=order_id, attempt=None

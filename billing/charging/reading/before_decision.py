@@ -95,13 +95,12 @@ def read_all_before(
     """The same for several, some at a time; what could not be read is its error."""
     if not attempts:
         return []
-    cards = load(sorted({attempt.payment_method_id for attempt in attempts}))
+    cards = load(sorted({attempt.card_id for attempt in attempts}))
     accounts = GatewayAccount.objects.in_bulk({attempt.account_id for attempt in attempts})
     gateways = {pk: _gateway_of(account) for pk, account in accounts.items()}
     with ThreadPoolExecutor(min(READERS, len(attempts)), thread_name_prefix="before-decision") as pool:
         started = [
-            pool.submit(_read, gateways[one.account_id], one, cards[one.payment_method_id], transaction_id)
-            for one in attempts
+            pool.submit(_read, gateways[one.account_id], one, cards[one.card_id], transaction_id) for one in attempts
         ]
         return [future.result() for future in started]
 
@@ -202,7 +201,7 @@ def _object_to_charged(
     same = Q(gateway_transaction_id=transaction_id) | (Q(gateway_order_id=order_id) if order_id else Q(pk__in=[]))
     claims = PaymentAttempt.objects.filter(same, account_id=attempt.account_id).exclude(pk=attempt.pk)
     elsewhere = GatewayOrder.objects.filter(same, account_id=attempt.account_id).exclude(
-        payment_method_id=attempt.payment_method_id
+        payment_method_id=attempt.card_id
     )
     listed = seen.read is not None and any(
         order.transaction_id == transaction_id or (order_id and order.order_id == order_id)

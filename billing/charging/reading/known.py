@@ -67,7 +67,7 @@ def load(card_ids: Sequence[int]) -> dict[int, KnownCard]:
     for row in PaymentAttempt.objects.filter(payment_method_id__in=card_ids).order_by("id"):
         wanted = Wanted(row.marker, row.amount_minor, row.currency, row.armed_at, row.gateway_transaction_id)
         state, left = AttemptState(row.state), row.amount_minor - row.amount_refunded_minor
-        attempts[row.payment_method_id].append(
+        attempts[row.card_id].append(
             KnownAttempt(row.pk, state, row.pk in with_errors, wanted, row.gateway_order_id, left > 0)
         )
     explained: dict[int, dict[str, tuple[str, int | None]]] = {card: {} for card in cards}

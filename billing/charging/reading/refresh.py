@@ -2,26 +2,36 @@
 
 from datetime import datetime
 
+from billing.charging.reading import report_days
 from billing.charging.reading.fetch import fetch
 from billing.charging.reading.known import load
 from billing.charging.reading.record import record
 from billing.domain.attempts import HAS_MONEY
-from billing.gateway.connection import gateway_for
+from billing.gateway.connection import GatewayUnavailableError, TransactionNotKnownError, gateway_for
 from billing.models import Invoice, PaymentAttempt
 from billing.operating.tuning import Tuning
 
 
 def check_with_gateway(*, invoice: Invoice, tuning: Tuning, now: datetime) -> int:
-    """Reads the cards that the invoice was tried on, completely, with the transactions of all its payments, and
-    takes over what is news: payments, refusals, refunds made in the gateway's own portal. How many cards were read.
+    """Reads the cards that the invoice was tried on, completely, with the transactions of all its payments, and the
+    payments of its payment pages, and takes over what is news: payments, refusals, refunds made in the gateway's own
+    portal. How many cards were read.
 
     Speaks to the gateway, so it runs in no transaction. Raises GatewayUnavailableError when a part cannot be read;
     cards that were read before it are recorded."""
     tried = PaymentAttempt.objects.filter(invoice=invoice)
     paid = frozenset(tried.filter(state__in=HAS_MONEY).values_list("pk", flat=True))
-    known = load(sorted(set(tried.values_list("payment_method_id", flat=True))))
+    known = load(sorted(set(tried.filter(checkout=None).values_list("payment_method_id", flat=True))))
     gateway = gateway_for(invoice.account)
     for card in known.values():
         read = fetch(gateway, card, payments_of=paid)
         record(read, read.findings, tuning=tuning, now=now)
+    for checkout in invoice.checkouts.order_by("pk"):
+        try:
+            payment = gateway.read_payment_of_order(checkout.order_id)
+        except TransactionNotKnownError:
+            continue
+        _, problem = report_days.record(invoice.account_id, [payment], tuning, now)
+        if problem:
+            raise GatewayUnavailableError(problem)
     return len(known)

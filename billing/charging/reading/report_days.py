@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from billing.charging.attempts.settle import AttemptFinding, settle_in_transaction
-from billing.charging.reading import went_back
+from billing.charging.reading import page_payments, went_back
 from billing.domain.attempts import HAS_MONEY, AttemptState, Source
 from billing.domain.closing import CLOSABLE
 from billing.domain.late_money import (
@@ -37,6 +37,7 @@ from billing.gateway.connection import (
     TransactionNotKnownError,
 )
 from billing.models import (
+    Checkout,
     FoundPayment,
     GatewayAccount,
     GatewayOrder,
@@ -203,14 +204,17 @@ def record(account_id: int, transactions: Sequence[ReadTransaction], tuning: Tun
     """Settles what belongs to attempts and lists what fits nothing, each payment in a commit of its own.
 
     Returns how many attempts changed, and what could not be recorded."""
-    owners = owners_of(account_id, transactions)
-    unexplained = unexplained_payments(account_id, transactions, owners)
+    pages = page_payments.checkouts_of(account_id, transactions)
+    owners = owners_of(account_id, [one for one in transactions if one.transaction.transaction_id not in pages])
+    unexplained = unexplained_payments(account_id, transactions, owners, pages)
     closed, problem = 0, ""
     for one in transactions:
         name = one.transaction.transaction_id
         try:
             with durable():
                 owner = owners.get(name)
+                if name in pages and name not in unexplained:
+                    closed += page_payments.record_payment(pages[name], one, tuning=tuning, now=now)
                 if owner:
                     found = AttemptFinding(owner.marker, one.finding(owner.marker, Source.TRANSACTION_QUERY))
                     closed += sum(settle_in_transaction([found], tuning=tuning, now=now, actor="engine").values())
@@ -256,12 +260,16 @@ def owners_of(account_id: int, transactions: Sequence[ReadTransaction]) -> dict[
 
 
 def unexplained_payments(
-    account_id: int, transactions: Sequence[ReadTransaction], owners: Mapping[str, Owner]
+    account_id: int,
+    transactions: Sequence[ReadTransaction],
+    owners: Mapping[str, Owner],
+    pages: Mapping[str, Checkout] | None = None,
 ) -> dict[str, watching.NewFound]:
     """Payments that look like ours and that this database cannot explain: by transaction, as they are listed.
 
     With a marker like ours that is not known here (another installation made it, or this database forgot), or
-    without one and with an order that is on one of our cards and belongs to nothing."""
+    without one and with an order that is on one of our cards and belongs to nothing; or with the order of a page of
+    ours, and not what the page asked for."""
     orders = {one.transaction.order_additional_data for one in transactions if one.transaction.order_additional_data}
     on_our_cards = set(
         GatewayOrder.objects.filter(
@@ -276,9 +284,15 @@ def unexplained_payments(
         if seen.transaction_id in {*owners, *recorded} or seen.status_text not in TOOK_MONEY:
             continue
         marker, order = marker_in(one.words), seen.order_additional_data or ""
-        if marker is None and order not in on_our_cards:
+        page = (pages or {}).get(seen.transaction_id)
+        if page is not None:
+            if not page_payments.is_unexplained(page, one):
+                continue
+            kind, invoices[seen.transaction_id] = FoundKind.CHECKOUT_DIFFERS, page.invoice_id
+        elif marker is None and order not in on_our_cards:
             continue
-        kind = FoundKind.UNKNOWN_MARKER if marker else FoundKind.WITHOUT_MARKER
+        else:
+            kind = FoundKind.UNKNOWN_MARKER if marker else FoundKind.WITHOUT_MARKER
         found[seen.transaction_id] = watching.NewFound(
             account_id,
             seen.transaction_id,

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
 from billing.charging.cases.remind import remind
+from billing.charging.checkouts.work import look_at_due
 from billing.charging.collecting.collect import Collected, collect
 from billing.charging.collecting.expire import expire_unpaid
 from billing.charging.collecting.grace import end_graces
@@ -35,6 +36,7 @@ from billing.operating.health import QUEUES
 from billing.operating.heartbeats import beat, worker_name
 from billing.operating.recognise import watch as watch_identity
 from billing.operating.tuning import Tuning
+from billing.payer.limits import forget_old_visits
 from billing.subscriptions.renew import Opened, open_due
 
 # Charges wait for them in this one process.
@@ -44,8 +46,8 @@ SEND_FOR = timedelta(seconds=3)
 
 class Command(BaseCommand):
     help = (
-        "Open due invoices, charge, sweep, reconcile, refund, find late payments, publish events, deliver webhooks and "
-        "send mail: once, or every few seconds with --loop. Needs no Redis."
+        "Open due invoices, charge, sweep, reconcile, refund, check payment pages, find late payments, publish events, "
+        "deliver webhooks and send mail: once, or every few seconds with --loop. Needs no Redis."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -106,6 +108,7 @@ class _Round:
             ("expire", self._expire),
             ("reconcile", self._reconcile),
             ("refund", self._refund),
+            ("checkouts", self._checkouts),
             ("watch", self._watch),
             ("remind", self._remind),
             ("quarantine", self._read_quarantined),
@@ -145,6 +148,9 @@ class _Round:
     def _refund(self) -> None:
         self._refunded = refund_due(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
+    def _checkouts(self) -> None:
+        look_at_due(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested, for_seconds=0)
+
     def _watch(self) -> None:
         watch(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
@@ -158,6 +164,7 @@ class _Round:
     def _prune(self) -> None:
         keep = timedelta(days=settings.KITARAN_WEBHOOK_RETENTION_DAYS)
         prune(keep=keep, now=database_now(), should_stop=shutdown.requested)
+        forget_old_visits(now=database_now())
 
     def _publish(self) -> None:
         while not shutdown.requested() and publish(now=database_now()):

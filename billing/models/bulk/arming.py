@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState
+from billing.domain.checkouts import LIVE
 from billing.domain.refunds import MAY_HAVE_ACTED
 from billing.models.attempts import PaymentAttempt
 from billing.models.bulk.sql import objects, rows, run
@@ -164,6 +165,7 @@ class LockedInvoice:
     collect_regardless: bool
     tried_card_held: bool  # a card that it was tried on before is held: what was seen there may be its money
     paid_before_minor: int | None  # the most that the subscription ever paid; asked for at the first try alone
+    checkout_open: bool  # somebody may be paying it on a page
     has_holder: bool  # an attempt may pay it; surplus too, of which it is not known whether it went back
     asked_for: bool = False
 
@@ -181,7 +183,7 @@ def lock_invoices(invoice_ids: Sequence[int], *, now: datetime) -> dict[int, Loc
                   CASE WHEN attempt_count = 0 AND NOT collect_regardless THEN
                       (SELECT max(p.amount_minor) FROM billing_invoice p
                        WHERE p.subscription_id = i.subscription_id AND p.state = 'paid') END AS paid_before_minor,
-                  false AS has_holder
+                  false AS checkout_open, false AS has_holder
            FROM billing_invoice i WHERE id = ANY(%s) AND next_attempt_at <= %s ORDER BY id FOR UPDATE SKIP LOCKED""",
         [list(invoice_ids), now],
     )
@@ -195,7 +197,25 @@ def lock_invoices(invoice_ids: Sequence[int], *, now: datetime) -> dict[int, Loc
             [[invoice.id for invoice in found], sorted(HOLDS_PLACE), sorted(MAY_HAVE_ACTED)],
         )
     }
-    return {invoice.id: replace(invoice, has_holder=True) if invoice.id in held else invoice for invoice in found}
+    paying = invoices_being_paid([invoice.id for invoice in found], now=now)
+    return {
+        invoice.id: replace(invoice, has_holder=invoice.id in held, checkout_open=invoice.id in paying)
+        if invoice.id in held | paying
+        else invoice
+        for invoice in found
+    }
+
+
+def invoices_being_paid(invoice_ids: Sequence[int], *, now: datetime) -> set[int]:
+    """Those of the invoices, which the caller holds locked, that somebody may be paying on a page of the gateway's."""
+    return {
+        invoice
+        for (invoice,) in rows(
+            """SELECT invoice_id FROM billing_checkout WHERE invoice_id = ANY(%s) AND state = ANY(%s)
+               AND excludes_until > %s""",
+            [list(invoice_ids), sorted(LIVE), now],
+        )
+    }
 
 
 @dataclass(frozen=True, slots=True)

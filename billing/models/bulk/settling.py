@@ -36,7 +36,7 @@ class AttemptRow:
     public_id: str
     account_id: int
     invoice_id: int
-    payment_method_id: int
+    payment_method_id: int | None  # None: it was paid on a page
     number: int
     state: str
     marker: str
@@ -270,14 +270,28 @@ def write_subscriptions(subscriptions: Sequence[SubscriptionRow]) -> None:
     update(Subscription, by_name(subscriptions, *SUBSCRIPTION_COLUMNS))
 
 
-def hold_invoices_of(subscription_ids: Sequence[int], *, hold: str) -> None:
-    """Takes the open invoices of subscriptions that have just ended off the work list."""
-    if subscription_ids:
-        run(
-            """UPDATE billing_invoice SET next_attempt_at = NULL, hold = %s
-               WHERE subscription_id = ANY(%s) AND state = 'open'""",
-            [hold, list(subscription_ids)],
-        )
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An open invoice that was put on hold; `hold` is the one that it was on before."""
+
+    account_id: int
+    id: int
+    public_id: str
+    hold: str | None
+
+
+def hold_invoices_of(subscription_ids: Sequence[int], *, hold: str) -> list[Held]:
+    """Takes the open invoices of subscriptions that have just ended off the work list; the oldest first."""
+    if not subscription_ids:
+        return []
+    held = objects(
+        Held,
+        """UPDATE billing_invoice i SET next_attempt_at = NULL, hold = %s FROM billing_invoice before
+           WHERE before.id = i.id AND i.subscription_id = ANY(%s) AND i.state = 'open'
+           RETURNING i.account_id, i.id, i.public_id, before.hold""",
+        [hold, list(subscription_ids)],
+    )
+    return sorted(held, key=lambda one: one.id)
 
 
 def hold_cards(holds: Sequence[tuple[int, str]], *, now: datetime) -> None:

@@ -94,6 +94,7 @@ def _line(kept: dict[str, Any]) -> str:
 def _sections(full: bool) -> Iterator[Section]:
     for profile in PROFILES:
         yield from _forked(profile, full)
+        yield from _checkouts(profile, full)
         yield from _faults(profile)
         yield from _workers(profile, full)
 
@@ -106,6 +107,13 @@ def _forked(profile: str, full: bool) -> Iterator[Section]:
         yield Section(f"forked:{point}:{profile}", [forked_kills.BATCH] * 10 if full else [12], _of_kills(kills))
         stops = partial(zombies.run, point=point, profile=profile)
         yield Section(f"zombies:{point}:{profile}", [4], _of_kills(stops))
+
+
+def _checkouts(profile: str, full: bool) -> Iterator[Section]:
+    from tests.faults.harness import checkout_kills
+
+    kills = partial(checkout_kills.run_batch, profile=profile)
+    yield Section(f"checkouts:{profile}", [50] * 10 if full else [20], _of_kills(kills))
 
 
 def _faults(profile: str) -> Iterator[Section]:

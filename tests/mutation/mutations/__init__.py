@@ -4,6 +4,7 @@ from tests.mutation.harness import Mutation
 from tests.mutation.mutations import (
     arming,
     card_limits,
+    checkouts,
     deciding,
     dunning,
     feed,
@@ -11,6 +12,7 @@ from tests.mutation.mutations import (
     isolation,
     late_money,
     pacing,
+    paying,
     people,
     quarantine,
     reading,
@@ -37,6 +39,8 @@ MUTATIONS: list[Mutation] = [
     *feed.MUTATIONS,
     *webhooks.MUTATIONS,
     *waking.MUTATIONS,
+    *paying.MUTATIONS,
     *card_limits.MUTATIONS,
     *dunning.MUTATIONS,
+    *checkouts.MUTATIONS,
 ]

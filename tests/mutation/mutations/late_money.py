@@ -53,10 +53,11 @@ MUTATIONS: list[Mutation] = [
     *each("late money: settled", CONSEQUENCES, {
         "a card is watched": never("_move", "may_become_money(to, finding)"),
         "a card is watched only after an end without money": always("_move", "may_become_money(to, finding)"),
-        "what pays a subscription that was canceled waits": drop("STOPPED", "SubscriptionState.CANCELED"),
         "what pays a running subscription waits for nobody": drop("_pay", "subscription.state in STOPPED"),
         "what is not late waits for nobody": always("_pay", "attempt.state_reason == Reason.LATE_MONEY"),
     }, TEST_CARDS),
+    one("late money: settled: what pays a subscription that was canceled waits", "billing/domain/subscriptions.py",
+        drop("STOPPED", "SS.CANCELED"), TEST_CARDS),
     *each("late money: cards", WATCH, {
         "one that the gateway forgot keeps no other waiting": drop("_read_cards", "except CardNotKnownError as error:"),
         "a gateway that is away is asked once":

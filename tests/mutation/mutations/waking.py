@@ -40,7 +40,7 @@ MUTATIONS: list[Mutation] = [
     one(
         "wake: an attempt that settles frees its card",
         "billing/charging/attempts/consequences.py",
-        drop("write", "wake(settled, Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)"),
+        drop("write", "wake(..., Refusal.CARD_HAS_UNRESOLVED_ATTEMPT, now=self._now)"),
         TEST,
         "three_one_offs",
     ),

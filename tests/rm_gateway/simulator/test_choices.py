@@ -36,6 +36,8 @@ USUAL: dict[str, dict[str, Any]] = {
     "runs of the gateway's own": {"recurring_runs": True, "first_charge": "next_target", "failed_retries": 3},
     "refunds of a part": {"refund_partial": True},
     "what becomes of a refund or reversal, and whether its answer arrives": {"refund_outcome": "auto"},
+    "what becomes of the call for a checkout, and whether its answer arrives": {"checkout_outcome": "auto"},
+    "how long a checkout can be paid": {"checkout_lifetime": 600, "checkout_pays_late": False},
     "how long a payment can be reversed": {"reverse_window": 900},
     "limits of rate": {"order_query_limit": 3, "order_query_window": 5, "charge_limit": 0},
     "when a payment can be queried": {"query_delay": 0},
@@ -83,6 +85,10 @@ OTHERS: dict[str, list[Choice]] = {
     "what becomes of a refund or reversal, and whether its answer arrives": [
         {"refund_outcome": name} for name in OUTCOMES_OF_REFUNDS
     ],
+    "what becomes of the call for a checkout, and whether its answer arrives": [
+        {"checkout_outcome": name} for name in OUTCOMES_OF_REFUNDS
+    ],
+    "how long a checkout can be paid": [{"checkout_lifetime": 0}, {"checkout_pays_late": True}],
     "how long a payment can be reversed": [{"reverse_window": 0}, {"reverse_window": 86400}],
     "limits of rate": [{"order_query_limit": 0}, {"charge_limit": 10}],
     "when a payment can be queried": [{"query_delay": 30}],
@@ -95,6 +101,7 @@ OURS = {
     "error_nonce": "its code is not documented",
     "execute": "when, within the latency, the money moves",
     "long_title": "what becomes of one is not documented",
+    "error_order_duplicate": "its status is not documented",
     "echo": "that titles come back is presumed",
     "order_currency": "the published example has none",
     "nanoseconds": "both forms were seen",

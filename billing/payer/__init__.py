@@ -1,0 +1,1 @@
+"""The door for customers: the page that a payment link leads to."""
