@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 
 from billing.admin.toolkit.formats import NOTHING, moment_text
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Words
-from billing.domain.intervals import Share
 from billing.domain.money import display
 from billing.explaining.dunning import kind_of, reason_of
+from billing.explaining.intervals import Share
 from billing.explaining.recovered import Comparison, Figures, figures_of, scope_words
 from billing.models import GatewayAccount
 from billing.models.bulk.recovered import InvoiceTally, RetryTally

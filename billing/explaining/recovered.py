@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from billing.domain.dunning import MOST_DAYS, Scope
-from billing.domain.intervals import LEAST, Interval, Share, difference, is_clear
+from billing.explaining.intervals import LEAST, Interval, Share, difference, is_clear
 from billing.models import DunningAssignment, DunningPolicy, GatewayAccount
 from billing.models.bulk.recovered import InvoiceTally, RetryTally, tally_cohorts, tally_invoices, tally_retries
 

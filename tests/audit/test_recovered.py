@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from billing.domain.intervals import Share
+from billing.explaining.intervals import Share
 from billing.explaining.recovered import Figures, figures_of
 from billing.models import DunningAssignment, DunningPolicy, GatewayAccount, Invoice
 from tests.factories import (

@@ -10,10 +10,10 @@ import pytest
 from billing.audit.invariants import violations
 from billing.charging.collecting.collect import collect
 from billing.gateway.connection import clock as gateway_clock
-from billing.models import Event, GatewayAccount, Invoice, PaymentAttempt, PaymentMethod, Subscription
+from billing.models import Event, Invoice, PaymentAttempt, PaymentMethod, Subscription
 from billing.subscriptions.renew import open_due
 from tests.conftest import Shop
-from tests.factories import make_subscription
+from tests.factories import make_subscription, set_dunning
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 BEGIN = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -80,7 +80,7 @@ def test_dead_card_on_a_daily_plan_stays_within_its_budget(
     days: Days, final_action: str, outcome: str, in_a_month: int, in_sixty_days: int
 ) -> None:
     """Before there was a budget it was tried 33 times in 30 days, and 96 times with `keep`."""
-    GatewayAccount.objects.filter(pk=days.shop.account.pk).update(final_action=final_action)
+    set_dunning(days.shop.account, final_action=final_action)
     card = days.shop.card()
     days.shop.simulator.set_customer(card.gateway_customer_id or "", outcome=[outcome] * 100)
     subscription = subscribe(days, card)

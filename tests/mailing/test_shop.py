@@ -59,6 +59,7 @@ def run_the_month(shop: Shop) -> None:
         waiting = Invoice.objects.filter(state="open", hold=None, next_attempt_at__gt=database_now())
         # Five days on: that is past the next retry day each time.
         first = F("first_tried_at") - timedelta(days=5)
+        PaymentMethod.objects.update(rests_until=None)
         if not waiting.update(next_attempt_at=database_now(), look_from_at=None, first_tried_at=first):
             return
 

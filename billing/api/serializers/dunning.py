@@ -23,7 +23,7 @@ from billing.domain.dunning import (
     FinalAction,
     Scope,
 )
-from billing.domain.intervals import LEAST
+from billing.explaining.intervals import LEAST
 from billing.explaining.recovered import Figures
 from billing.models import DunningPolicy
 from billing.models.bulk.recovered import InvoiceTally
