@@ -56,7 +56,7 @@ PAY_BY_PAGE = PersonAction(
     explain=lambda row: (
         f"Requests Revenue Monster's page on which {row.customer.name} pays {money(row)} by FPX, DuitNow, a wallet or "
         "a card with 3D Secure. The link can be used for ten minutes. No card is charged while somebody may be paying. "
-        "Money that arrives anyway is an overpayment, and is refunded."
+        "Money that arrives anyway is an overpayment."
     ),
     form=ActionForm,
     carry_out=_open,

@@ -149,7 +149,7 @@ class _Round:
         self._refunded = refund_due(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
     def _checkouts(self) -> None:
-        look_at_due(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested, for_seconds=0)
+        look_at_due(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)
 
     def _watch(self) -> None:
         watch(tuning=self._tuning, clock=read_clock, should_stop=shutdown.requested)

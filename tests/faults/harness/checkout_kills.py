@@ -158,9 +158,7 @@ def _charge(number: int) -> None:
 
 
 def _look(later: timedelta) -> None:
-    work.look_at_due(
-        tuning=Tuning.from_settings(), clock=lambda: database_now() + later, should_stop=lambda: False, for_seconds=0
-    )
+    work.look_at_due(tuning=Tuning.from_settings(), clock=lambda: database_now() + later, should_stop=lambda: False)
 
 
 def _pages(number: int) -> list[tuple[str, str, str]]:
@@ -204,7 +202,7 @@ def _recover_and_judge(simulator: SimulatorProcess) -> dict[str, Any]:
 
 def _look_at_all(later: timedelta) -> None:
     """Every look that is due then; those that were leased to the dead are due again."""
-    for _ in range(200):
+    for _ in range(400):
         if not Checkout.objects.filter(next_check_at__lte=database_now() + later).exists():
             return
         _look(later)
