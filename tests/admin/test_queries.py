@@ -76,7 +76,7 @@ OF_A_PAGE = {
     "DunningPolicy": 5,
     "Event": 1,
     "Evidence": 1,
-    "FailedPayment": 16,  # as an invoice; and its policy
+    "FailedPayment": 19,  # as an invoice; and its policy
     "FoundPayment": 1,
     # the account, troubles, pace (asked for three times while there is none), runs, mail, clock, keys, timeline,
     # declines (two), dunning policies

@@ -32,7 +32,7 @@ def test_the_customer_gets_the_link_and_history_says_who_wanted_it(sink: Sink) -
     (mail,) = sink.mails
     body = mail.get_body(("plain",))
     assert body is not None
-    assert "/card/" in body.get_content()
+    assert "/pay/" in body.get_content()
     assert "not enough money" in body.get_content()
     line = Transition.objects.get(subject_type="invoice", subject_id=invoice.pk)
     assert (line.from_state, line.to_state, line.actor) == ("uncollectible", "uncollectible", "mei")
