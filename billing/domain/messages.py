@@ -103,7 +103,7 @@ def message_of(event: str, details: Mapping[str, Any]) -> MessageKind | None:
             # Who voids the first invoice by hand knows the customer's wish, and says the rest.
             return MessageKind.EXPIRED if details.get("reason") == Reason.FIRST_PAYMENT_OVERDUE else None
         case "invoice.paid":
-            return None if details.get("reason") == "paid_elsewhere" else MessageKind.RECEIPT
+            return None if details.get("paid_elsewhere") else MessageKind.RECEIPT
         case "invoice.payment_failed":
             return failure_message(details)
         case "payment_method.switched_off":
