@@ -293,8 +293,8 @@ KITARAN_STAFF_MAIL_SECONDS = env.integer("KITARAN_STAFF_MAIL_SECONDS", 900, leas
 # What the provider of django-anymail needs: ANYMAIL_MAILGUN_API_KEY becomes ANYMAIL["MAILGUN_API_KEY"].
 ANYMAIL = env.secrets_of("ANYMAIL_")
 
-# How many proxies of ours add the address of whom they answer to X-Forwarded-For. Payment pages count by it.
-KITARAN_PROXIES = env.integer("KITARAN_PROXIES", 1 if KITARAN_PRODUCTION else 0, least=0, most=5)
+# How many proxies of ours add the address of whom they answer to X-Forwarded-For. Customer pages count by it.
+KITARAN_PROXIES = env.integer("KITARAN_PROXIES", 1, least=0, most=5)
 
 if KITARAN_PRODUCTION:
     SECURE_SSL_REDIRECT = env.boolean("KITARAN_SSL_REDIRECT", default=True)
