@@ -295,7 +295,7 @@ KITARAN_STAFF_MAIL_SECONDS = env.integer("KITARAN_STAFF_MAIL_SECONDS", 900, leas
 # What the provider of django-anymail needs: ANYMAIL_MAILGUN_API_KEY becomes ANYMAIL["MAILGUN_API_KEY"].
 ANYMAIL = env.secrets_of("ANYMAIL_")
 
-# How many proxies of ours add the address of whom they answer to X-Forwarded-For. Payment pages count by it.
+# How many proxies of ours add the address of whom they answer to X-Forwarded-For. Customer pages count by it.
 KITARAN_PROXIES = env.integer("KITARAN_PROXIES", 1, least=0, most=5)
 
 if KITARAN_PRODUCTION:

@@ -213,3 +213,26 @@ def test_staff_copy_and_share_a_link(browser: Browser, site: str, people: User, 
     assert copied.startswith(f"{site}/pay/")
     assert "wa.me" in (page.get_by_role("link", name="Share by WhatsApp").get_attribute("href") or "")
     assert not scrolls_sideways(page)
+
+
+@pytest.mark.parametrize("language", ["en", "ms"])
+def test_customer_pays_another_way(
+    browser: Browser, site: str, watch: Watch, shop: Shop, picture: Any, language: str
+) -> None:
+    button, received = {
+        "en": ("Pay another way", "We have received your payment."),
+        "ms": ("Bayar dengan cara lain", "Kami telah menerima bayaran anda."),
+    }[language]
+    customer = make_customer(shop.account, language=language)
+    make_mail(shop.account)
+    make_invoice(shop.card(customer=customer), next_attempt_at=database_now() + timedelta(days=3))
+    page = open_phone(browser, watch)
+    page.goto(link(customer))
+    picture(page, f"two-ways-{language}")
+    page.get_by_role("button", name=button).click()
+    page.get_by_role("button", name="Pay now").click()
+    expect(page.get_by_text(received)).to_be_visible()
+    picture(page, f"received-{language}")
+    shop.collect()
+    assert PaymentAttempt.objects.count() == 1
+    assert Invoice.objects.get().state == "paid"
