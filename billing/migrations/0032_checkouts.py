@@ -71,8 +71,7 @@ TRIGGERS = [
         (
             """NEW.payment_method_id IS NOT NULL AND NEW.recovered_at IS NULL AND EXISTS (
                  SELECT 1 FROM billing_checkout p
-                 WHERE p.invoice_id = NEW.invoice_id AND p.state IN ('creating', 'open')
-                   AND p.excludes_until > NEW.armed_at)""",
+                 WHERE p.invoice_id = NEW.invoice_id AND p.state IN ('creating', 'open'))""",
             "somebody may be paying the invoice on a page",
         ),
     ),

@@ -16,9 +16,9 @@ class Checkout(models.Model):
     """One page for one invoice, on record before the gateway is asked for it. It moves no money itself: what is paid on
     it is an attempt.
 
-    `order_id` is ours and used once; `marker` is in its title and detail. While it is creating or open, and until
-    `excludes_until`, no card is charged for the invoice. `next_check_at` is when the gateway is asked about it,
-    `looked_at` when that was last begun, `failures` how often in a row it gave no answer."""
+    `order_id` is ours and used once; `marker` is in its title and detail. While it is creating or open, no card is
+    charged for the invoice; the first look from `excludes_until` on ends it. `next_check_at` is when the gateway is
+    asked about it, `looked_at` when that was last begun, `failures` how often in a row it gave no answer."""
 
     public_id = models.TextField(unique=True)
     account = models.ForeignKey(GatewayAccount, on_delete=models.PROTECT)

@@ -219,13 +219,16 @@ def test_card_does_not_wait_longer_than_a_day(shop: Shop) -> None:
     assert (checkout.state, checkout.next_check_at is None) == ("closed", False)
 
 
-def test_page_excludes_for_a_day_at_most(shop: Shop) -> None:
-    """Also where nobody has looked at it since."""
+def test_only_a_look_ends_a_page_and_after_a_day_any_look_does(shop: Shop) -> None:
+    """After an outage of a day the gateway is asked before the card is charged."""
     invoice = owed(shop)
     checkout = opened(invoice)
-    before, after = checkout.excludes_until - MINUTE, checkout.excludes_until
-    assert invoices_being_paid([invoice.pk], now=before) == {invoice.pk}
-    assert invoices_being_paid([invoice.pk], now=after) == set()
+    shop.simulator.use_checkout(checkout.url, action="later")
+    look(shop, timedelta(hours=23))
+    assert invoices_being_paid([invoice.pk]) == {invoice.pk}
+    look(shop, timedelta(hours=24))
+    checkout.refresh_from_db()
+    assert (checkout.state, invoices_being_paid([invoice.pk])) == ("closed", set())
 
 
 def test_page_that_was_paid_is_not_over_after_a_day(shop: Shop) -> None:

@@ -2,8 +2,8 @@
 
 Whoever opens a page, charges the card, looks at a page or pays may stop, sleep or come late between any two steps. The
 decisions are the engine's own (`domain.checkouts`, `domain.arming`). Each guard can be switched off, and then the
-search gives the shortest way to harm. Assumed: a page that was paid is looked at before its day is over
-(`_day_may_pass`), and the gateway lets nobody begin to pay on a page that is over (who does is `paid_late`).
+search gives the shortest way to harm. Assumed: the gateway lets nobody begin to pay on a page that is over (who does is
+`paid_late`).
 """
 
 from collections import deque
@@ -63,7 +63,6 @@ class State:
 
 
 def facts_of_arming(state: State) -> ArmFacts:
-    open_page = state.page in LIVE and TIMES[state.time] < EXCLUDES_FOR
     return ArmFacts(
         subscription_state=None,
         collected_by_gateway=False,
@@ -81,7 +80,7 @@ def facts_of_arming(state: State) -> ArmFacts:
         preflight_needed=False,
         preflight_at=None,
         look_from_at=None,
-        checkout_open=open_page,
+        checkout_open=state.page in LIVE,
     )
 
 
@@ -106,17 +105,12 @@ def facts_of_opening(state: State, off: Off) -> OpeningFacts:
 
 def steps(state: State, off: Off) -> Iterator[tuple[str, State]]:
     """What may happen next. A process that stops for ever is one whose step never comes."""
-    if state.time + 2 < len(TIMES) or (state.time + 2 == len(TIMES) and _day_may_pass(state)):
+    if state.time + 1 < len(TIMES):
         yield "time passes", replace(state, time=state.time + 1)
     yield from _open(state, off)
     yield from _pay(state)
     yield from _look(state, off)
     yield from _charge(state, off)
-
-
-def _day_may_pass(state: State) -> bool:
-    """Not while a payment waits to be seen: looks do not stop for a whole day. Else a card is charged without one."""
-    return not (state.money is Shown.PAID and state.recorded is None and state.page in LIVE)
 
 
 def _open(state: State, off: Off) -> Iterator[tuple[str, State]]:
@@ -181,8 +175,6 @@ def _charge(state: State, off: Off) -> Iterator[tuple[str, State]]:
         facts = facts_of_arming(state)
         if "no card is charged while a page may be being paid" in off:
             facts = replace(facts, checkout_open=False)
-        if "a card waits a day at most" in off and state.page in LIVE:
-            facts = replace(facts, checkout_open=True)
         owed = A.SUCCEEDED not in (state.card, state.recorded) and state.recorded is not A.SURPLUS
         if owed and refusal(facts, BEGIN) is None:
             yield "a charge of the card is armed", replace(state, card=A.SENDING)

@@ -98,7 +98,8 @@ def test_no_card_is_charged_beside_an_open_page(state: str) -> None:
         move_checkout(checkout, "open")
     with refused("no_card_is_charged_while_a_checkout_is_open"):
         make_attempt(checkout.invoice)
-    make_attempt(checkout.invoice, armed_at=checkout.excludes_until)
+    with refused("no_card_is_charged_while_a_checkout_is_open"):
+        make_attempt(checkout.invoice, armed_at=checkout.excludes_until + timedelta(days=1))
 
 
 def test_card_is_charged_once_the_page_is_over() -> None:

@@ -80,13 +80,13 @@ def _expire_if_due(first: Invoice, now: datetime) -> int:
     cards = PaymentMethod.objects.filter(customer_id=first.customer_id).values_list("pk", flat=True)
     invoice = lock_for_closing(first, *cards)
     subscription = Subscription.objects.get(invoices=invoice)
-    unpaid = _facts(subscription, invoice, stopped=stopped, now=now)
+    unpaid = _facts(subscription, invoice, stopped=stopped)
     if unpaid is None or why_not_expired(unpaid, now) is not None:
         return 0
     return int(first_payment.expire(subscription, now=now))
 
 
-def _facts(subscription: Subscription, invoice: Invoice, *, stopped: bool, now: datetime) -> Unpaid | None:
+def _facts(subscription: Subscription, invoice: Invoice, *, stopped: bool) -> Unpaid | None:
     """Read under the locks; None when the subscription does not wait for this payment any more."""
     ends_at = subscription.first_payment_ends_at
     if ends_at is None or subscription.state != SubscriptionState.INCOMPLETE or invoice.state not in CLOSABLE:
@@ -104,5 +104,5 @@ def _facts(subscription: Subscription, invoice: Invoice, *, stopped: bool, now: 
         preflight_at=invoice.preflight_at,
         next_attempt_at=invoice.next_attempt_at,
         refusal=Refusal(invoice.refusal) if invoice.refusal else None,
-        checkout_open=bool(arming.invoices_being_paid([invoice.pk], now=now)),
+        checkout_open=bool(arming.invoices_being_paid([invoice.pk])),
     )

@@ -1,6 +1,6 @@
 """The guards of payment pages: one page an invoice, no charge beside it, and only evidence makes money."""
 
-from tests.mutation.edits import always, drop, never, swap, swap_sql
+from tests.mutation.edits import always, drop, never, swap
 from tests.mutation.harness import Mutation, each, one
 
 DOMAIN = "billing/domain/checkouts.py"
@@ -95,13 +95,6 @@ _EXCLUDE = [
         swap("lock_invoices", "checkout_open=invoice.id in paying", "checkout_open=False"),
         TEST,
         "may_be_being_paid",
-    ),
-    one(
-        "checkout: a page excludes for a day at most",
-        ARM_SQL,
-        swap_sql("invoices_being_paid", "excludes_until > %s", "excludes_until > %s - interval '9 days'"),
-        TEST,
-        "for_a_day_at_most",
     ),
     one(
         "checkout: nothing expires while a page is open",
