@@ -37,6 +37,7 @@ from tests.factories import (
     make_account,
     make_attempt,
     make_card,
+    make_checkout,
     make_customer,
     make_invoice,
     make_plan,
@@ -195,7 +196,7 @@ def test_try_under_way_when_the_grace_ends_is_waited_for(days: Days) -> None:
         retry_now(invoice=invoice, decision=WHY, now=days.now)
 
 
-@pytest.mark.parametrize("change", ["paid", "longer", "planned", "held", "tried", "stopped"])
+@pytest.mark.parametrize("change", ["paid", "longer", "planned", "held", "tried", "page", "stopped"])
 def test_grace_that_was_found_too_late_is_left_alone(change: str, days: Days) -> None:
     """Something happened between looking for what is over and locking it."""
     invoice = in_grace(days)
@@ -212,6 +213,8 @@ def test_grace_that_was_found_too_late_is_left_alone(change: str, days: Days) ->
             rows.update(hold="proposal")
         case "tried":
             make_attempt(invoice, card)
+        case "page":
+            make_checkout(invoice)
         case "stopped":
             GatewayAccount.objects.filter(pk=invoice.account_id).update(stopped_at=NOON)
     before = rows.values().get()

@@ -78,6 +78,21 @@ def test_new_default_card_is_charged_at_once_for_what_was_declined(shop: Shop) -
     assert planned is not None
 
 
+def test_new_default_card_is_asked_within_five_seconds(shop: Shop) -> None:
+    """Also after the old card was declined for good, so that it is not tried again."""
+    set_dunning(shop.account, one_off_retry_days=[3])
+    customer = shop.customer()
+    shop.card("4000000000000192", customer)  # stolen
+    declined(shop, customer)
+    second = shop.card(customer=customer)
+    begun = time.monotonic()
+    make_default(card=second, now=database_now(), actor="siti")
+    shop.collect()
+    assert time.monotonic() - begun < 5
+    asked = [one for one in shop.simulator.charges() if one["customer_id"] == second.gateway_customer_id]
+    assert [one["status"] for one in asked] == ["SUCCESS"]
+
+
 def test_decline_of_a_new_card_leaves_the_next_day_as_planned(shop: Shop) -> None:
     customer = shop.customer()
     shop.card(DECLINES, customer)

@@ -46,7 +46,7 @@ def _over(now: datetime) -> QuerySet[Invoice]:
         account__stopped_at=None,
         account__quarantined_at=None,
     )
-    return found.exclude(account__api_url__in=addresses_not_to_open(now)).order_by("grace_ends_at")
+    return found.exclude(account__api_url__in=addresses_not_to_open(now)).order_by("grace_ends_at", "pk")
 
 
 def _end(invoice: Invoice, now: datetime) -> int:
@@ -83,4 +83,5 @@ def _is_over(row: settling.InvoiceRow, locked: settling.Locked, now: datetime) -
         and row.next_attempt_at is None
         and row.hold is None
         and not any(attempt.state in MAY_BE_PAID for attempt in locked.attempts.values())
+        and not arming.invoices_being_paid([row.id])
     )

@@ -43,6 +43,7 @@ MUTATIONS: list[Mutation] = [
             "not while a try is planned": drop("_is_over", "row.next_attempt_at is None"),
             "not while a person decides": drop("_is_over", "row.hold is None"),
             "not while a try is under way": drop("_is_over", "not any(...)"),
+            "not while somebody may be paying on a page": drop("_is_over", "not arming.invoices_being_paid([row.id])"),
             "not in an account that was stopped": swap(
                 "_end_if_over", "arming.lock_account(invoice.account_id).stopped", "False"
             ),
