@@ -21,10 +21,11 @@ from billing.models.bulk.recovered import InvoiceTally, RetryTally
 from billing.models.clock import database_now
 
 SPANS = (30, 90, 365)
-HEADERS = ["Declined", "Recovered", "Lost", "Open", "Days to recover"]
+HEADERS = ["Declined", "Recovered", "Lost", "Open", "Tries avoided", "Days to recover"]
 WHAT_COUNTS = (
     "Invoices that were declined for the first time in this period, as they are now. Recovered: paid since, by card or "
-    "elsewhere. Lost: uncollectible or void. Days to recover: half of the recovered ones were paid sooner."
+    "elsewhere. Lost: uncollectible or void. Days to recover: half of the recovered ones were paid sooner. "
+    "Tries avoided: due, and not made because the bank would have declined them."
 )
 
 
@@ -95,6 +96,7 @@ def _invoices(title: str, header: str, found: Sequence[tuple[str, InvoiceTally]]
             Cell(_with_money(_of(one.recovered, one.declined), one.recovered_minor), number=True),
             Cell(_with_money(_of(one.lost, one.declined), one.lost_minor), number=True),
             Cell(_open(one), number=True),
+            Cell(one.tries_avoided, number=True),
             Cell(NOTHING if one.days is None else f"{one.days / timedelta(days=1):.1f}", number=True),
         ]
         for name, one in found

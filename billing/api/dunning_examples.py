@@ -57,6 +57,7 @@ _TALLY = {
     "declined_minor": 79600,
     "recovered_minor": 61690,
     "lost_minor": 11940,
+    "tries_avoided": 9,
     "median_days": 3.0,
 }
 FIGURES = {

@@ -63,7 +63,7 @@ def test_figures_of_nothing_are_zero(account: GatewayAccount) -> None:
 def test_each_invoice_counts_once_and_by_its_first_reason(account: GatewayAccount) -> None:
     declined(account, ("51",), "paid", paid_after=3)
     declined(account, ("51", "54"), "paid", paid_after=5, amount_minor=500)
-    declined(account, ("43",), "uncollectible")
+    declined(account, ("43",), "uncollectible", tries=3, tries_avoided=2)
     declined(account, ("51",), "void")
     declined(account, ("9010",), "open")
     declined(make_account(), ("51",), "paid", paid_after=1)
@@ -72,6 +72,7 @@ def test_each_invoice_counts_once_and_by_its_first_reason(account: GatewayAccoun
     assert (total.declined, total.recovered, total.lost) == (5, 2, 2)
     assert (total.declined_minor, total.recovered_minor, total.lost_minor) == (4500, 1500, 2000)
     assert total.days == 4 * DAY
+    assert (total.tries_avoided, {one.code: one.tries_avoided for one in found.by_reason}["43"]) == (2, 2)
     assert {one.code: (one.declined, one.recovered, one.lost) for one in found.by_reason} == {
         "51": (3, 2, 1),
         "43": (1, 0, 1),

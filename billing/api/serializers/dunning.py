@@ -150,6 +150,7 @@ class TallySerializer(Output):
     declined_minor = whole("The money of those that were declined, in sen.")
     recovered_minor = whole("The money of those that were recovered, in sen.")
     lost_minor = whole("The money of those that were lost, in sen.")
+    tries_avoided = whole("Tries that were due and were not made, because the bank would have declined them.")
     median_days = serializers.SerializerMethodField(
         help_text="Half of the recovered ones were paid within so many days of the first try. Null: none was."
     )

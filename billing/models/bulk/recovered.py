@@ -11,7 +11,8 @@ from billing.models.bulk.sql import objects
 class InvoiceTally:
     """Invoices that were declined, of one group: all, a policy (`policy_id`) or a first decline's `code`.
 
-    `days` is the median time from the first try to the payment, of those that were paid."""
+    `tries_avoided` were due and not made, because of the card. `days` is the median time from the first try to the
+    payment, of those that were paid."""
 
     by: str
     policy_id: int | None
@@ -22,6 +23,7 @@ class InvoiceTally:
     declined_minor: int
     recovered_minor: int
     lost_minor: int
+    tries_avoided: int
     days: timedelta | None
 
 
@@ -47,7 +49,7 @@ def tally_invoices(account_id: int, *, since: datetime, until: datetime) -> list
         InvoiceTally,
         f"""WITH d AS (
               SELECT i.dunning_policy_id AS policy_id, COALESCE(f.state_reason, i.decline_code) AS code,
-                     i.amount_minor, i.state, i.closed_at - i.first_tried_at AS took,
+                     i.amount_minor, i.tries_avoided, i.state, i.closed_at - i.first_tried_at AS took,
                      i.state = 'paid' AS paid, i.state IN ('uncollectible', 'void') AS gone
               FROM billing_invoice i
               LEFT JOIN LATERAL (
@@ -61,6 +63,7 @@ def tally_invoices(account_id: int, *, since: datetime, until: datetime) -> list
                    COALESCE(sum(amount_minor), 0)::bigint AS declined_minor,
                    COALESCE(sum(amount_minor) FILTER (WHERE paid), 0)::bigint AS recovered_minor,
                    COALESCE(sum(amount_minor) FILTER (WHERE gone), 0)::bigint AS lost_minor,
+                   COALESCE(sum(tries_avoided), 0)::bigint AS tries_avoided,
                    percentile_cont(0.5) WITHIN GROUP (ORDER BY took) FILTER (WHERE paid) AS days
             FROM d GROUP BY GROUPING SETS ((policy_id), (code), ())
             ORDER BY 1, declined DESC, policy_id, code""",  # noqa: S608  (the text stands above)
