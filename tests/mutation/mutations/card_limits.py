@@ -22,8 +22,6 @@ MUTATIONS: list[Mutation] = [
         "for a month without a reason": drop("standing", "UNKNOWN_A_MONTH.allows_from(unknown)"),
         "since the last payment": drop("standing", "(paid_at is None or one.at > paid_at)"),
         "on its own card": drop("standing", "one.own"),
-        "for the network whatever was paid": swap("standing", "(cap.allows_from(all_times) for cap in CAPS[network])",
-            "(cap.allows_from(times) for cap in CAPS[network])"),
     }, TEST_DOMAIN),
     *each("card limits: a try is held", DOMAIN, {
         "on a frozen card": never("why_held", "frozen_by is not None"),
@@ -38,7 +36,8 @@ MUTATIONS: list[Mutation] = [
     one("card limits: arm reads until when it rests", ARM, swap("_facts", "card.rests_until if card else None", "None"),
         TEST, "waits_for_the_next_day"),
     one("card limits: arm reads who asked", ARM, swap("_facts", "invoice.asked_for", "False"), TEST, "asked_for"),
-    one("card limits: it waits until its time", ARM, swap("_refused", "held[1]", "now + LOOK_AGAIN[why]"),
+    one("card limits: it waits until its time", ARM, swap("_refused",
+        "held[1] if held is not None and held[0] is Held.RESTS else now + LOOK_AGAIN[why]", "now + LOOK_AGAIN[why]"),
         TEST, "waits_for_the_next_day"),
     *each("avoid: only", AVOID, {
         "what is still refused for it": drop("avoid", "refusal__in=FOR_ITS_DECLINES"),

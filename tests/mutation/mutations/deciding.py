@@ -111,11 +111,11 @@ MUTATIONS: list[Mutation] = [
         "one day after the other": never("check_retry_days", "list(days) != sorted(set(days))"),
         "a day that has passed is skipped": always("next_step", "if at > after:"),
         "each day once": swap("next_step", "max(tried_at, now)", "now"),
-        "from the first try": swap("next_step", "ladder(policy, first_tried_at)", "ladder(policy, now)"),
         "two days that move together are one try":
             swap("ladder", "{_instant(...) for day in days}", "[_instant(...) for day in days]"),
         "a try does not move past thirty days":
-            swap("_moved", "min(...)", "day + timedelta(days=MOST_MOVE)"),
+            swap("_moved", "min(day + timedelta(days=MOST_MOVE), first + timedelta(days=MOST_DAYS))",
+                 "day + timedelta(days=MOST_MOVE)"),
         "a preferred day goes before another": never("_moved", "policy.prefers(one)"),
         "an avoided day is left": always("_moved", "not policy.avoids(one)"),
         "a grace that is over is over": swap("next_step", "policy.grace_days and end > after", "policy.grace_days"),
