@@ -209,7 +209,7 @@ _AROUND = [
     one("settle: who does not pay is past due", DECLINE, drop("_fall_past_due", "changes.set_subscription(...)"),
         TEST_CHARGE, "retried_on_its_day"),
     one("settle: trying ends", DECLINE, drop("give_up", "invoice.next_attempt_at = None"),
-        TEST_SETTLE, "other_open_invoices"),
+        "tests/charging/test_card_limits.py", "end_as_declined"),
     one("settle: when trying ends the subscription ends", DECLINE,
         drop("give_up", "_end(changes, subscription, action, evidence_id)"), TEST_SETTLE, "other_open_invoices"),
     one("settle: when trying ends a stopped subscription stays as it is", DECLINE,
