@@ -16,7 +16,7 @@ from billing.admin.toolkit.formats import NOTHING, Label, code, link, list_of, m
 from billing.admin.toolkit.pages import Cell, Facts, Page, Table, Words
 from billing.admin.toolkit.search import Search
 from billing.charging.cases.decline_rulings import JudgedCode, learnt, rule
-from billing.domain.card_limits import why_held
+from billing.domain.card_limits import Standing, why_held
 from billing.domain.declines import DeclineKind, decline_of
 from billing.domain.reason_words import reason_words
 from billing.models import DeclineRuling, GatewayAccount, PaymentMethod
@@ -66,7 +66,8 @@ def declines_notice(row: PaymentMethod, zone: str) -> list[Words]:
         return [Words(f"Declined for good: {why}. It is not charged until the customer saves another card.", "danger")]
     if row.rests_until is None and row.capped_until is None:
         return []
-    held = why_held(None, row.rests_until, row.capped_until, asked_for=False, now=database_now())
+    found = Standing(None, row.rests_until, row.capped_until, row.declined_at)
+    held = why_held(found, asked_for=False, now=database_now())
     if held is None:
         return []
     return [Words(f"Declined lately. It is not charged automatically before {moment(held[1], zone)}.", "warning")]

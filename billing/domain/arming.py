@@ -1,10 +1,10 @@
 """Whether an invoice may be charged right now, and if not, why and when to look again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from billing.domain.card_limits import Held, why_held
+from billing.domain.card_limits import Held, Standing, why_held
 from billing.domain.subscriptions import RUNNING, CardKind, CardState, SubscriptionState
 
 PREFLIGHT_FRESH = timedelta(seconds=60)
@@ -106,9 +106,7 @@ class ArmFacts:
     look_from_at: datetime | None
     tried_card_held: bool = False
     checkout_open: bool = False
-    card_frozen_by: str | None = None
-    card_rests_until: datetime | None = None
-    card_capped_until: datetime | None = None
+    card_standing: Standing = field(default_factory=Standing)
     asked_for: bool = False
 
 
@@ -134,7 +132,7 @@ def refusal(facts: ArmFacts, now: datetime) -> Refusal | None:
         (facts.amount_refunded_minor > 0, Refusal.ALREADY_REFUNDED),
         # The last ones: a try is avoided only where it could have been made.
         (facts.preflight_needed and not _fresh(facts, now), Refusal.PREFLIGHT_MISSING),
-        (facts.card_frozen_by is not None, Refusal.CARD_FROZEN),
+        (facts.card_standing.frozen_by is not None, Refusal.CARD_FROZEN),
         (card_held(facts, now) is not None, Refusal.CARD_RESTS),
     )
     return next((reason for fails, reason in checks if fails), None)
@@ -142,13 +140,7 @@ def refusal(facts: ArmFacts, now: datetime) -> Refusal | None:
 
 def card_held(facts: ArmFacts, now: datetime) -> tuple[Held, datetime] | None:
     """Why the declines of the card forbid a try at `now`, and from when there may be one; None: they do not."""
-    return why_held(
-        facts.card_frozen_by,
-        facts.card_rests_until,
-        facts.card_capped_until,
-        asked_for=facts.asked_for,
-        now=now,
-    )
+    return why_held(facts.card_standing, asked_for=facts.asked_for, now=now)
 
 
 def _fresh(facts: ArmFacts, now: datetime) -> bool:

@@ -63,11 +63,13 @@ class Standing:
     """What the declines of a card say about the next try.
 
     `frozen_by`: the code of a decline after which the bank approves nothing any more. `rests_until`: when our own
-    limits allow a try, which a person or the payer may ask for sooner. `capped_until`: when the network's do."""
+    limits allow a try, which a person or the payer may ask for sooner. `capped_until`: when the network's do.
+    `declined_at`: the newest decline that these two count."""
 
     frozen_by: str | None = None
     rests_until: datetime | None = None
     capped_until: datetime | None = None
+    declined_at: datetime | None = None
 
 
 def network_of(label: str) -> Network:
@@ -92,6 +94,7 @@ def standing(declined: Sequence[DeclinedTry], *, paid_at: datetime | None, netwo
         frozen_by=max(hard, key=lambda one: one.at).code if hard else None,
         rests_until=_latest(A_DAY.allows_from(times), A_MONTH.allows_from(times), UNKNOWN_A_MONTH.allows_from(unknown)),
         capped_until=_latest(*(cap.allows_from(all_times) for cap in CAPS[network])),
+        declined_at=_latest(*all_times),
     )
 
 
@@ -107,19 +110,15 @@ class Held(StrEnum):
     USED_UP = "used_up"  # for longer: the try is avoided
 
 
-def why_held(
-    frozen_by: str | None,
-    rests_until: datetime | None,
-    capped_until: datetime | None,
-    *,
-    asked_for: bool,
-    now: datetime,
-) -> tuple[Held, datetime] | None:
+def why_held(found: Standing, *, asked_for: bool, now: datetime) -> tuple[Held, datetime] | None:
     """Why the card is not tried at `now`, and from when it may be; None: it may. A frozen card's time is `now`, for no
-    time ends it. `asked_for`: somebody wants this try, so that our own limits do not count."""
-    if frozen_by is not None:
+    time ends it. `asked_for`: somebody wants this try, so that our own limits do not count.
+
+    After a decline that is still to come the clock was set back: then times forbid nothing."""
+    if found.frozen_by is not None:
         return Held.FROZEN, now
-    until = _latest(capped_until, None if asked_for else rests_until)
-    if until is None or until <= now:
+    until = _latest(found.capped_until, None if asked_for else found.rests_until)
+    set_back = found.declined_at is not None and found.declined_at > now
+    if until is None or until <= now or set_back:
         return None
     return (Held.RESTS if until - now <= WAITS_AT_MOST else Held.USED_UP), until

@@ -42,6 +42,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="paymentmethod",
+            name="declined_at",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name="paymentmethod",
             name="frozen_at",
             field=models.DateTimeField(blank=True, null=True),
         ),

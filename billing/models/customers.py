@@ -82,6 +82,7 @@ class PaymentMethod(models.Model):
     frozen_by = models.TextField(null=True, blank=True)
     rests_until = models.DateTimeField(null=True, blank=True)
     capped_until = models.DateTimeField(null=True, blank=True)
+    declined_at = models.DateTimeField(null=True, blank=True)  # the newest decline that these two count
     # When the newest complete read of the card for a quarantine began.
     quarantine_read_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()

@@ -34,7 +34,7 @@ def seen(invoice: Invoice) -> tuple[str, str | None, int, int]:
     return invoice.state, invoice.refusal, invoice.tries, invoice.tries_avoided
 
 
-def decline(attempt: PaymentAttempt, code: str = "51") -> None:
+def decline(attempt: PaymentAttempt, code: str = "51", now: datetime = NOW) -> None:
     settle(
         [AttemptFinding(attempt.marker, Finding(Verdict.DECLINED, Source.ANSWER, reason=code))], tuning=SHORT, now=NOW
     )
@@ -190,7 +190,7 @@ def test_used_up_card_goes_on_to_the_next_retry_day(shop: Shop) -> None:
     card = shop.card(DECLINES)
     for days in (9, 6, 3, 2):
         attempt = make_attempt(make_invoice(card, next_attempt_at=None), armed_at=database_now() - days * DAY)
-        decline(attempt, "9010")
+        decline(attempt, "9010", database_now())
     waiting = period(card)
     shop.collect()
     assert seen(waiting) == ("open", "card_rests", 1, 1)

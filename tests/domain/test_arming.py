@@ -15,6 +15,7 @@ from billing.domain.arming import (
     Refusal,
     refusal,
 )
+from billing.domain.card_limits import Standing
 from billing.domain.subscriptions import CardKind, CardState, SubscriptionState
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -52,8 +53,8 @@ REASONS: list[tuple[Refusal, dict[str, Any]]] = [
     (Refusal.ABOVE_LIMIT, {"amount_minor": 1991}),
     (Refusal.ALREADY_REFUNDED, {"amount_refunded_minor": 1}),
     (Refusal.PREFLIGHT_MISSING, {"preflight_at": None}),
-    (Refusal.CARD_FROZEN, {"card_frozen_by": "43"}),
-    (Refusal.CARD_RESTS, {"card_rests_until": NOW + timedelta(seconds=1)}),
+    (Refusal.CARD_FROZEN, {"card_standing": Standing(frozen_by="43")}),
+    (Refusal.CARD_RESTS, {"card_standing": Standing(rests_until=NOW + timedelta(seconds=1))}),
 ]
 # Written on the invoice by the steps around the decision, never by the decision.
 FOUND_ELSEWHERE = {

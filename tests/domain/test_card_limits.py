@@ -53,7 +53,9 @@ def test_the_network_is_told_by_the_first_digits(label: str, network: Network) -
 
 
 def test_a_decline_lets_the_card_rest_for_a_day() -> None:
-    assert standing(tried(S, 0), paid_at=None, network=Network.VISA) == Standing(rests_until=NOON + DAY)
+    assert standing(tried(S, 0), paid_at=None, network=Network.VISA) == Standing(
+        rests_until=NOON + DAY, declined_at=NOON
+    )
 
 
 @pytest.mark.parametrize(("kind", "most"), [(S, 8), (U, 4)])
@@ -72,7 +74,7 @@ def test_soft_declines_do_not_count_against_those_without_a_reason() -> None:
 def test_a_payment_wipes_our_count_and_not_the_networks() -> None:
     declines = tried(S, *(hour / 24 for hour in range(10)))
     found = standing(declines, paid_at=NOON + 12 * HOUR, network=Network.MASTERCARD)
-    assert found == Standing(capped_until=NOON + DAY)
+    assert (found.rests_until, found.capped_until) == (None, NOON + DAY)
 
 
 def test_a_hard_decline_freezes_until_the_bank_approves() -> None:
@@ -84,7 +86,8 @@ def test_a_hard_decline_freezes_until_the_bank_approves() -> None:
 
 def test_an_earlier_copy_of_the_card_counts_for_the_network_alone() -> None:
     copies = tried(H, 0, own=False) + tried(S, *(hour / 24 for hour in range(1, 10)), own=False)
-    assert standing(copies, paid_at=None, network=Network.MASTERCARD) == Standing(capped_until=NOON + DAY)
+    found = standing(copies, paid_at=None, network=Network.MASTERCARD)
+    assert (found.frozen_by, found.rests_until, found.capped_until) == (None, None, NOON + DAY)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_whoever_obeys_stays_below_every_network(moments: list[datetime], kinds:
     done: list[DeclinedTry] = []
     for moment, kind in zip(sorted(moments), kinds, strict=False):
         found = standing(done, paid_at=None, network=Network.OTHER)
-        if why_held(found.frozen_by, found.rests_until, found.capped_until, asked_for=False, now=moment) is None:
+        if why_held(found, asked_for=False, now=moment) is None:
             done.append(DeclinedTry(moment, "x", kind))
     for first in done:
         within = [one for one in done if first.at <= one.at < first.at + 30 * DAY]
@@ -144,10 +147,10 @@ def test_whoever_obeys_stays_below_every_network(moments: list[datetime], kinds:
 
 def test_our_limits_give_way_to_somebody_who_asks_and_the_networks_do_not() -> None:
     later = NOON + HOUR
-    assert why_held(None, later, None, asked_for=False, now=NOON) == (Held.RESTS, later)
-    assert why_held(None, later, None, asked_for=True, now=NOON) is None
-    assert why_held(None, None, later, asked_for=True, now=NOON) == (Held.RESTS, later)
-    assert why_held("43", None, None, asked_for=True, now=NOON) == (Held.FROZEN, NOON)
+    assert why_held(Standing(None, later, None), asked_for=False, now=NOON) == (Held.RESTS, later)
+    assert why_held(Standing(None, later, None), asked_for=True, now=NOON) is None
+    assert why_held(Standing(None, None, later), asked_for=True, now=NOON) == (Held.RESTS, later)
+    assert why_held(Standing("43", None, None), asked_for=True, now=NOON) == (Held.FROZEN, NOON)
 
 
 @pytest.mark.parametrize(
@@ -155,5 +158,15 @@ def test_our_limits_give_way_to_somebody_who_asks_and_the_networks_do_not() -> N
     [(NOON, None), (NOON + HOUR, Held.RESTS), (NOON + DAY, Held.RESTS), (NOON + DAY + HOUR, Held.USED_UP)],
 )
 def test_a_try_waits_a_day_at_most_and_is_avoided_otherwise(until: datetime, held: Held | None) -> None:
-    found = why_held(None, until, None, asked_for=False, now=NOON)
+    found = why_held(Standing(None, until, None), asked_for=False, now=NOON)
     assert (found and found[0]) is held
+
+
+def test_decline_that_is_still_to_come_forbids_nothing_but_by_what_the_bank_said() -> None:
+    """The clock was ahead when it was made, and was set back since."""
+    ahead = standing(tried(S, 40), paid_at=None, network=Network.VISA)
+    assert ahead.rests_until == NOON + 41 * DAY
+    assert why_held(ahead, asked_for=False, now=NOON) is None
+    assert why_held(ahead, asked_for=False, now=NOON + 40 * DAY) == (Held.RESTS, NOON + 41 * DAY)
+    stolen = standing(tried(H, 40), paid_at=None, network=Network.VISA)
+    assert why_held(stolen, asked_for=False, now=NOON) == (Held.FROZEN, NOON)

@@ -32,7 +32,7 @@ from billing.domain.arming import (
     refusal,
 )
 from billing.domain.attempts import Finding, Source, Verdict, charge_description, charge_title
-from billing.domain.card_limits import Held
+from billing.domain.card_limits import Held, Standing
 from billing.domain.manifests import price_jumped
 from billing.domain.reasons import Reason
 from billing.domain.subscriptions import CardKind, CardState, Collector, Hold, InvoiceState, SubscriptionState
@@ -357,9 +357,7 @@ def _facts(
         look_from_at=invoice.look_from_at,
         tried_card_held=invoice.tried_card_held,
         checkout_open=invoice.checkout_open,
-        card_frozen_by=card.frozen_by if card else None,
-        card_rests_until=card.rests_until if card else None,
-        card_capped_until=card.capped_until if card else None,
+        card_standing=card.standing if card else Standing(),
         # Whoever starts a subscription wants its first payment.
         asked_for=invoice.asked_for
         or (subscription is not None and subscription.state == SubscriptionState.INCOMPLETE.value),

@@ -29,7 +29,7 @@ def avoid(invoice_ids: Sequence[int], *, now: datetime) -> int:
         avoided = 0
         for invoice_id, asked_for in sorted(refused.values_list("pk", "asked_for")):
             card = cards[card_of[invoice_id]]
-            why = why_held(card.frozen_by, card.rests_until, card.capped_until, asked_for=asked_for, now=now)
+            why = why_held(card.standing, asked_for=asked_for, now=now)
             if invoice_id in busy or why is None or why[0] is Held.RESTS:
                 continue
             code = card.frozen_by or (card.declined[0][1] if card.declined else "")

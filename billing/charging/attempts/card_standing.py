@@ -24,7 +24,7 @@ def recount(card_ids: Collection[int], *, actor: str, now: datetime) -> None:
         return
     cards = card_limits.tried(sorted(card_ids))
     rulings = {account: card_limits.rulings_of(account) for account in {card.account_id for card in cards}}
-    stands = [(card, _standing(card, rulings[card.account_id])) for card in cards]
+    stands = [(card, _standing(card, rulings[card.account_id], now)) for card in cards]
     card_limits.write_standings([_columns(card, new, now) for card, new in stands])
     moves = [_move(card, new) for card, new in stands if (card.frozen_by is None) != (new.frozen_by is None)]
     record_transitions(moves, actor=actor, now=now)
@@ -33,14 +33,15 @@ def recount(card_ids: Collection[int], *, actor: str, now: datetime) -> None:
         wake(freed, refusal, now=now)
 
 
-def _standing(card: Tried, rulings: Rulings) -> Standing:
-    declined = [DeclinedTry(at, code, kind_of(code, rulings), own) for at, code, own in card.declined]
+def _standing(card: Tried, rulings: Rulings, now: datetime) -> Standing:
+    """A decline that is still to come was made while the clock was ahead: it is taken for one of now."""
+    declined = [DeclinedTry(min(at, now), code, kind_of(code, rulings), own) for at, code, own in card.declined]
     return standing(declined, paid_at=card.paid_at, network=network_of(card.label))
 
 
 def _columns(card: Tried, new: Standing, now: datetime) -> Stands:
     frozen_at = None if new.frozen_by is None else card.frozen_at or now
-    return Stands(card.id, frozen_at, new.frozen_by, new.rests_until, new.capped_until)
+    return Stands(card.id, frozen_at, new.frozen_by, new.rests_until, new.capped_until, new.declined_at)
 
 
 def _is_freer(card: Tried, new: Standing) -> bool:
@@ -62,7 +63,8 @@ def _move(card: Tried, new: Standing) -> NewTransition:
 
 def why_not_tried(card: PaymentMethod, now: datetime) -> str | None:
     """Why nobody, whoever asks, may have this card tried at `now`, as the end of a sentence; None: it may be tried."""
-    held = why_held(card.frozen_by, None, card.capped_until, asked_for=True, now=now)
+    found = Standing(card.frozen_by, card.rests_until, card.capped_until, card.declined_at)
+    held = why_held(found, asked_for=True, now=now)
     if held is None:
         return None
     if held[0] is Held.FROZEN:

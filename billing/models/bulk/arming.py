@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from billing.domain.attempts import HOLDS_PLACE, UNRESOLVED, AttemptState
+from billing.domain.card_limits import Standing
 from billing.domain.checkouts import LIVE
 from billing.domain.refunds import MAY_HAVE_ACTED
 from billing.models.attempts import PaymentAttempt
@@ -105,6 +106,11 @@ class LockedCard:
     frozen_by: str | None = None
     rests_until: datetime | None = None
     capped_until: datetime | None = None
+    declined_at: datetime | None = None
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.frozen_by, self.rests_until, self.capped_until, self.declined_at)
 
 
 def lock_cards(card_ids: Sequence[int]) -> dict[int, LockedCard]:
@@ -113,7 +119,8 @@ def lock_cards(card_ids: Sequence[int]) -> dict[int, LockedCard]:
         LockedCard,
         """SELECT c.id, c.customer_id, c.state, c.kind, c.environment, c.held_at IS NOT NULL AS held,
                   c.given_up_at IS NOT NULL AS given_up, c.is_default, c.gateway_customer_id,
-                  c.frozen_by, c.rests_until, c.capped_until, false AS has_unresolved_attempt
+                  c.frozen_by, c.rests_until, c.capped_until,
+                  c.declined_at, false AS has_unresolved_attempt
            FROM billing_paymentmethod c WHERE c.id = ANY(%s) ORDER BY c.id FOR UPDATE SKIP LOCKED""",
         [list(card_ids)],
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from billing.domain.attempts import HAS_MONEY, AttemptState
+from billing.domain.card_limits import Standing
 from billing.domain.declines import DeclineKind
 from billing.models.bulk.sql import objects, rows
 from billing.models.bulk.writing import by_name, update
@@ -28,8 +29,13 @@ class Tried:
     frozen_by: str | None
     rests_until: datetime | None
     capped_until: datetime | None
+    declined_at: datetime | None
     declined: list[tuple[datetime, str, bool]] = field(default_factory=list)
     paid_at: datetime | None = None
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.frozen_by, self.rests_until, self.capped_until, self.declined_at)
 
 
 def tried(card_ids: Sequence[int]) -> list[Tried]:
@@ -38,7 +44,7 @@ def tried(card_ids: Sequence[int]) -> list[Tried]:
     cards = {
         card: Tried(card, *row)
         for card, *row in rows(
-            """SELECT id, account_id, label, frozen_at, frozen_by, rests_until, capped_until
+            """SELECT id, account_id, label, frozen_at, frozen_by, rests_until, capped_until, declined_at
                FROM billing_paymentmethod WHERE id = ANY(%s) ORDER BY id""",
             [list(card_ids)],
         )
@@ -72,6 +78,7 @@ class Stands:
     frozen_by: str | None
     rests_until: datetime | None
     capped_until: datetime | None
+    declined_at: datetime | None
 
 
 def write_standings(cards: Sequence[Stands]) -> None:
