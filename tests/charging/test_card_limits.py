@@ -35,9 +35,8 @@ def seen(invoice: Invoice) -> tuple[str, str | None, int, int]:
 
 
 def decline(attempt: PaymentAttempt, code: str = "51", now: datetime = NOW) -> None:
-    settle(
-        [AttemptFinding(attempt.marker, Finding(Verdict.DECLINED, Source.ANSWER, reason=code))], tuning=SHORT, now=NOW
-    )
+    finding = Finding(Verdict.DECLINED, Source.ANSWER, reason=code)
+    settle([AttemptFinding(attempt.marker, finding)], tuning=SHORT, now=now)
 
 
 def pay(attempt: PaymentAttempt) -> None:
