@@ -17,7 +17,7 @@ from billing.charging.reading.report_days import record
 from billing.charging.refunds.ask import request_refund
 from billing.domain.checkouts import CheckoutState
 from billing.domain.decisions import Decision
-from billing.gateway.connection import GatewayUnavailableError, gateway_for
+from billing.gateway.connection import Gateway, GatewayUnavailableError, ReadTransaction, gateway_for
 from billing.models import Checkout, Event, FoundPayment, Invoice, PaymentAttempt, Subscription, Transition
 from billing.models.bulk.arming import invoices_being_paid
 from billing.models.clock import database_now
@@ -497,3 +497,22 @@ def test_pages_of_one_account_are_looked_at_though_another_cannot_be_asked(shop:
     assert standing(invoice) == ("paid", ["succeeded"])
     theirs.refresh_from_db()
     assert theirs.failures == 1
+
+
+def test_check_of_an_invoice_leaves_a_page_that_cannot_be_read_to_a_worker(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody presses the button more often than the gateway answers."""
+    invoice = owed(shop)
+    checkout = opened(invoice)
+    planned = checkout.next_check_at
+    assert planned is not None
+
+    def throttled(gateway: Gateway, order_id: str) -> ReadTransaction:
+        raise GatewayUnavailableError("too many requests")
+
+    monkeypatch.setattr(Gateway, "read_payment_of_order", throttled)
+    now = planned - timedelta(seconds=30)
+    check_with_gateway(invoice=invoice, tuning=shop.tuning, now=now)
+    checkout.refresh_from_db()
+    assert checkout.next_check_at == now
