@@ -28,9 +28,11 @@ def avoid(invoice_ids: Sequence[int], *, now: datetime) -> int:
         busy = {row.invoice_id for row in locked.attempts.values() if AttemptState(row.state) in UNRESOLVED}
         avoided = 0
         for invoice_id, asked_for in sorted(refused.values_list("pk", "asked_for")):
-            card = cards[card_of[invoice_id]]
+            card = cards.get(card_of.get(invoice_id, 0))
+            if card is None or invoice_id in busy:
+                continue
             why = why_held(card.standing, asked_for=asked_for, now=now)
-            if invoice_id in busy or why is None or why[0] is Held.RESTS:
+            if why is None or why[0] is Held.RESTS:
                 continue
             code = card.frozen_by or (card.declined[0][1] if card.declined else "")
             after_avoided(changes, locked.invoices[invoice_id], code=code)

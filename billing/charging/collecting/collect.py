@@ -296,8 +296,6 @@ class _Collector:
         finally:
             self._unsettled += self._flight.unsent
             self._flight.unsent.clear()
-        if result.avoided:
-            avoid(result.avoided, now=now)
         if result.unacknowledged:
             self._unacknowledged += result.unacknowledged
             self._reconnect()
@@ -305,6 +303,8 @@ class _Collector:
         self._collected.refused += result.refused
         if result.armed:
             self._fruitless = 0
+        if result.avoided:  # the last step: were it to fail, nothing that was armed is forgotten
+            avoid(result.avoided, now=now)
         return bool(result.armed or result.refused)
 
     # --- settle -------------------------------------------------------------------------------------------
