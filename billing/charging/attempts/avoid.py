@@ -29,7 +29,7 @@ def avoid(invoice_ids: Sequence[int], *, now: datetime) -> int:
         avoided = 0
         for invoice_id, asked_for in sorted(refused.values_list("pk", "asked_for")):
             card = cards.get(card_of.get(invoice_id, 0))
-            if card is None or invoice_id in busy:
+            if not card or invoice_id in busy:
                 continue
             why = why_held(card.standing, asked_for=asked_for, now=now)
             if why is None or why[0] is Held.RESTS:
